@@ -1,0 +1,102 @@
+"""GGUF: magic, version, counts, key-values, tensor infos.
+
+Source: ``ggml-org/ggml``, ``docs/gguf.md``.
+"""
+
+from __future__ import annotations
+
+from struct import calcsize
+from typing import Any, BinaryIO
+
+from ..errors import NotAModelError
+from .facts import FileFacts, Tensor
+from .reading import BoundedReader
+
+MAGIC = b"GGUF"
+MAX_ENTRIES = 1_000_000
+MAX_TEXT_BYTES = 64 * 1024 * 1024
+
+_NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+
+_TENSOR_TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K",
+    12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S",
+    20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64",
+    29: "IQ1_M", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
+}  # fmt: skip
+
+
+class _GGUFReader(BoundedReader):
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        super().__init__(file, size, "GGUF")
+        self._order = "<"
+
+    def choose_byte_order(self, version: int) -> int:
+        """Version 3 knows big-endian files: there the version itself reads wrongly the other way round."""
+        if version & 0xFFFF == 0:
+            self._order = ">"
+            return int.from_bytes(version.to_bytes(4, "little"), "big")
+        return version
+
+    def value(self, layout: str) -> Any:
+        return self.number(self._order + layout)
+
+    def count(self) -> int:
+        count = int(self.value("Q"))
+        if count > MAX_ENTRIES:
+            raise NotAModelError(f"The GGUF header claims {count} entries: the file is damaged.")
+        return count
+
+    def text(self) -> str:
+        length = self.value("Q")
+        if length > MAX_TEXT_BYTES:
+            raise NotAModelError("The GGUF header claims a text of over 64 MB: the file is damaged.")
+        return self.bytes(length).decode(errors="replace")
+
+    def skip_array(self, depth: int = 0) -> None:
+        """Token lists of language models are long and tell nothing here."""
+        kind, count = self.value("I"), self.value("Q")
+        if kind in _NUMBERS:
+            self.skip(count * calcsize("<" + _NUMBERS[kind]))
+        elif kind == _STRING:
+            for _ in range(count):
+                self.skip(self.value("Q"))
+        elif kind == _ARRAY and depth < 4:
+            for _ in range(count):
+                self.skip_array(depth + 1)
+        else:
+            raise NotAModelError(f"The GGUF header uses the unknown type {kind}: the file is damaged.")
+
+
+
+def read_gguf(file: BinaryIO, size: int) -> FileFacts:
+    """Read key-values and tensor infos. Raises `NotAModelError` for a damaged or unknown file."""
+    reader = _GGUFReader(file, size)
+    if reader.bytes(4) != MAGIC:
+        raise NotAModelError("This is not a GGUF file.")
+    version = reader.choose_byte_order(int(reader.value("I")))
+    if version not in (2, 3):
+        raise NotAModelError(f"GGUF version {version} is not known; versions 2 and 3 are.")
+    tensor_count, entry_count = reader.count(), reader.count()
+    metadata: dict[str, str] = {}
+    for _ in range(entry_count):
+        key, kind = reader.text(), reader.value("I")
+        if kind == _STRING:
+            metadata[key] = reader.text()
+        elif kind in _NUMBERS:
+            metadata[key] = str(reader.value(_NUMBERS[kind]))
+        elif kind == _ARRAY:
+            reader.skip_array()
+        else:
+            raise NotAModelError(f"The GGUF header uses the unknown type {kind}: the file is damaged.")
+    tensors: dict[str, Tensor] = {}
+    for _ in range(tensor_count):
+        name, dimensions = reader.text(), reader.value("I")
+        if dimensions > 8:
+            raise NotAModelError("The GGUF header describes a tensor of over 8 dimensions: the file is damaged.")
+        shape = tuple(int(reader.value("Q")) for _ in range(dimensions))
+        kind = reader.value("I")
+        reader.value("Q")
+        tensors[name] = Tensor(_TENSOR_TYPES.get(kind, f"type {kind}"), shape)
+    return FileFacts(format="gguf", security_tier="safe", size=size, metadata=metadata, tensors=tensors)

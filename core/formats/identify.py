@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from ..errors import NotAModelError, SourceChangedError
+from ..storage.disk import storage_error
+from .facts import FileFacts
+from .gguf import MAGIC as GGUF_MAGIC
+from .gguf import read_gguf
+from .onnx import read_onnx
+from .pickles import ZIP_MAGIC, looks_like_pickle, read_pickle, read_torch_zip
+from .safetensors import looks_like_safetensors, read_safetensors
+
+_FIRST_BYTES = 16_384
+
+
+def identify(path: Path) -> FileFacts:
+    """What a file is, by its content; its name has no say. Reads at most headers.
+
+    Raises `NotAModelError` for anything but a whole safetensors, GGUF, ONNX or torch file,
+    `SourceChangedError` if it is not there, `StorageError` if it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise NotAModelError(f"{path.name} is not a file.")
+            size = status.st_size
+            start = file.read(_FIRST_BYTES)
+            file.seek(0)
+            if start.startswith(GGUF_MAGIC):
+                return read_gguf(file, size)
+            if start.startswith(ZIP_MAGIC):
+                return read_torch_zip(file, size)
+            if looks_like_safetensors(start, size):
+                return read_safetensors(file, size)
+            if looks_like_pickle(start):
+                return read_pickle(size)
+            facts = read_onnx(start, size)
+            if facts is not None:
+                return facts
+    except FileNotFoundError as error:
+        raise SourceChangedError(f"{path} is not there (any more).") from error
+    except IsADirectoryError as error:
+        raise NotAModelError(f"{path.name} is a folder.") from error
+    except OSError as error:
+        raise storage_error(error, path) from error
+    raise NotAModelError(_what_it_is_instead(path, start))
+
+
+def _what_it_is_instead(path: Path, start: bytes) -> str:
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:512].lower()
+    if not start:
+        return f"{path.name} is empty: the download failed. Download it again."
+    if text.startswith(b"version https://git-lfs"):
+        return f"{path.name} is a Git LFS pointer, not the model itself. Fetch it with «git lfs pull» or download it."
+    if text.startswith((b"<!doctype html", b"<html", b"<?xml", b"<head", b"<!--")):
+        return f"{path.name} is a web page, not a model: the download failed or needed a login. Download it again."
+    if text.startswith((b'{"error', b'{"message', b"{'error", b"access to", b"invalid username", b"entry not found")):
+        return f"{path.name} is an error message of a server, not a model. Download it again."
+    if not start.strip(b"\0"):
+        return f"{path.name} holds only zeros: the download never finished. Download it again."
+    if b"\0" not in start and _is_text(start):
+        return f"{path.name} is a text file, not a model."
+    return f"{path.name} is not a safetensors, GGUF, ONNX or torch file, or it is damaged."
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data[:1024].decode()
+    except UnicodeDecodeError as error:
+        return error.start > 1000
+    return True

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+BUSY_TIMEOUT_S = 30.0
+
+Migrate = Callable[[sqlite3.Connection], bool]
+
+
+class Database:
+    """One SQLite file: one writer, and a reading connection of its own for each thread.
+
+    In WAL mode readers see the last whole transaction while the writer works. A file that is corrupt or
+    comes from a newer Librarian is set aside (``name.aside-<time>``) and replaced by an empty one;
+    ``set_aside`` then says where it lies.
+    """
+
+    def __init__(self, path: Path, migrate: Migrate) -> None:
+        self.path = path
+        self.set_aside: Path | None = None
+        self._lock = threading.RLock()
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+        self._closed = False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer, self.searchable = self._open(migrate)
+
+    def _open(self, migrate: Migrate) -> tuple[sqlite3.Connection, bool]:
+        try:
+            return self._open_once(migrate)
+        except sqlite3.OperationalError:
+            raise  # locked, or the disk refuses: the file itself may be fine
+        except sqlite3.DatabaseError as error:
+            self.set_aside = self.path.with_name(f"{self.path.name}.aside-{time.strftime('%Y%m%d-%H%M%S')}")
+            logger.warning("%s cannot be used (%s); it is kept as %s and made anew", self.path, error, self.set_aside)
+            self.path.replace(self.set_aside)
+            for suffix in ("-wal", "-shm"):
+                with suppress(FileNotFoundError):
+                    self.path.with_name(self.path.name + suffix).unlink()
+            return self._open_once(migrate)
+
+    def _open_once(self, migrate: Migrate) -> tuple[sqlite3.Connection, bool]:
+        connection = self._connect()
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            return connection, migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction on the writing connection: all of it happens, or nothing."""
+        with self._lock:
+            if self._writer.in_transaction:
+                yield self._writer
+                return
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+            except BaseException:
+                self._writer.execute("ROLLBACK")
+                raise
+            self._writer.execute("COMMIT")
+
+    def read(self) -> sqlite3.Connection:
+        """This thread's reading connection."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._connect()
+            connection.execute("PRAGMA query_only = ON")
+            with self._lock:
+                if self._closed:
+                    connection.close()
+                    raise sqlite3.ProgrammingError(f"{self.path.name} is closed")
+                self._readers.append(connection)
+            self._local.connection = connection
+        return connection
+
+    def checkpoint(self) -> None:
+        """Move what the write-ahead log holds into the file, as far as readers allow."""
+        with self._lock, suppress(sqlite3.OperationalError):
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def close(self) -> None:
+        """Close every connection. Nobody may be using one any more."""
+        with self._lock:
+            self._closed = True
+            for connection in (*self._readers, self._writer):
+                connection.close()
+            self._readers.clear()

@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from ..errors import NotFoundError
+from ..jobs import utc_now
+from .database import Database
+from .records import LibraryTotals, Model, ModelSummary
+from .text import name_key, search_parts
+
+
+class IndexedFile(NamedTuple):
+    """A file as the index knows it; ``folder`` is the watched folder it was found in, if it is in place.
+
+    ``size`` is in bytes, ``mtime_ns`` in nanoseconds; ``inode`` is ``<device>:<inode>``.
+    """
+
+    path: str
+    folder: str | None
+    size: int
+    mtime_ns: int
+    inode: str
+    sha256: str | None = None
+    blake3: str | None = None
+
+
+class IndexedModel(NamedTuple):
+    """A model and its files, ready to be written into the index."""
+
+    model: Model
+    files: Sequence[IndexedFile]
+    has_preview: bool = False
+    header_read: bool = True
+    problem: str | None = None
+    metadata_mtime_ns: int | None = None
+
+
+_COLUMNS = (
+    "model_id", "official_name", "name_key", "file_names", "model_type", "subtype", "family", "base_model",
+    "variant", "precision", "model_format", "size_bytes", "security_tier", "storage", "tags", "trained_words",
+    "description", "repo_id", "parts", "match_source", "match_method", "match_confidence", "hash_mismatch",
+    "pending_online_lookup", "has_preview", "added_date", "updated_date", "problem", "header_read",
+    "metadata_mtime_ns", "metadata",
+)  # fmt: skip
+
+_UPSERT = (
+    f"INSERT INTO models ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "
+    "ON CONFLICT (model_id) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS if column != "model_id")
+)
+
+
+def _row(entry: IndexedModel) -> tuple[Any, ...]:
+    model = entry.model
+    file_names = "\n".join(Path(file.name).name for file in model.files)
+    return (
+        model.model_id,
+        model.official_name,
+        name_key(model.official_name),
+        file_names,
+        model.model_type,
+        model.subtype,
+        model.family,
+        model.base_model,
+        model.variant,
+        model.precision,
+        model.model_format,
+        model.size_bytes,
+        model.security_tier,
+        model.storage,
+        "\n".join(model.tags),
+        "\n".join(model.trained_words),
+        model.description,
+        model.repo_id,
+        search_parts(model.official_name, file_names, model.base_model, *model.tags),
+        model.match_source,
+        model.match_method,
+        model.match_confidence,
+        model.hash_mismatch,
+        model.pending_online_lookup,
+        entry.has_preview,
+        model.added_date.isoformat(),
+        model.updated_date.isoformat(),
+        entry.problem,
+        entry.header_read,
+        entry.metadata_mtime_ns,
+        model.model_dump_json(by_alias=True),
+    )
+
+
+class Index:
+    """The rows of ``models.db``: what is written into it and read by identity."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, entries: Iterable[IndexedModel]) -> None:
+        """Add or replace models, all in one transaction."""
+        with self._database.write() as db:
+            for entry in entries:
+                db.execute(_UPSERT, _row(entry))
+                key = db.execute("SELECT id FROM models WHERE model_id = ?", (entry.model.model_id,)).fetchone()[0]
+                db.execute("DELETE FROM model_files WHERE model = ?", (key,))
+                db.executemany(
+                    "INSERT OR REPLACE INTO model_files "
+                    "(model, position, path, folder, size, mtime_ns, inode, sha256, blake3) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    ((key, position, *file) for position, file in enumerate(entry.files)),
+                )
+                db.execute("DELETE FROM model_tags WHERE model = ?", (key,))
+                db.executemany(
+                    "INSERT OR IGNORE INTO model_tags (model, tag) VALUES (?, ?)",
+                    ((key, tag) for tag in entry.model.tags),
+                )
+
+    def replace_metadata(self, model: Model, metadata_mtime_ns: int | None) -> None:
+        """Write an edited model's row; its files, preview and problem stay as they are."""
+        with self._database.write() as db:
+            row = db.execute(
+                "SELECT id, has_preview, header_read, problem FROM models WHERE model_id = ?", (model.model_id,)
+            ).fetchone()
+            if row is None:
+                raise NotFoundError(f"There is no model {model.model_id!r}.")
+            files = [_indexed_file(found) for found in _files(db, row["id"])]
+            self.put(
+                [
+                    IndexedModel(
+                        model, files, bool(row["has_preview"]), bool(row["header_read"]), row["problem"], metadata_mtime_ns
+                    )
+                ]
+            )
+
+    def remove(self, model_ids: Iterable[str]) -> None:
+        """Forget models; their files are not touched."""
+        with self._database.write() as db:
+            db.executemany("DELETE FROM models WHERE model_id = ?", ((model_id,) for model_id in model_ids))
+
+    def set_problem(self, model_ids: Iterable[str], problem: str | None) -> None:
+        """Say what is wrong with some models, or that nothing is any more."""
+        with self._database.write() as db:
+            db.executemany("UPDATE models SET problem = ? WHERE model_id = ?", ((problem, key) for key in model_ids))
+
+    def set_hashes(self, path: str, sha256: str, blake3: str) -> None:
+        """Remember the hashes of one file."""
+        with self._database.write() as db:
+            db.execute("UPDATE model_files SET sha256 = ?, blake3 = ? WHERE path = ?", (sha256, blake3, path))
+
+    def touch(self, model_id: str) -> None:
+        """Note that a model was used now, which ranks it before its equals."""
+        with self._database.write() as db:
+            db.execute("UPDATE models SET last_used = ? WHERE model_id = ?", (utc_now().isoformat(), model_id))
+
+    def model(self, model_id: str) -> Model:
+        """The whole record. Raises `NotFoundError`."""
+        row = self._database.read().execute("SELECT metadata FROM models WHERE model_id = ?", (model_id,)).fetchone()
+        if row is None:
+            raise NotFoundError(f"There is no model {model_id!r}. It may have been deleted or renamed; search for it.")
+        return Model.model_validate_json(row[0])
+
+    def summary(self, model_id: str) -> ModelSummary:
+        """The record as lists show it. Raises `NotFoundError`."""
+        row = self._database.read().execute("SELECT * FROM models WHERE model_id = ?", (model_id,)).fetchone()
+        if row is None:
+            raise NotFoundError(f"There is no model {model_id!r}.")
+        return summary_of(row)
+
+    def contains(self, model_id: str) -> bool:
+        """Whether a model of this id is indexed."""
+        return (
+            self._database.read().execute("SELECT 1 FROM models WHERE model_id = ?", (model_id,)).fetchone() is not None
+        )
+
+    def files(self, model_id: str) -> list[IndexedFile]:
+        """A model's files in order, the main file first."""
+        rows = self._database.read().execute(
+            "SELECT f.* FROM model_files f JOIN models m ON m.id = f.model WHERE m.model_id = ? ORDER BY f.position",
+            (model_id,),
+        )
+        return [_indexed_file(row) for row in rows]
+
+    def models_with_hash(self, digest: str) -> list[str]:
+        """Ids of the models of which a file has this SHA-256 or BLAKE3, or one that begins so."""
+        end = digest + "g"
+        rows = self._database.read().execute(
+            "SELECT DISTINCT m.model_id FROM model_files f JOIN models m ON m.id = f.model "
+            "WHERE (f.sha256 >= ? AND f.sha256 < ?) OR (f.blake3 >= ? AND f.blake3 < ?) LIMIT 100",
+            (digest, end, digest, end),
+        )
+        return [row[0] for row in rows]
+
+    def files_of_size(self, size: int) -> list[tuple[str, IndexedFile]]:
+        """Model id and file of every indexed file of this size in bytes: who may hold the same bytes."""
+        rows = self._database.read().execute(
+            "SELECT m.model_id, f.* FROM model_files f JOIN models m ON m.id = f.model WHERE f.size = ?", (size,)
+        )
+        return [(row["model_id"], _indexed_file(row)) for row in rows]
+
+    def models_with_file_name(self, name: str) -> list[str]:
+        """Ids of the models whose file or official name has the same words as ``name``."""
+        stem = name.rpartition(".")[0] or name
+        rows = self._database.read().execute(
+            "SELECT model_id FROM models WHERE name_key = ? OR name_key = ? LIMIT 100", (name_key(name), name_key(stem))
+        )
+        return [row[0] for row in rows]
+
+    def in_place_files(self) -> dict[str, tuple[str, IndexedFile]]:
+        """Every file in watched folders by its path, with its model's id."""
+        rows = self._database.read().execute(
+            "SELECT m.model_id, f.* FROM model_files f JOIN models m ON m.id = f.model WHERE f.folder IS NOT NULL"
+        )
+        return {row["path"]: (row["model_id"], _indexed_file(row)) for row in rows}
+
+    def owned_folders(self) -> dict[str, tuple[int | None, str | None]]:
+        """Each owned model's id with its metadata's modification time and its main file's path."""
+        rows = self._database.read().execute(
+            "SELECT m.model_id, m.metadata_mtime_ns, f.path FROM models m "
+            "LEFT JOIN model_files f ON f.model = m.id AND f.position = 0 WHERE m.storage = 'owned'"
+        )
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+    def unread(self, limit: int) -> list[str]:
+        """Ids of models whose headers were not read yet."""
+        rows = self._database.read().execute("SELECT model_id FROM models WHERE header_read = 0 LIMIT ?", (limit,))
+        return [row[0] for row in rows]
+
+    def count_unread(self) -> int:
+        """How many headers wait to be read."""
+        return int(self._database.read().execute("SELECT count(*) FROM models WHERE header_read = 0").fetchone()[0])
+
+    def all_ids(self) -> set[str]:
+        """Every model's id."""
+        return {row[0] for row in self._database.read().execute("SELECT model_id FROM models")}
+
+    def owned_models(self, model_ids: Sequence[str] | None = None) -> Iterator[Model]:
+        """The whole records of owned models, or of those among ``model_ids``."""
+        if model_ids is None:
+            for row in self._database.read().execute(
+                "SELECT metadata FROM models WHERE storage = 'owned' ORDER BY model_id"
+            ):
+                yield Model.model_validate_json(row[0])
+            return
+        for model_id in model_ids:
+            model = self.model(model_id)
+            if model.storage == "owned":
+                yield model
+
+    def totals(self) -> LibraryTotals:
+        """How many models, files and bytes are indexed."""
+        db = self._database.read()
+        models, size, in_place = db.execute(
+            "SELECT count(*), coalesce(sum(size_bytes), 0), coalesce(sum(storage = 'in-place'), 0) FROM models"
+        ).fetchone()
+        files = db.execute("SELECT count(*) FROM model_files").fetchone()[0]
+        return LibraryTotals(models=models, files=files, size_bytes=size, in_place=in_place)
+
+
+def summary_of(row: sqlite3.Row) -> ModelSummary:
+    """A row of ``models`` as lists show it."""
+    return ModelSummary.model_construct(
+        model_id=row["model_id"],
+        official_name=row["official_name"],
+        file_name=row["file_names"].partition("\n")[0],
+        model_type=row["model_type"],
+        subtype=row["subtype"],
+        family=row["family"],
+        base_model=row["base_model"],
+        variant=row["variant"],
+        precision=row["precision"],
+        model_format=row["model_format"],
+        size_bytes=row["size_bytes"],
+        security_tier=row["security_tier"],
+        storage=row["storage"],
+        tags=row["tags"].split("\n") if row["tags"] else [],
+        match_source=row["match_source"],
+        match_method=row["match_method"],
+        match_confidence=row["match_confidence"],
+        hash_mismatch=bool(row["hash_mismatch"]),
+        pending_online_lookup=bool(row["pending_online_lookup"]),
+        linked=False,
+        preview_url=_preview_url(row) if row["has_preview"] else None,
+        problem=row["problem"],
+        added_date=datetime.fromisoformat(row["added_date"]),
+        updated_date=datetime.fromisoformat(row["updated_date"]),
+    )
+
+
+def _preview_url(row: sqlite3.Row) -> str:
+    version = datetime.fromisoformat(row["updated_date"]).timestamp()
+    return f"librarian/previews/{quote(row['model_id'])}?v={version:.0f}"
+
+
+def _files(db: sqlite3.Connection, key: int) -> list[sqlite3.Row]:
+    return db.execute("SELECT * FROM model_files WHERE model = ? ORDER BY position", (key,)).fetchall()
+
+
+def _indexed_file(row: sqlite3.Row) -> IndexedFile:
+    return IndexedFile(
+        row["path"], row["folder"], row["size"], row["mtime_ns"], row["inode"], row["sha256"], row["blake3"]
+    )

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+from pydantic import ValidationError
+
+from ..errors import InvalidRequestError, NotFoundError, SourceChangedError
+from ..events import Events
+from ..jobs import JobContext
+from ..settings import TargetFolder
+from ..storage.disk import storage_error
+from .database import Database
+from .index import Index, IndexedFile, IndexedModel
+from .metadata import IN_PLACE, MetadataStore
+from .records import (
+    EDITABLE_FIELDS,
+    Facets,
+    LibraryChange,
+    LibraryTotals,
+    Model,
+    ModelQuery,
+    ModelSummary,
+    SearchResult,
+)
+from .scan import PREVIEW_ENDINGS, Scanner, ScanResult
+from .schema import migrate
+from .search import Search
+
+HASH_BLOCK_BYTES = 8 * 1024 * 1024
+
+
+class Library:
+    """All models that a person owns: those in the library folder and those that stay where they are.
+
+    ``metadata.json`` files are the truth; the index can be deleted at any time and comes back whole.
+    """
+
+    def __init__(self, root: Path, database_path: Path, events: Events) -> None:
+        self.root = root
+        self.metadata = MetadataStore(root)
+        self.identity = self.metadata.identity()
+        self._database = Database(database_path, migrate)
+        self._events = events
+        self.index = Index(self._database)
+        self._search = Search(self._database)
+        self._scanner = Scanner(self.metadata, self.index, self._announce)
+
+    @property
+    def searchable(self) -> bool:
+        """Whether full-text search is there; else names are searched with LIKE."""
+        return self._database.searchable
+
+    @property
+    def set_aside(self) -> Path | None:
+        """Where an unusable ``models.db`` was put at start, if there was one."""
+        return self._database.set_aside
+
+    def search(self, query: ModelQuery) -> SearchResult:
+        """One page of the models that fit."""
+        return self._search.find(query)
+
+    def facets(self, query: ModelQuery) -> Facets:
+        """The filters' values and counts."""
+        return self._search.facets(query)
+
+    def totals(self) -> LibraryTotals:
+        """How much there is."""
+        return self.index.totals()
+
+    def model(self, model_id: str) -> Model:
+        """The whole record of one model. Raises `NotFoundError`."""
+        return self.index.model(model_id)
+
+    def summary(self, model_id: str) -> ModelSummary:
+        """One model as lists show it. Raises `NotFoundError`."""
+        return self.index.summary(model_id)
+
+    def files(self, model_id: str) -> list[IndexedFile]:
+        """A model's files with their absolute paths, the main file first. Raises `NotFoundError`."""
+        files = self.index.files(model_id)
+        if not files:
+            self.index.model(model_id)
+        return files
+
+    def main_path(self, model_id: str) -> Path:
+        """The file that is loaded. Raises `NotFoundError` if the model or its file is not there."""
+        files = self.files(model_id)
+        if files and Path(files[0].path).is_file():
+            return Path(files[0].path)
+        raise NotFoundError(f"The file of {model_id!r} is not there. Connect its drive, or rescan the library.")
+
+    def find_file_by_hash(self, digest: str) -> Path | None:
+        """A file on disk with this SHA-256 or BLAKE3, in any indexed place."""
+        for model_id in self.index.models_with_hash(digest.lower()):
+            for file in self.index.files(model_id):
+                if digest.lower() in (file.sha256, file.blake3) and Path(file.path).is_file():
+                    return Path(file.path)
+        return None
+
+    def hash_of(self, model_id: str, job: JobContext | None = None) -> tuple[str, str]:
+        """SHA-256 and BLAKE3 of the main file, read once and remembered.
+
+        Raises `SourceChangedError` if the file changes meanwhile, `StorageError` if it cannot be read.
+        """
+        file = self.files(model_id)[0]
+        path = Path(file.path)
+        try:
+            status = path.stat()
+            if file.sha256 and file.blake3 and (status.st_size, status.st_mtime_ns) == (file.size, file.mtime_ns):
+                return file.sha256, file.blake3
+            sha, b3 = hashlib.sha256(), blake3()
+            with open(path, "rb", buffering=0) as stream:
+                while block := stream.read(HASH_BLOCK_BYTES):
+                    if job is not None:
+                        job.check_cancelled()
+                    sha.update(block)
+                    b3.update(block)
+                after = os.fstat(stream.fileno())
+        except OSError as error:
+            raise storage_error(error, path) from error
+        if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
+            raise SourceChangedError(f"{path} changed while it was read. Try again when it is complete.")
+        digests = sha.hexdigest(), b3.hexdigest()
+        if (status.st_size, status.st_mtime_ns) == (file.size, file.mtime_ns):
+            self.index.set_hashes(file.path, *digests)
+        return digests
+
+    def model_with_bytes(self, path: Path, size: int, digest: str | None = None) -> str | None:
+        """The model that has the same bytes as the file at ``path``, found by size and then hash.
+
+        Only files of equal size are hashed. ``digest`` is the file's SHA-256 where it is known already.
+        """
+        candidates = self.index.files_of_size(size)
+        if not candidates:
+            return None
+        for model_id, file in candidates:
+            with contextlib.suppress(OSError):
+                if Path(file.path).samefile(path):
+                    return model_id
+        own = digest or sha256_of(path)
+        for model_id, file in candidates:
+            with contextlib.suppress(SourceChangedError, NotFoundError, OSError):
+                if (file.sha256 or self.hash_of(model_id)[0]) == own:
+                    return model_id
+        return None
+
+    def add_owned(self, model_id: str) -> Model:
+        """Index a model whose folder has just come into the library."""
+        entry = self._scanner.owned_entry(model_id, self.metadata.folder(model_id))
+        if entry is None:
+            raise NotFoundError(f"{self.metadata.folder(model_id)} has no complete model.")
+        self.index.put([entry])
+        self._announce(LibraryChange(changed=[model_id]))
+        return entry.model
+
+    def edit(self, model_id: str, changes: dict[str, Any]) -> Model:
+        """Change what a person may change; from then on no lookup overwrites it.
+
+        Raises `InvalidRequestError` for unknown fields or wrong values, `NotFoundError`.
+        """
+        unknown = sorted(set(changes) - EDITABLE_FIELDS)
+        if unknown:
+            raise InvalidRequestError(
+                f"{', '.join(unknown)} cannot be edited. These can: {', '.join(sorted(EDITABLE_FIELDS))}."
+            )
+        return self.update(model_id, {**changes, "match_source": "manual"})
+
+    def update(self, model_id: str, changes: dict[str, Any]) -> Model:
+        """Write fields into the model's ``metadata.json`` and the index. Raises `InvalidRequestError`."""
+        current = self.model(model_id)
+
+        def change(model: Model) -> None:
+            try:
+                checked = Model.model_validate({**model.model_dump(by_alias=True), **changes})
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                raise InvalidRequestError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+            for field in changes:
+                setattr(model, field, getattr(checked, field))
+
+        model, mtime_ns = self.metadata.update(current, change)
+        self.index.replace_metadata(model, mtime_ns)
+        self._announce(LibraryChange(changed=[model_id]))
+        return model
+
+    def forget(self, model_ids: Iterable[str]) -> None:
+        """Take models out of the index; their files are not touched."""
+        gone = list(model_ids)
+        self.index.remove(gone)
+        self._announce(LibraryChange(removed=gone))
+
+    def preview(self, model_id: str) -> Path | None:
+        """The model's own picture, or nothing if it has none. Raises `NotFoundError`."""
+        model = self.model(model_id)
+        if model.storage == "owned":
+            names = [Path(model.preview_image).name] if model.preview_image else []
+            folder = self.metadata.folder(model_id)
+        else:
+            main = Path(model.files[0].name)
+            names = [main.stem + ending for ending in PREVIEW_ENDINGS]
+            folder = main.parent
+        return next((folder / name for name in names if (folder / name).is_file()), None)
+
+    def quick_scan(self, folders: Iterable[TargetFolder], job: JobContext) -> ScanResult:
+        """Bring the index in step with what changed on disk; see `Scanner.quick`."""
+        result = self._scanner.quick(folders, job)
+        self._database.checkpoint()
+        return result
+
+    def deep_scan(self, folders: Iterable[TargetFolder], job: JobContext) -> ScanResult:
+        """Read all metadata again; see `Scanner.deep`."""
+        result = self._scanner.deep(folders, job)
+        self._database.checkpoint()
+        return result
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log into the database file."""
+        self._database.checkpoint()
+
+    def close(self) -> None:
+        """Close the index."""
+        self._database.close()
+
+    def _announce(self, change: LibraryChange) -> None:
+        self._events.publish("librarian.library", change)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file as lower-case hexadecimal. Raises `StorageError`."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb", buffering=0) as stream:
+            while block := stream.read(HASH_BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    return digest.hexdigest()
+
+

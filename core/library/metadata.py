@@ -1,0 +1,144 @@
+"""The one room that reads and writes ``metadata.json``."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..errors import LibrarianError
+from ..jobs import utc_now
+from ..storage.atomic import make_directories, write_atomic
+from .records import Model
+
+logger = logging.getLogger(__name__)
+
+METADATA_NAME = "metadata.json"
+IN_PLACE = "in-place"
+INCOMING = ".incoming"
+MAX_METADATA_BYTES = 16 * 1024 * 1024
+LAYOUT_VERSION = 1
+
+
+class MetadataError(LibrarianError):
+    """A ``metadata.json`` cannot be read; the model stays listed from its files."""
+
+    code = "metadata_unreadable"
+
+
+class LibraryIdentity(BaseModel):
+    """``library.json``: which library this is and how it is laid out."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    layout: int = LAYOUT_VERSION
+
+
+class MetadataStore:
+    """The ``metadata.json`` files below one library root.
+
+    A model's id is the path of its folder below the root, so an id leads straight to its file. Changes
+    happen under a lock that every process using this library honours.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._lock_path = root / INCOMING / "metadata.lock"
+
+    def identity(self) -> LibraryIdentity:
+        """The library's id; a new library gets one, with its folders."""
+        make_directories(self.root / INCOMING)
+        path = self.root / "library.json"
+        with self.locked():
+            try:
+                return LibraryIdentity.model_validate_json(path.read_bytes())
+            except FileNotFoundError:
+                pass
+            except ValidationError as error:
+                raise MetadataError(f"{path} is damaged: {_first_reason(error)}. Restore or delete it.") from error
+            identity = LibraryIdentity(id=str(uuid.uuid4()))
+            write_atomic(path, identity.model_dump_json(indent=2).encode())
+            return identity
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the library's lock; other processes wait."""
+        with FileLock(self._lock_path):
+            yield
+
+    def folder(self, model_id: str) -> Path:
+        """Where a model's ``metadata.json`` lies."""
+        return self.root / model_id
+
+    def read(self, model_id: str) -> Model | None:
+        """The model as its file says, or nothing if it has no file. Raises `MetadataError`."""
+        return self.read_file(self.folder(model_id) / METADATA_NAME)
+
+    def read_file(self, path: Path) -> Model | None:
+        """Read one ``metadata.json``; nothing if it is not there. Raises `MetadataError`."""
+        try:
+            if path.stat().st_size > MAX_METADATA_BYTES:
+                raise MetadataError(f"{path} is larger than 16 MB and was not read.")
+            model = Model.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise MetadataError(f"{path} is damaged: {_first_reason(error)}.") from error
+        except OSError as error:
+            raise MetadataError(f"{path} cannot be read: {error.strerror or error}.") from error
+        return model
+
+    def write(self, model: Model) -> int:
+        """Write a model's file whole; answers its modification time in nanoseconds."""
+        folder = self.folder(model.model_id)
+        make_directories(folder)
+        path = folder / METADATA_NAME
+        write_atomic(path, serialise(model))
+        return path.stat().st_mtime_ns
+
+    def update(self, current: Model, change: Callable[[Model], None]) -> tuple[Model, int]:
+        """Read, change and write one model under the lock, so that nobody's edit is lost.
+
+        ``current`` is what the index knows, for a model that has no file yet.
+        """
+        with self.locked():
+            model = self.read(current.model_id) or current
+            change(model)
+            model.updated_date = utc_now()
+            return model, self.write(model)
+
+    def in_place(self) -> Iterator[Model]:
+        """The models with files elsewhere for which something was written down."""
+        folder = self.root / IN_PLACE
+        for path in sorted(folder.glob(f"*/{METADATA_NAME}")) if folder.is_dir() else ():
+            try:
+                model = self.read_file(path)
+            except MetadataError as error:
+                logger.warning("%s", error.message)
+                continue
+            if model is not None:
+                yield model
+
+    def owned(self) -> Iterator[tuple[str, Path]]:
+        """Id and ``metadata.json`` of each model folder: ``<type>/<family>/<name>``."""
+        for path in sorted(self.root.glob(f"*/*/*/{METADATA_NAME}")):
+            folder = path.parent.relative_to(self.root)
+            if folder.parts[0] not in (IN_PLACE, INCOMING):
+                yield folder.as_posix(), path
+
+
+def serialise(model: Model) -> bytes:
+    """The model as the bytes of its ``metadata.json``."""
+    return (model.model_dump_json(indent=2, by_alias=True) + "\n").encode()
+
+
+def _first_reason(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {first['msg']}" if place else str(first["msg"])

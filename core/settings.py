@@ -1,0 +1,117 @@
+"""What Librarian is told: by the door that starts it (`Surroundings`) and by the person (`Settings`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+MODEL_EXTENSIONS = frozenset(
+    {".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".onnx"}
+)
+"""Endings of files that may be models. What a file really is, its content says."""
+
+FOLDER_ALIASES = {"unet": "diffusion_models", "clip": "text_encoders"}
+"""ComfyUI's older folder names and what they are called today (ComfyUI, ``folder_paths.map_legacy``)."""
+
+NOT_MODEL_FOLDERS = frozenset({"configs", "custom_nodes", "diffusers"})
+"""Kinds of ComfyUI folders that hold no single model files."""
+
+
+class TargetFolder(BaseModel):
+    """A folder in which an app looks for models of one subtype."""
+
+    model_config = ConfigDict(frozen=True)
+
+    subtype: str
+    path: Path
+    extensions: frozenset[str] = MODEL_EXTENSIONS
+
+
+class App(BaseModel):
+    """Something that wants models in its own folders.
+
+    ``folders`` lists, for each subtype, the folder that new links go to first.
+    """
+
+    app: str
+    name: str
+    kind: Literal["comfyui"] = "comfyui"
+    version: str = "*"
+    root: Path
+    folders: list[TargetFolder]
+
+    def link_folder(self, subtype: str) -> Path | None:
+        """Where links of this subtype belong, or nothing if the app has no such folder."""
+        same = [folder.path for folder in self.folders if folder.subtype == subtype]
+        named = [path for path in same if path.name == subtype]
+        return next(iter(named or same), None)
+
+
+class Surroundings(BaseModel):
+    """What the door that starts the Librarian knows: the places on this machine.
+
+    ``data_dir`` holds databases, settings, caches and logs of this machine. ``library_root`` is the
+    library unless the person's settings name another.
+    """
+
+    data_dir: Path
+    library_root: Path
+    apps: list[App] = Field(default_factory=list)
+    allowed_roots: list[Path] = Field(default_factory=list)
+
+
+class Settings(BaseModel):
+    """What the person chose; lies in ``settings.json`` in the data folder, readable by the owner only."""
+
+    model_config = ConfigDict(extra="allow")
+
+    library_root: Path | None = None
+    allowed_roots: list[Path] = Field(default_factory=list)
+    online: bool = True
+    index_in_place: bool = True
+    allow_remote: bool = False
+    remote_token: SecretStr | None = None
+    huggingface_token: SecretStr | None = None
+    civitai_token: SecretStr | None = None
+
+
+def default_data_dir() -> Path:
+    """Where this machine's data lies when no ComfyUI says it: ``LIBRARIAN_HOME`` or the user's data folder."""
+    home = os.environ.get("LIBRARIAN_HOME")
+    return Path(home).absolute() if home else Path(platformdirs.user_data_dir("librarian", appauthor=False))
+
+
+def app_of_models_folder(folder: Path) -> App:
+    """A ComfyUI-like models folder as an app: each of its subfolders is a target folder."""
+    folder = folder.absolute()
+    owner = folder.parent.name if folder.name.casefold() == "models" and folder.parent.name else folder.name
+    subfolders = sorted(entry for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+    return App(
+        app=owner.casefold().replace(" ", "-") or "models",
+        name=owner or str(folder),
+        root=folder,
+        folders=[
+            TargetFolder(subtype=FOLDER_ALIASES.get(entry.name, entry.name), path=entry)
+            for entry in subfolders
+            if not entry.name.startswith(".") and entry.name not in NOT_MODEL_FOLDERS
+        ],
+    )
+
+
+def with_distinct_names(apps: Iterable[App]) -> list[App]:
+    """The apps, those of equal id told apart by a number: ``comfyui``, ``comfyui-2``, …"""
+    result: list[App] = []
+    taken: set[str] = set()
+    for app in apps:
+        name, number = app.app, 1
+        while name in taken:
+            number += 1
+            name = f"{app.app}-{number}"
+        taken.add(name)
+        result.append(app.model_copy(update={"app": name}))
+    return result

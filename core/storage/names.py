@@ -1,0 +1,47 @@
+"""Names that every filesystem accepts.
+
+The rules are those of NTFS, the strictest one in use (Microsoft, «Naming Files, Paths, and
+Namespaces»), with ext4's limit of 255 bytes, in Unicode NFC.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MAX_NAME_BYTES = 255
+
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)", re.IGNORECASE)
+
+
+def safe_name(text: str, *, max_bytes: int = MAX_NAME_BYTES) -> str:
+    """Turn any text into one file or folder name that NTFS, ext4 and APFS accept.
+
+    Characters that some filesystem forbids become ``_``. A long name is shortened in front of its
+    extension. Different texts may give the same name: whoever places it must look for collisions.
+    """
+    name = _FORBIDDEN.sub("_", unicodedata.normalize("NFC", text)).strip(" ").rstrip(". ")
+    stem, dot, extension = name.rpartition(".")
+    if not dot or not stem or len(extension) > 16:
+        stem, extension = name, ""
+    else:
+        extension = "." + extension
+    if _RESERVED.fullmatch(stem.split(".")[0].rstrip(" ")):
+        stem = "_" + stem
+    stem = _shorten(stem, max_bytes - len(extension.encode()))
+    return (stem + extension).rstrip(". ") or "model"
+
+
+def name_with_suffix(name: str, suffix: str, *, max_bytes: int = MAX_NAME_BYTES) -> str:
+    """``name-suffix``, within ``max_bytes``; for a second model that would get the same name."""
+    return _shorten(name, max_bytes - len(suffix.encode()) - 1) + "-" + suffix
+
+
+def collision_key(name: str) -> str:
+    """Names with the same key are the same name on a filesystem that folds case."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _shorten(text: str, max_bytes: int) -> str:
+    return text.encode()[:max_bytes].decode(errors="ignore").rstrip(". ")

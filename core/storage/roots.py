@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import InvalidRequestError, OutsideRootsError
+
+
+def is_within(path: Path, folder: Path) -> bool:
+    """Whether ``path`` is ``folder`` or lies below it; both must be real paths already."""
+    try:
+        return os.path.commonpath([path, folder]) == os.fspath(folder)
+    except ValueError:  # another Windows drive
+        return False
+
+
+def real_path(path: Path) -> Path:
+    """The path with every link resolved. It need not exist."""
+    return Path(os.path.realpath(path))
+
+
+class AllowedRoots:
+    """The folders that Librarian may read and write; every path from outside passes through here."""
+
+    def __init__(self, roots: Iterable[Path]) -> None:
+        self.roots = tuple(dict.fromkeys(real_path(root) for root in roots))
+
+    def contains(self, path: Path) -> bool:
+        """Whether the path, after all its links, lies in one of the roots."""
+        real = real_path(path)
+        return any(is_within(real, root) for root in self.roots)
+
+    def confine(self, text: str) -> Path:
+        """The absolute path that ``text`` means.
+
+        The last component keeps its own name even where it is a link, so that what is asked of a link
+        is done to the link; where it leads is checked all the same.
+
+        Raises `InvalidRequestError` for text that cannot be a path, `OutsideRootsError` for a path that
+        is not, or does not stay, inside an allowed root.
+        """
+        if not text or "\0" in text:
+            raise InvalidRequestError("Give the full path of a file or folder.")
+        path = Path(text).expanduser()
+        if not path.is_absolute():
+            raise InvalidRequestError(f"{text!r} is not a full path. Give the path from the root of the drive.")
+        path = Path(os.path.normpath(path))
+        try:
+            allowed = self.contains(path.parent) and self.contains(path) or real_path(path) in self.roots
+        except OSError as error:
+            raise InvalidRequestError(f"{text!r} cannot be a path: {error.strerror or error}.") from error
+        if not allowed:
+            raise OutsideRootsError(
+                f"{path} is outside the folders that Librarian may use. "
+                "Add its folder under Settings → Allowed folders, or start with --allow FOLDER."
+            )
+        return path
