@@ -1,0 +1,251 @@
+"""What the scripts here share: a cache folder, locks, virtual environments, running commands.
+
+Standard library only, since it runs before anything is installed. Whatever is built lies in the cache
+folder under a name made from what went into it, and counts only once its marker file is written, so a
+run that was killed half-way is simply built again. ``LIBRARIAN_CACHE`` moves the cache folder; deleting
+it is always safe.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WINDOWS = os.name == "nt"
+PACKAGE = "model_librarian"
+UNUSED_DAYS = 21
+
+
+class SetupError(Exception):
+    """Something is missing; the message says what to do about it."""
+
+
+def say(text: str) -> None:
+    """Print one line at once, even into a pipe."""
+    print(text, flush=True)
+
+
+# --- the cache folder ---------------------------------------------------------------------------------
+
+
+def cache_dir() -> Path:
+    """Return the cache folder, made if need be."""
+    chosen = os.environ.get("LIBRARIAN_CACHE")
+    if chosen:
+        folder = Path(chosen).expanduser().absolute()
+    elif WINDOWS:
+        folder = Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "model-librarian" / "Cache"
+    elif sys.platform == "darwin":
+        folder = Path.home() / "Library" / "Caches" / "model-librarian"
+    else:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "model-librarian"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold the lock called `name` against other processes; the system drops it if this one dies."""
+    path = cache_dir() / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+b") as file:
+        if not _try_lock(file.fileno()):
+            say(f"  waiting for another run that holds {path}")
+            while not _try_lock(file.fileno()):
+                time.sleep(0.5)
+        yield  # closing the file releases the lock
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int) -> bool:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+
+def built(kind: str, inputs: Iterable[str], build: Callable[[Path], None], what: str) -> Path:
+    """Return the cached folder made by `build` from `inputs`, building it if it is not there.
+
+    `build` gets the empty folder to fill. Folders of the same kind that nobody used for weeks are
+    removed when a new one is made.
+    """
+    digest = hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:12]
+    folder = cache_dir() / kind / digest
+    marker = folder / ".complete"
+    with locked(f"{kind.replace('/', '-')}-{digest}"):
+        if marker.is_file():
+            with contextlib.suppress(OSError):
+                marker.touch()
+            return folder
+        started = time.monotonic()
+        say(f"  {what}: building in {folder}")
+        if folder.exists():
+            shutil.rmtree(folder)
+        _remove_unused(folder.parent)
+        folder.mkdir(parents=True)
+        build(folder)
+        marker.touch()
+        say(f"  {what}: ready after {time.monotonic() - started:.0f} s")
+    return folder
+
+
+def _remove_unused(parent: Path) -> None:
+    for marker in parent.glob("*/.complete") if parent.is_dir() else ():
+        if time.time() - marker.stat().st_mtime > UNUSED_DAYS * 86400:
+            marker.unlink()
+            shutil.rmtree(marker.parent, ignore_errors=True)
+
+
+# --- running things -----------------------------------------------------------------------------------
+
+
+def run_quietly(command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None) -> None:
+    """Run `command` with its output in `log`; if it fails, raise with the end of it."""
+    with open(log, "ab") as output:
+        output.write(("\n$ " + " ".join(map(str, command)) + "\n").encode())
+        output.flush()
+        code = subprocess.call(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=None if env is None else dict(env),
+            cwd=str(cache_dir()),
+        )
+    if code:
+        tail = "\n    ".join(log.read_text(errors="replace").splitlines()[-25:])
+        raise SetupError(f"{Path(command[0]).name} failed with status {code}. The end of {log}:\n    {tail}")
+
+
+def system_package(executable: str, debian: Sequence[str], hint: str, *, force: bool = False) -> str:
+    """Return the path of `executable`; on Debian as root, install it first if it is missing."""
+    found = shutil.which(executable)
+    if found and not force:
+        return found
+    apt = shutil.which("apt-get")
+    if apt is None or WINDOWS or os.geteuid() != 0:
+        raise SetupError(hint)
+    say(f"  {executable} is missing: installing {' '.join(debian)} with apt-get")
+    log = cache_dir() / "apt.log"
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    with locked("apt"):
+        wait = ["-o", "DPkg::Lock::Timeout=600"]
+        run_quietly([apt, *wait, "update"], log, env)
+        run_quietly([apt, *wait, "install", "-y", "--no-install-recommends", *debian], log, env)
+    found = shutil.which(executable)
+    if found is None:
+        raise SetupError(hint)
+    return found
+
+
+# --- Python environments ------------------------------------------------------------------------------
+
+
+def project_list(name: str) -> list[str]:
+    """Return the list called `name` from pyproject.toml (Python 3.10 has no TOML reader)."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    found = re.search(rf"^{re.escape(name)} = (\[.*?^\])", text, re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise SetupError(f"pyproject.toml has no list called {name!r}.")
+    return [str(item) for item in ast.literal_eval(found[1])]
+
+
+def in_venv(venv: Path, program: str) -> Path:
+    """Return the path of `program` inside the virtual environment `venv`."""
+    return venv / "Scripts" / f"{program}.exe" if WINDOWS else venv / "bin" / program
+
+
+def python_environment(name: str, requirements: Sequence[str], what: str) -> Path:
+    """Return a virtual environment that holds `requirements`, made once for each list and Python."""
+
+    def build(folder: Path) -> None:
+        log = folder / "install.log"
+        _make_venv(folder, log)
+        python = in_venv(folder, "python")
+        pip = [python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+        run_quietly([*pip, *requirements], log)
+
+    inputs = [sys.version, platform.machine(), sys.base_prefix, *requirements]
+    return built(f"environments/{name}", inputs, build, what)
+
+
+def _make_venv(folder: Path, log: Path) -> None:
+    # `python -m venv` rather than the module: a Debian without python3-venv fails in ensurepip.
+    command = [sys.executable, "-m", "venv", folder]
+    with contextlib.suppress(SetupError):
+        run_quietly(command, log)
+        return
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    hint = f"Python cannot make virtual environments here; install python{version}-venv. See {log}"
+    system_package("python3", [f"python{version}-venv"], hint, force=True)
+    for child in folder.iterdir():
+        if child != log:
+            shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
+    run_quietly(command, log)
+
+
+# --- the package under its name -----------------------------------------------------------------------
+
+
+def import_root() -> Path:
+    """Return a folder in which this checkout is called `model_librarian`, for PYTHONPATH and MYPYPATH.
+
+    The root of the repository is the package, and its folder may have any name, so tools that look
+    for `model_librarian` on a path get a link of that name.
+    """
+    digest = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
+    folder = cache_dir() / "import-roots" / digest
+    with locked(f"import-root-{digest}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        link_folder(ROOT, folder / PACKAGE)
+    return folder
+
+
+def link_folder(target: Path, link: Path) -> None:
+    """Make `link` lead to the folder `target`: a symlink, on Windows a junction, which needs no rights.
+
+    Raises:
+        SetupError: something else is already there.
+    """
+    if os.path.lexists(link):
+        if link.exists() and link.samefile(target):
+            return
+        raise SetupError(f"{link} is there already and does not lead to {target}. Move it away first.")
+    if sys.platform == "win32":
+        import _winapi
+
+        _winapi.CreateJunction(str(target), str(link))
+    else:
+        link.symlink_to(target, target_is_directory=True)
+
+
+def package_environment(**more: str) -> dict[str, str]:
+    """Return the process environment in which `import model_librarian` means this checkout."""
+    root = str(import_root())
+    paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), **more}

@@ -1,0 +1,183 @@
+"""The package inside the real ComfyUI, with the real frontend, in a real browser.
+
+How to use it: write **sync** tests in this folder (playwright's sync API holds an event loop of its own,
+so `async def` tests do not belong here). The markers `comfyui` and `browser` are set from the fixtures
+that a test asks for.
+
+    def test_found(librarian_page):                  # shared server, new page, the tab is open
+        librarian_page.get_by_role("searchbox").fill("xl base")
+
+| fixture | scope | what it is |
+|---|---|---|
+| `comfyui` | session | the running `RealComfyUI` that most tests share: ComfyUI 0.30.0, frontend 1.58.1, some forty sample models in its `models_dir` |
+| `start_comfyui` | session | `start_comfyui(core=OLD_CORE, frontend=OLD_FRONTEND, models=folder, …)`: one more server; every field of `RealComfyUI` is an option. All are stopped at the end |
+| `browser` | session | headless Chromium |
+| `new_page` | test | `new_page(server, **context_options)`: a page that can reach nothing but this server; `new_page(comfyui, color_scheme="dark", viewport={"width": 400, "height": 900})` |
+| `page` | test | `new_page(comfyui)`, nothing loaded yet |
+| `console_of` | test | `console_of(page)`: console lines (`error: …`) and page errors (`pageerror: …`) so far |
+| `open_librarian` | test | `open_librarian(page)`: load the frontend if it is not, open our sidebar tab |
+| `librarian_page` | test | `page` with our tab open |
+
+`RealComfyUI` (scripts/_real_comfyui.py) has `base_url`, `base_dir`, `models_dir`, `library_home`, `log`,
+`log_path`, `get(path)`, `get_json(path)`, `restart()`, `stop()`, `start()`, `kill()`. A test that stops,
+kills or fills a server starts its own. `page.goto("/")` is the server's page. When a test fails, a screenshot and the
+console of each of its pages are kept in a folder of which the path is printed.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _real_comfyui import CHROMIUM_FLAGS, RealComfyUI, browser_path
+from _sample_models import write_sample_models
+from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+
+TAB_BUTTON = "[data-testid=librarian-tab-button], .librarian-tab-button"
+FOLDER = Path(__file__).parent
+SERVER_FIXTURES = {"comfyui", "start_comfyui"}
+REPORT = pytest.StashKey[pytest.TestReport]()
+
+StartComfyUI = Callable[..., RealComfyUI]
+NewPage = Callable[..., Page]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of this folder by what they use, and run them after all others.
+
+    Once playwright has run, the main thread has a running event loop, and `async def` tests of other
+    folders would fail in it.
+    """
+    ours = [item for item in items if item.path.is_relative_to(FOLDER)]
+    for item in ours:
+        used = set(getattr(item, "fixturenames", ()))
+        if used & SERVER_FIXTURES:
+            item.add_marker(pytest.mark.comfyui)
+        if "browser" in used:
+            item.add_marker(pytest.mark.browser)
+    items[:] = [item for item in items if item not in ours] + ours
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep the report, by which `new_page` decides on a screenshot."""
+    report = yield
+    if report.when == "call":
+        item.stash[REPORT] = report
+    return report
+
+
+# --- servers ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def start_comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartComfyUI]:
+    servers: list[RealComfyUI] = []
+
+    def start(*, models: Path | None = None, **options: Any) -> RealComfyUI:
+        server = RealComfyUI(tmp_path_factory.mktemp("comfyui"), **options)
+        if models is not None:
+            shutil.copytree(models, server.models_dir, dirs_exist_ok=True)
+        servers.append(server)
+        return server.start()
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def comfyui(start_comfyui: StartComfyUI, tmp_path_factory: pytest.TempPathFactory) -> RealComfyUI:
+    models = tmp_path_factory.mktemp("sample") / "models"
+    write_sample_models(models)
+    return start_comfyui(models=models)
+
+
+# --- browser ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=list(CHROMIUM_FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def consoles() -> dict[Page, list[str]]:
+    return {}
+
+
+@pytest.fixture
+def console_of(consoles: dict[Page, list[str]]) -> Callable[[Page], list[str]]:
+    return consoles.__getitem__
+
+
+@pytest.fixture
+def new_page(
+    browser: Browser, consoles: dict[Page, list[str]], request: pytest.FixtureRequest
+) -> Iterator[NewPage]:
+    contexts: list[BrowserContext] = []
+
+    def new(server: RealComfyUI, **options: Any) -> Page:
+        base_url = server.base_url
+
+        def only_ours(route: Route) -> None:
+            ours = route.request.url.startswith((base_url + "/", "blob:", "data:"))
+            route.continue_() if ours else route.abort()
+
+        context = browser.new_context(base_url=base_url, **options)
+        contexts.append(context)
+        context.route("**/*", only_ours)
+        page = context.new_page()
+        lines = consoles.setdefault(page, [])
+        page.on("console", lambda message: lines.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: lines.append(f"pageerror: {error}"))
+        return page
+
+    yield new
+    report = request.node.stash.get(REPORT, None)
+    if report is not None and report.failed:
+        keep_evidence(request.node.name, consoles)
+    for context in contexts:
+        context.close()
+
+
+def keep_evidence(test: str, consoles: dict[Page, list[str]]) -> None:
+    """Save what the pages of a failed test look like and said, and print where."""
+    folder = Path(tempfile.mkdtemp(prefix=f"librarian-{re.sub(r'[^A-Za-z0-9]+', '-', test)[:60]}-"))
+    for number, (page, lines) in enumerate(consoles.items(), start=1):
+        (folder / f"page-{number}.console.txt").write_text("\n".join(lines), encoding="utf-8")
+        if not page.is_closed():
+            page.screenshot(path=folder / f"page-{number}.png")
+    print(f"\nScreenshots and console: {folder}")
+
+
+@pytest.fixture
+def page(comfyui: RealComfyUI, new_page: NewPage) -> Page:
+    return new_page(comfyui)
+
+
+@pytest.fixture
+def open_librarian() -> Callable[[Page], Page]:
+    def open_tab(page: Page) -> Page:
+        if page.url == "about:blank":
+            page.goto("/")
+        button = page.locator(TAB_BUTTON).first
+        button.wait_for(timeout=60_000)
+        if "selected" not in (button.get_attribute("class") or ""):
+            button.click()
+        return page
+
+    return open_tab
+
+
+@pytest.fixture
+def librarian_page(page: Page, open_librarian: Callable[[Page], Page]) -> Page:
+    return open_librarian(page)

@@ -1,0 +1,37 @@
+"""ComfyUI starts with the package in it and says nothing bad about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from _real_comfyui import CORE, FRONTEND, OLD_CORE, OLD_FRONTEND, RealComfyUI
+from playwright.sync_api import Page
+
+
+@pytest.fixture(scope="module", params=[(CORE, FRONTEND), (OLD_CORE, OLD_FRONTEND)], ids=" + ".join)
+def server(
+    request: pytest.FixtureRequest, comfyui: RealComfyUI, start_comfyui: Callable[..., RealComfyUI]
+) -> RealComfyUI:
+    core, frontend = request.param
+    if (core, frontend) == (CORE, FRONTEND):
+        return comfyui
+    return start_comfyui(core=core, frontend=frontend)
+
+
+def test_server_starts_without_complaint(server: RealComfyUI) -> None:
+    stats = server.get_json("/system_stats")
+    assert isinstance(stats, dict)
+    assert stats["system"]["comfyui_version"] == server.core
+    log = server.log
+    assert server.package_folder in log, "ComfyUI lists the import times of custom nodes"
+    assert "IMPORT FAILED" not in log
+    assert "Traceback" not in log
+
+
+def test_frontend_loads(server: RealComfyUI, new_page: Callable[..., Page]) -> None:
+    page = new_page(server)
+    page.goto("/")
+    page.locator("#graph-canvas").wait_for(timeout=60_000)
+    version = page.evaluate("window.__COMFYUI_FRONTEND_VERSION__")
+    assert version == server.frontend
