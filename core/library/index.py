@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from ..errors import NotFoundError
 from ..jobs import utc_now
-from .database import Database
+from ..storage.database import Database
 from .records import LibraryTotals, Model, ModelSummary
 from .text import name_key, search_parts
 

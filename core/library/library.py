@@ -15,7 +15,7 @@ from ..events import Events
 from ..jobs import JobContext
 from ..settings import TargetFolder
 from ..storage.disk import storage_error
-from .database import Database
+from ..storage.database import Database
 from .index import Index, IndexedFile, IndexedModel
 from .metadata import IN_PLACE, MetadataStore
 from .records import (

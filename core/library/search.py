@@ -5,7 +5,7 @@ import sqlite3
 import time
 from typing import Any, NamedTuple
 
-from .database import Database
+from ..storage.database import Database
 from .index import summary_of
 from .records import Facets, FacetValue, MatchKind, ModelFilter, ModelQuery, SearchResult
 from .text import CJK, cjk_pairs, fold, name_key, pieces, words

@@ -1,0 +1,6 @@
+"""Import: inspect → plan → transfer → describe → index."""
+
+from .importer import Importer
+from .records import ImportGroup, ImportItem, ImportMode, ImportRequest, Inspection
+
+__all__ = ["ImportGroup", "ImportItem", "ImportMode", "ImportRequest", "Importer", "Inspection"]

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from blake3 import blake3
+
+from ..errors import SourceChangedError, StorageError
+from ..storage.disk import storage_error
+
+BLOCK_BYTES = 8 * 1024 * 1024
+BLOCKS = 4
+
+Progress = Callable[[int], None]
+"""Called with the bytes done so far, after every block; may raise `CancelledError`."""
+
+
+class Transferred(NamedTuple):
+    """A file's size in bytes and its hashes as lower-case hexadecimal."""
+
+    size: int
+    sha256: str
+    blake3: str
+
+
+def hash_file(source: Path, progress: Progress) -> Transferred:
+    """SHA-256 and BLAKE3 of a file in one pass.
+
+    Raises `SourceChangedError` if the file changes or vanishes meanwhile, `StorageError` if it cannot be
+    read.
+    """
+    return _stream(source, None, progress)
+
+
+def copy_file(source: Path, target: Path, progress: Progress) -> Transferred:
+    """Copy a file and hash it in the same pass; ``target`` must not exist and is durable afterwards.
+
+    Raises as `hash_file`, and `InsufficientSpaceError` if the disk becomes full. Whatever was written is
+    left for the caller to clean up.
+    """
+    try:
+        with open(target, "xb", buffering=0) as file:
+            result = _stream(source, file, progress)
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise storage_error(error, target) from error
+    return result
+
+
+def _stream(source: Path, target: BinaryIO | None, progress: Progress) -> Transferred:
+    """Read block by block while the blocks before are hashed and written in threads of their own."""
+    sha, b3 = hashlib.sha256(), blake3()
+    free = deque(memoryview(bytearray(BLOCK_BYTES)) for _ in range(BLOCKS))
+    busy: deque[tuple[memoryview, list[Future[None]]]] = deque()
+    done = 0
+
+    with (
+        _open_source(source) as file,
+        ThreadPoolExecutor(1, "librarian-sha256") as sha_thread,
+        ThreadPoolExecutor(1, "librarian-blake3") as blake3_thread,
+        ThreadPoolExecutor(1, "librarian-write") as write_thread,
+    ):
+        before = os.fstat(file.fileno())
+        try:
+            while True:
+                if not free:
+                    buffer, work = busy.popleft()
+                    _finish(work)
+                    free.append(buffer)
+                buffer = free.popleft()
+                count = _read(file, buffer, source)
+                if not count:
+                    break
+                block = buffer[:count]
+                work = [
+                    sha_thread.submit(lambda data=block: sha.update(data)),  # type: ignore[misc]
+                    blake3_thread.submit(lambda data=block: _update_blake3(b3, data)),  # type: ignore[misc]
+                ]
+                if target is not None:
+                    work.append(write_thread.submit(_write, target, block))
+                busy.append((buffer, work))
+                done += count
+                progress(done)
+        finally:
+            for _, work in busy:
+                wait(work)
+        for _, work in busy:
+            _finish(work)
+        after = os.fstat(file.fileno())
+    if done != before.st_size or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise SourceChangedError(f"{source} changed while it was read. Try again when nothing writes to it any more.")
+    return Transferred(done, sha.hexdigest(), b3.hexdigest())
+
+
+def _open_source(source: Path) -> BinaryIO:
+    try:
+        return open(source, "rb", buffering=0)
+    except FileNotFoundError as error:
+        raise SourceChangedError(f"{source} is not there any more.") from error
+    except OSError as error:
+        raise storage_error(error, source) from error
+
+
+def _read(file: BinaryIO, buffer: memoryview, source: Path) -> int:
+    try:
+        return file.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
+    except OSError as error:
+        raise StorageError(f"{source} cannot be read to its end: {error.strerror or error}.") from error
+
+
+def _update_blake3(hasher: blake3, block: memoryview) -> None:
+    hasher.update(block)
+
+
+def _write(file: BinaryIO, block: memoryview) -> None:
+    while block:
+        block = block[file.write(block) :]
+
+
+def _finish(work: list[Future[None]]) -> None:
+    for future in work:
+        future.result()

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..jobs import utc_now
+from ..settings import App
+from ..storage.database import Database
+from ..storage.roots import is_within
+from .records import Link, LinkType
+
+
+def _create_tables(db: sqlite3.Connection) -> None:
+    db.execute(
+        """
+        CREATE TABLE links (
+            link_id INTEGER PRIMARY KEY,
+            model_id TEXT NOT NULL,
+            app TEXT NOT NULL,
+            target_app_path TEXT NOT NULL,
+            source_model_path TEXT NOT NULL,
+            is_external INTEGER NOT NULL,
+            link_type TEXT NOT NULL,
+            file_hash TEXT,
+            created_at TEXT NOT NULL,
+            UNIQUE (app, target_app_path)
+        )
+        """
+    )
+    db.execute("CREATE INDEX links_by_model ON links (model_id)")
+    db.execute("CREATE INDEX links_by_target ON links (target_app_path)")
+    db.execute("CREATE INDEX links_external ON links (link_id) WHERE is_external")
+    db.execute(
+        """
+        CREATE TABLE intents (
+            intent_id INTEGER PRIMARY KEY,
+            model_id TEXT NOT NULL,
+            app TEXT NOT NULL,
+            target_app_path TEXT NOT NULL,
+            source_model_path TEXT NOT NULL,
+            file_hash TEXT
+        )
+        """
+    )
+    db.execute("CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
+
+
+MIGRATIONS = (_create_tables,)
+
+
+def migrate(db: sqlite3.Connection) -> bool:
+    """Bring a registry forward in one transaction; see ``library.schema.migrate``."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise sqlite3.DatabaseError(f"registry.db has version {version}; this Librarian knows {len(MIGRATIONS)}")
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        for step in MIGRATIONS[version:]:
+            step(db)
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    return True
+
+
+class NewLink(NamedTuple):
+    """A link about to be made, with absolute paths."""
+
+    model_id: str
+    app: str
+    target: Path
+    source: Path
+    file_hash: str | None
+
+
+class Registry:
+    """``registry.db``: every link that Librarian made.
+
+    Paths below the library's or the app's root are stored relative to it, so that moving both together
+    breaks nothing. What is about to be linked is written down first (an *intent*), so that a crash
+    between registry and disk is found at the next start.
+    """
+
+    def __init__(self, path: Path, library_root: Path, apps: Iterable[App]) -> None:
+        self._database = Database(path, migrate)
+        self._library_root = library_root
+        with self._database.write() as db:
+            db.executemany(
+                "INSERT INTO settings (key, value) VALUES (?, ?) "
+                "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                [("library_root", str(library_root)), *((f"app_root:{app.app}", str(app.root)) for app in apps)],
+            )
+            self._roots = {
+                key.partition(":")[2]: Path(value)
+                for key, value in db.execute("SELECT key, value FROM settings WHERE key LIKE 'app\\_root:%' ESCAPE '\\'")
+            }
+
+    @property
+    def set_aside(self) -> Path | None:
+        """Where an unusable ``registry.db`` was put at start, if there was one."""
+        return self._database.set_aside
+
+    def links(
+        self,
+        *,
+        model_ids: Sequence[str] | None = None,
+        app: str | None = None,
+    ) -> list[Link]:
+        """Registered links, with absolute paths; their ``state`` is not looked at here."""
+        sql, parameters = "SELECT * FROM links WHERE 1", []
+        if model_ids is not None:
+            sql += f" AND model_id IN ({', '.join('?' * len(model_ids))})"
+            parameters += model_ids
+        if app is not None:
+            sql += " AND app = ?"
+            parameters.append(app)
+        return [self._link(row) for row in self._database.read().execute(f"{sql} ORDER BY link_id", parameters)]
+
+    def linked(self, model_ids: Sequence[str]) -> frozenset[str]:
+        """Which of these models have a link."""
+        rows = self._database.read().execute(
+            f"SELECT DISTINCT model_id FROM links WHERE model_id IN ({', '.join('?' * len(model_ids))})", model_ids
+        )
+        return frozenset(row[0] for row in rows)
+
+    def counts(self) -> dict[str, int]:
+        """How many links each app has."""
+        return dict(self._database.read().execute("SELECT app, count(*) FROM links GROUP BY app").fetchall())
+
+    def intend(self, links: Iterable[NewLink]) -> None:
+        """Write down what is about to be linked."""
+        with self._database.write() as db:
+            db.executemany(
+                "INSERT INTO intents (model_id, app, target_app_path, source_model_path, file_hash) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (self._stored(link) for link in links),
+            )
+
+    def register(self, made: Iterable[tuple[NewLink, LinkType, bool]]) -> None:
+        """Register links that stand on disk (link, kind, whether external) and drop all intents."""
+        now = utc_now().isoformat()
+        with self._database.write() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO links (model_id, app, target_app_path, source_model_path, file_hash, "
+                "link_type, is_external, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                ((*self._stored(link), link_type, external, now) for link, link_type, external in made),
+            )
+            db.execute("DELETE FROM intents")
+
+    def intents(self) -> Iterator[NewLink]:
+        """What was about to be linked when the process ended."""
+        for row in self._database.read().execute("SELECT * FROM intents"):
+            yield NewLink(
+                row["model_id"],
+                row["app"],
+                self._absolute(row["target_app_path"], self._roots.get(row["app"])),
+                self._absolute(row["source_model_path"], self._library_root),
+                row["file_hash"],
+            )
+
+    def remove(self, link_ids: Iterable[int]) -> None:
+        """Forget links that are gone from disk."""
+        with self._database.write() as db:
+            db.executemany("DELETE FROM links WHERE link_id = ?", ((link_id,) for link_id in link_ids))
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    def _stored(self, link: NewLink) -> tuple[str, str, str, str, str | None]:
+        target = _relative(link.target, self._roots.get(link.app))
+        return link.model_id, link.app, target, _relative(link.source, self._library_root), link.file_hash
+
+    def _link(self, row: sqlite3.Row) -> Link:
+        return Link(
+            link_id=row["link_id"],
+            model_id=row["model_id"],
+            app=row["app"],
+            target=str(self._absolute(row["target_app_path"], self._roots.get(row["app"]))),
+            source=str(self._absolute(row["source_model_path"], self._library_root)),
+            link_type=row["link_type"],
+            is_external=bool(row["is_external"]),
+            created_at=row["created_at"],
+        )
+
+    def _absolute(self, stored: str, root: Path | None) -> Path:
+        path = Path(stored)
+        return path if path.is_absolute() or root is None else root / path
+
+
+def _relative(path: Path, root: Path | None) -> str:
+    if root is not None and is_within(path, root):
+        return path.relative_to(root).as_posix()
+    return str(path)
