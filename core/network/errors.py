@@ -84,6 +84,9 @@ class BadAnswerError(NetworkError):
         self.host = host
 
 
+#: These say nothing about what was asked for; asking again later makes sense.
+UNREACHABLE = (OfflineError, CircuitBreakerOpen, NetworkUnavailableError, RateLimitedError)
+
 _EXPLAINED = {
     401: ("remote_unauthorized", "wants to know who asks. Set an access token for it in the settings."),
     403: (

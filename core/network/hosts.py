@@ -74,6 +74,10 @@ class AllowedHost:
             return (scheme, host, port) == (self.scheme, self.pattern, self.port)
         return port == (self.port or _PORTS[scheme]) and fnmatchcase(host, self.pattern)
 
+    def trusts(self, host: str, port: int) -> bool:
+        """Whether this is an origin there, so that it may have any address."""
+        return self.scheme is not None and (self.pattern, self.port) == (host, port)
+
 
 def is_public(address: str) -> bool:
     """Whether a numeric address is one of the open Internet's.
@@ -98,7 +102,9 @@ def is_public(address: str) -> bool:
 class HostRules:
     """The allow-list, read once."""
 
-    def __init__(self, allowed: Iterable[str], *, allow_private: bool = False, allow_http: bool = False) -> None:
+    def __init__(
+        self, allowed: Iterable[str], *, allow_private: bool = False, allow_http: bool = False
+    ) -> None:
         self._allowed = tuple(AllowedHost.parse(entry) for entry in allowed)
         self._allow_private = allow_private
         self._allow_http = allow_http
@@ -126,6 +132,13 @@ class HostRules:
         if _is_address(host):
             self.check_address(host, port, host)
 
+    def keeps_secrets(self, url: httpx.URL) -> bool:
+        """Whether a token may be sent there: encrypted, or to an origin that is trusted as it stands."""
+        if url.scheme == "https":
+            return True
+        port = url.port or _PORTS["http"]
+        return any(entry.scheme and entry.matches(url.scheme, _host(url), port) for entry in self._allowed)
+
     def check_address(self, host: str, port: int, address: str) -> None:
         """Let a numeric address pass that ``host`` may have.
 
@@ -134,7 +147,7 @@ class HostRules:
         """
         if self._allow_private or is_public(address):
             return
-        if any(entry.scheme and (entry.pattern, entry.port) == (host, port) for entry in self._allowed):
+        if any(entry.trusts(host, port) for entry in self._allowed):
             return
         raise HostNotAllowedError(
             host,

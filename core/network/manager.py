@@ -41,6 +41,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _OWN_HOST_ONLY = ("authorization", "cookie", "proxy-authorization")
 _PARSE_IN_THREAD = 256 * 1024
 _RESOLVERS = 4
+_CLOSING_S = 2.0
 
 
 class NetworkManager:
@@ -75,6 +76,8 @@ class NetworkManager:
         self._given_ssl_context = ssl_context
         self._log = NetworkLog(log_dir)
         self._lock = threading.Lock()
+        self._building = threading.Lock()
+        self._loaded = False
         self._hosts: dict[str, _Host] = {}
         self._watchers: list[Watcher] = []
         self._transports: dict[tuple[asyncio.AbstractEventLoop, bool], httpx.AsyncBaseTransport] = {}
@@ -196,11 +199,24 @@ class NetworkManager:
 
     def is_reachable(self, url: str) -> bool:
         """Whether a call would be sent now, as far as is known without sending one."""
+        if not self._settings.online:
+            return False
+        with self._lock:
+            if not self._hosts:
+                return True
         import httpx
 
         with self._lock:
             host = self._hosts.get(host_key(httpx.URL(url)))
-        return self._settings.online and (host is None or host.breaker.state == "closed")
+        return host is None or host.breaker.state == "closed"
+
+    def has_token(self, url: str) -> bool:
+        """Whether a call to this address would carry an access token."""
+        if not self._settings.tokens:
+            return False
+        import httpx
+
+        return host_key(httpx.URL(url)) in self._settings.tokens
 
     def status(self) -> NetworkStatus:
         """How the network and every host asked so far do."""
@@ -241,7 +257,8 @@ class NetworkManager:
             if loop is here:
                 await transport.aclose()
             elif loop.is_running():
-                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(transport.aclose(), loop))
+                closing = asyncio.run_coroutine_threadsafe(transport.aclose(), loop)
+                await asyncio.wait([asyncio.wrap_future(closing)], timeout=_CLOSING_S)
         if resolvers is not None:
             resolvers.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._log.close)
@@ -257,7 +274,12 @@ class NetworkManager:
     ) -> _Call:
         if not self._settings.online:
             raise OfflineError
-        httpx = await asyncio.to_thread(_import_httpx)
+        if not self._loaded:
+            # httpx takes longer to load than an event loop may be held.
+            await asyncio.to_thread(_load)
+            self._loaded = True
+        import httpx
+
         try:
             address = httpx.URL(url)
             if params:
@@ -278,7 +300,8 @@ class NetworkManager:
             host = self._host(url)
             seen.add((call.request.method, str(url)))
             response = await self._send(host, call, max_bytes)
-            if not (follow_redirects and response.status_code in _REDIRECTS and "location" in response.headers):
+            leads_on = response.status_code in _REDIRECTS and "location" in response.headers
+            if not (follow_redirects and leads_on):
                 return response
             await response.aclose()
             if len(seen) > MAX_REDIRECTS:
@@ -291,12 +314,14 @@ class NetworkManager:
         """Send one request until it is answered, or may not be sent again."""
         request = call.request
         token = self._settings.tokens.get(host.key)
-        if token is not None and "authorization" not in request.headers:
-            request.headers["Authorization"] = f"Bearer {token.get_secret_value()}"
+        if token is not None and self._rules.keeps_secrets(request.url):
+            request.headers.setdefault("Authorization", f"Bearer {token.get_secret_value()}")
         allowed = attempts(request.method)
         for attempt in range(1, allowed + 1):
             host.breaker.check()
             await self._wait_turn(host, call)
+            if self._left(call) <= 0:
+                raise NetworkUnavailableError(host.key, f"no answer within {call.allowed_s:.0f} s")
             call.granted = host.breaker.enter()
             why = ""
             cause: Exception | None = None
@@ -327,7 +352,7 @@ class NetworkManager:
                 await response.aclose()
                 if response.status_code == 429:
                     if attempt == allowed:
-                        raise RateLimitedError(host.key, max(host.limit.wait_s(), 1.0))
+                        raise RateLimitedError(host.key, max(host.limit.wait_s, 1.0))
                     continue
             pause = pause_s(attempt, random.random)
             if attempt == allowed or host.breaker.state != "closed" or pause >= self._left(call):
@@ -371,7 +396,7 @@ class NetworkManager:
 
         from .transport import CheckedTransport
 
-        with self._lock:
+        with self._building:
             if http2 not in self._ssl_contexts:
                 # Two, because each says for itself which versions of HTTP it offers.
                 self._ssl_contexts[http2] = self._given_ssl_context or httpx.create_ssl_context()
@@ -388,11 +413,9 @@ class NetworkManager:
         key = host_key(url)
         with self._lock:
             if key not in self._hosts:
-                self._hosts[key] = _Host(
-                    key,
-                    Breaker(key, self._clock, changed=lambda state, failures: self._note(key, state, failures)),
-                    RateLimit(key, self._clock, self._settings.calls_per_minute),
-                )
+                breaker = Breaker(key, self._clock, changed=lambda state, n: self._note(key, state, n))
+                limit = RateLimit(key, self._clock, self._settings.calls_per_minute)
+                self._hosts[key] = _Host(key, breaker, limit)
             return self._hosts[key]
 
     def _left(self, call: _Call) -> float:
@@ -418,10 +441,10 @@ class NetworkManager:
         self._log.write(line)
         with self._lock:
             watchers = tuple(self._watchers)
-        status = self.status() if watchers else None
+        status = self.status()
         for watcher in watchers:
             try:
-                watcher(status)  # type: ignore[arg-type]
+                watcher(status)
             except Exception:
                 logger.exception("a watcher of the network failed")
 
@@ -494,12 +517,8 @@ async def read_json(response: httpx.Response) -> Any:
         raise BadAnswerError(host_key(response.request.url), f"it is not JSON{page}") from exc
 
 
-def _import_httpx() -> Any:
-    import httpx
-
+def _load() -> None:
     from . import transport  # noqa: F401
-
-    return httpx
 
 
 def _sent_along(headers: Mapping[str, str] | None) -> dict[str, str]:
@@ -515,13 +534,12 @@ def _next_request(request: httpx.Request, response: httpx.Response, host: str) -
     except (httpx.InvalidURL, ValueError) as exc:
         raise BadAnswerError(host, "it leads to an address that is none") from exc
     headers = request.headers.copy()
-    for name in ("host", *(_OWN_HOST_ONLY if host_key(url) != host else ())):
+    elsewhere = host_key(url) != host or url.scheme != request.url.scheme
+    for name in ("host", *(_OWN_HOST_ONLY if elsewhere else ())):
         headers.pop(name, None)
-    headers.pop("authorization", None) if url.scheme != request.url.scheme else None
-    repeats = response.status_code in (307, 308) or request.method in ("GET", "HEAD")
-    if repeats:
-        return httpx.Request(request.method, url, headers=headers, stream=request.stream)
-    for name in ("content-length", "content-type", "transfer-encoding"):
+    if response.status_code in (307, 308) or request.method in ("GET", "HEAD"):
+        return httpx.Request(request.method, url, headers=headers, content=request.content or None)
+    for name in ("content-length", "content-type"):
         headers.pop(name, None)
     return httpx.Request("GET", url, headers=headers)
 

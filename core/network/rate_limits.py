@@ -148,10 +148,16 @@ class RateLimit:
         """Take a place for one call now and return 0, or take none and return the seconds to wait."""
         with self._lock:
             now = self._clock()
-            wait = max(self._held(now), self._paced(now), self._over_ceiling(now))
+            wait = self._wait(now)
             if wait <= 0:
                 self._sent.append(now)
-            return max(wait, 0.0)
+            return wait
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds until a call may go out; 0 when one may now."""
+        with self._lock:
+            return self._wait(self._clock())
 
     def learn(self, status: int, headers: Mapping[str, str]) -> bool:
         """Take in what a response says; true when the host came near its limit or refused just now."""
@@ -186,8 +192,8 @@ class RateLimit:
         near = self._quota is not None and now < self._window_ends and self._quota.near_limit
         return near or now < self._held_until
 
-    def _held(self, now: float) -> float:
-        return self._held_until - now
+    def _wait(self, now: float) -> float:
+        return max(self._held_until - now, self._paced(now), self._over_ceiling(now), 0.0)
 
     def _paced(self, now: float) -> float:
         if self._quota is None or now >= self._window_ends or not self._quota.near_limit:

@@ -1,0 +1,35 @@
+"""The only door to the outside."""
+
+from .cache import Answer, Answers
+from .errors import (
+    UNREACHABLE,
+    BadAnswerError,
+    CircuitBreakerOpen,
+    HostNotAllowedError,
+    HttpStatusError,
+    NetworkError,
+    NetworkUnavailableError,
+    OfflineError,
+    RateLimitedError,
+)
+from .manager import NetworkManager
+from .records import HostStatus, NetworkSettings, NetworkStatus, RateLimitStatus
+
+__all__ = [
+    "UNREACHABLE",
+    "Answer",
+    "Answers",
+    "BadAnswerError",
+    "CircuitBreakerOpen",
+    "HostNotAllowedError",
+    "HostStatus",
+    "HttpStatusError",
+    "NetworkError",
+    "NetworkManager",
+    "NetworkSettings",
+    "NetworkStatus",
+    "NetworkUnavailableError",
+    "OfflineError",
+    "RateLimitStatus",
+    "RateLimitedError",
+]

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from ..errors import InvalidRequestError
+from ..network import Answer, Answers, BadAnswerError, NetworkError
+from .records import HubFile, HubFiles, HubModel, HubSearch
+from .text import LONGEST_TEXT, plain_text, safe_path
+
+ENDPOINT = "https://huggingface.co"
+SEARCH_TTL_S = 600.0
+FILES_TTL_S = 86_400.0
+
+_MOST_FOUND = 100
+_MOST_TAGS = 100
+_MOST_FILES = 20_000
+_LARGEST_SIZE = 2**53
+# https://huggingface.co/docs/huggingface_hub: names of 1 to 96 letters, digits, "-", "_", "."
+_REPO_ID = re.compile(r"[A-Za-z0-9_.-]{1,96}(?:/[A-Za-z0-9_.-]{1,96})?", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+
+
+class HuggingFace:
+    """The public API of the Hugging Face Hub (https://huggingface.co/docs/hub/api).
+
+    Args:
+        answers: The way there.
+        base_url: Address of the Hub or of a mirror; what ``HF_ENDPOINT`` names for other programs.
+    """
+
+    provider = "huggingface"
+
+    def __init__(self, answers: Answers, base_url: str = ENDPOINT) -> None:
+        self._answers = answers
+        self._base = base_url.rstrip("/")
+
+    async def search(self, query: str, *, limit: int = 20, deadline_s: float | None = None) -> HubSearch:
+        """Repositories of models whose name or author has the query's words, most downloaded first.
+
+        The Hub does not search names of files. Remembered for 10 minutes.
+
+        Args:
+            query: Words.
+            limit: 1 to 100.
+            deadline_s: Seconds until there is an answer or an error.
+
+        Raises:
+            NetworkError: The Hub could not be asked, and there is nothing to remember.
+        """
+        answer = await self._answers.get(
+            f"{self._base}/api/models",
+            {
+                "search": query.strip()[:LONGEST_TEXT],
+                "limit": max(1, min(limit, _MOST_FOUND)),
+                "full": "true",
+                "sort": "downloads",
+                "direction": "-1",
+            },
+            ttl_s=SEARCH_TTL_S,
+            deadline_s=deadline_s,
+        )
+        if not isinstance(answer.value, list):
+            raise self._not_understood()
+        models = [model for item in answer.value[:limit] if (model := self._model(item)) is not None]
+        return HubSearch(models=models, **_how(answer))
+
+    async def model(self, repo_id: str, *, deadline_s: float | None = None) -> HubModel:
+        """One repository's description, with the names of its files.
+
+        Raises:
+            InvalidRequestError: ``repo_id`` is none.
+            HttpStatusError: 401 or 404 for unknown and private ones.
+            NetworkError: As ``search``.
+        """
+        answer = await self._answers.get(
+            f"{self._base}/api/models/{_checked(repo_id)}", ttl_s=FILES_TTL_S, deadline_s=deadline_s
+        )
+        model = self._model(answer.value)
+        if model is None:
+            raise self._not_understood()
+        return model
+
+    async def files(
+        self, repo_id: str, revision: str = "main", *, calls: int = 1, deadline_s: float | None = None
+    ) -> HubFiles:
+        """The files of a repository with sizes and, for large ones, SHA-256. Remembered for 24 hours.
+
+        Args:
+            repo_id: The repository.
+            revision: Branch, tag or commit.
+            calls: Pages to ask for at most; the Hub gives up to 1,000 entries a page.
+            deadline_s: Seconds for each page.
+
+        Raises:
+            InvalidRequestError: ``repo_id`` is none.
+            HttpStatusError: 401, 403 or 404, and so on.
+            NetworkError: As ``search``.
+        """
+        url: str | None = f"{self._base}/api/models/{_checked(repo_id)}/tree/{quote(revision, safe='')}"
+        params: dict[str, str] | None = {"recursive": "true"}
+        files: list[HubFile] = []
+        pages: list[Answer] = []
+        while url is not None and len(pages) < calls:
+            page = await self._answers.get(url, params, ttl_s=FILES_TTL_S, deadline_s=deadline_s)
+            if not isinstance(page.value, list):
+                raise self._not_understood()
+            files.extend(_files(page.value))
+            pages.append(page)
+            url, params = page.next_url, None
+        return HubFiles(files=files[:_MOST_FILES], complete=url is None, **_how(*pages))
+
+    def download_url(self, repo_id: str, revision: str, path: str) -> str:
+        """Where a file's bytes are; answers with a redirect to the Hub's storage."""
+        return f"{self._base}/{_checked(repo_id)}/resolve/{quote(revision, safe='')}/{quote(path)}"
+
+    def page_url(self, repo_id: str) -> str:
+        """A repository's page for people."""
+        return f"{self._base}/{_checked(repo_id)}"
+
+    def _model(self, item: Any) -> HubModel | None:
+        """One entry, or None for one that is not a model's; strange fields are left out."""
+        if not isinstance(item, dict):
+            return None
+        repo_id = item.get("id") or item.get("modelId")
+        if not isinstance(repo_id, str) or not _is_repo_id(repo_id):
+            return None
+        tags = [tag for tag in map(plain_text, _list(item.get("tags"))[:_MOST_TAGS]) if tag]
+        card = item.get("cardData")
+        card = card if isinstance(card, dict) else {}
+        commit = item.get("sha")
+        siblings = [entry for entry in _list(item.get("siblings")) if isinstance(entry, dict)]
+        paths = (safe_path(entry.get("rfilename")) for entry in siblings[:_MOST_FILES])
+        return HubModel(
+            provider=self.provider,
+            repo_id=repo_id,
+            author=plain_text(item.get("author")) or (repo_id.split("/")[0] if "/" in repo_id else ""),
+            revision=commit if isinstance(commit, str) and _COMMIT.fullmatch(commit) else "main",
+            pipeline_tag=plain_text(item.get("pipeline_tag")) or None,
+            tags=tags,
+            base_model=_first(card.get("base_model")) or _base_model(tags),
+            licence=_first(card.get("license")) or _tagged(tags, "license:"),
+            downloads=_count(item.get("downloads")),
+            likes=_count(item.get("likes")),
+            gated=bool(item.get("gated")),
+            file_names=[path for path in paths if path],
+            page_url=self.page_url(repo_id),
+        )
+
+    def _not_understood(self) -> NetworkError:
+        host = urlsplit(self._base).netloc.rpartition("@")[2]
+        return BadAnswerError(host, "it has another shape than the Hub's API")
+
+
+def _how(*answers: Answer) -> dict[str, Any]:
+    """How answers came about, all together."""
+    return {
+        "cached": all(answer.cached for answer in answers),
+        "stale": any(answer.stale for answer in answers),
+        "offline": any(answer.offline for answer in answers),
+        "fetched_at": min((answer.fetched_at for answer in answers), default=None),
+        "calls": sum(answer.calls for answer in answers),
+    }
+
+
+def _files(items: list[Any]) -> Iterable[HubFile]:
+    for item in items:
+        if not isinstance(item, dict) or item.get("type", "file") != "file":
+            continue
+        path = safe_path(item.get("path"))
+        if path is None:
+            continue
+        lfs = item.get("lfs")
+        lfs = lfs if isinstance(lfs, dict) else {}
+        digest = lfs.get("oid") or lfs.get("sha256")
+        digest = digest.removeprefix("sha256:") if isinstance(digest, str) else ""
+        yield HubFile(
+            path=path,
+            size=_size(lfs.get("size", item.get("size"))),
+            sha256=digest.lower() if _SHA256.fullmatch(digest) else None,
+        )
+
+
+def _is_repo_id(text: str) -> bool:
+    return bool(_REPO_ID.fullmatch(text)) and not any(part.strip(".") == "" for part in text.split("/"))
+
+
+def _checked(repo_id: str) -> str:
+    if not _is_repo_id(repo_id):
+        raise InvalidRequestError("A repository of Hugging Face is named author/name.")
+    return repo_id
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _first(value: Any) -> str | None:
+    return plain_text(value[0] if isinstance(value, list) and value else value) or None
+
+
+def _tagged(tags: list[str], prefix: str) -> str | None:
+    return next((tag[len(prefix) :] for tag in tags if tag.startswith(prefix)), None)
+
+
+def _base_model(tags: list[str]) -> str | None:
+    """From ``base_model:author/name``; ``base_model:finetune:author/name`` says the same again."""
+    found = _tagged(tags, "base_model:")
+    return found.rpartition(":")[2] if found else None
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and 0 <= value <= _LARGEST_SIZE else 0
+
+
+def _size(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value <= _LARGEST_SIZE else None
