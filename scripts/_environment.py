@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+ROOT_ID = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
+"""Tells this checkout from others in the cache."""
 WINDOWS = os.name == "nt"
 PACKAGE = "model_librarian"
 UNUSED_DAYS = 21
@@ -124,7 +126,7 @@ def _remove_unused(parent: Path) -> None:
 # --- running things -----------------------------------------------------------------------------------
 
 
-def run_quietly(command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None) -> None:
+def run_quietly(command: Sequence[object], log: Path, env: Mapping[str, str] | None = None) -> None:
     """Run `command` with its output in `log`; if it fails, raise with the end of it."""
     with open(log, "ab") as output:
         output.write(("\n$ " + " ".join(map(str, command)) + "\n").encode())
@@ -139,7 +141,9 @@ def run_quietly(command: Sequence[str | Path], log: Path, env: Mapping[str, str]
         )
     if code:
         tail = "\n    ".join(log.read_text(errors="replace").splitlines()[-25:])
-        raise SetupError(f"{Path(command[0]).name} failed with status {code}. The end of {log}:\n    {tail}")
+        raise SetupError(
+            f"{Path(str(command[0])).name} failed with status {code}. The end of {log}:\n    {tail}"
+        )
 
 
 def system_package(executable: str, debian: Sequence[str], hint: str, *, force: bool = False) -> str:
@@ -180,15 +184,19 @@ def in_venv(venv: Path, program: str) -> Path:
     return venv / "Scripts" / f"{program}.exe" if WINDOWS else venv / "bin" / program
 
 
+def run_pip(venv: Path, log: Path, command: str, *arguments: str | Path) -> None:
+    """Run one command of the pip inside `venv`, with its output in `log`."""
+    pip = [in_venv(venv, "python"), "-m", "pip", command, "--no-input", "--disable-pip-version-check"]
+    run_quietly([*pip, *arguments], log)
+
+
 def python_environment(name: str, requirements: Sequence[str], what: str) -> Path:
     """Return a virtual environment that holds `requirements`, made once for each list and Python."""
 
     def build(folder: Path) -> None:
         log = folder / "install.log"
         _make_venv(folder, log)
-        python = in_venv(folder, "python")
-        pip = [python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
-        run_quietly([*pip, *requirements], log)
+        run_pip(folder, log, "install", *requirements)
 
     inputs = [sys.version, platform.machine(), sys.base_prefix, *requirements]
     return built(f"environments/{name}", inputs, build, what)
@@ -218,9 +226,8 @@ def import_root() -> Path:
     The root of the repository is the package, and its folder may have any name, so tools that look
     for `model_librarian` on a path get a link of that name.
     """
-    digest = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
-    folder = cache_dir() / "import-roots" / digest
-    with locked(f"import-root-{digest}"):
+    folder = cache_dir() / "import-roots" / ROOT_ID
+    with locked(f"import-root-{ROOT_ID}"):
         folder.mkdir(parents=True, exist_ok=True)
         link_folder(ROOT, folder / PACKAGE)
     return folder

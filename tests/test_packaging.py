@@ -1,0 +1,11 @@
+"""The package says the same about itself in every place that is read."""
+
+from __future__ import annotations
+
+from _environment import ROOT, project_list
+
+
+def test_requirements_are_the_dependencies() -> None:
+    """ComfyUI-Manager reads the one, the registry and pip read the other."""
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert lines == project_list("dependencies")
