@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_serializer
+
+from .storage.atomic import write_atomic
+
+logger = logging.getLogger(__name__)
 
 MODEL_EXTENSIONS = frozenset(
     {".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".onnx"}
@@ -78,6 +84,35 @@ class Settings(BaseModel):
     remote_token: SecretStr | None = None
     huggingface_token: SecretStr | None = None
     civitai_token: SecretStr | None = None
+
+    @field_serializer("remote_token", "huggingface_token", "civitai_token", when_used="json-unless-none")
+    def _reveal(self, secret: SecretStr) -> str:
+        """Only the settings file holds secrets in the clear; nothing else ever serialises this record."""
+        return secret.get_secret_value()
+
+
+class SettingsFile:
+    """``settings.json`` in the data folder."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.path = data_dir / "settings.json"
+
+    def load(self) -> Settings:
+        """The person's settings, or the defaults. A damaged file is set aside, not overwritten."""
+        try:
+            return Settings.model_validate_json(self.path.read_bytes())
+        except FileNotFoundError:
+            return Settings()
+        except ValidationError as error:
+            aside = self.path.with_name(f"settings.aside-{time.strftime('%Y%m%d-%H%M%S')}.json")
+            self.path.replace(aside)
+            logger.warning("%s is damaged and is kept as %s; defaults are used: %s", self.path, aside, error)
+            return Settings()
+
+    def save(self, settings: Settings) -> None:
+        """Write the settings whole, readable by the owner only."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.path, settings.model_dump_json(indent=2).encode(), mode=0o600)
 
 
 def default_data_dir() -> Path:

@@ -169,7 +169,8 @@ class Library:
             raise InvalidRequestError(
                 f"{', '.join(unknown)} cannot be edited. These can: {', '.join(sorted(EDITABLE_FIELDS))}."
             )
-        return self.update(model_id, {**changes, "match_source": "manual"})
+        about_the_model = set(changes) - {"pickle_acknowledged"}
+        return self.update(model_id, {**changes, **({"match_source": "manual"} if about_the_model else {})})
 
     def update(self, model_id: str, changes: dict[str, Any]) -> Model:
         """Write fields into the model's ``metadata.json`` and the index. Raises `InvalidRequestError`."""

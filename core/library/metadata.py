@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import LibrarianError
 from ..jobs import utc_now
-from ..storage.atomic import make_directories, write_atomic
+from ..storage.atomic import make_directories, remove_tree, write_atomic
 from .records import Model
 
 logger = logging.getLogger(__name__)
@@ -101,6 +101,14 @@ class MetadataStore:
         path = folder / METADATA_NAME
         write_atomic(path, serialise(model))
         return path.stat().st_mtime_ns
+
+    def discard(self, model_id: str) -> None:
+        """Remove a model's folder with all that is in it, for good. Raises `OSError`."""
+        folder = self.folder(model_id)
+        graveyard = self.root / INCOMING / f"removed-{uuid.uuid4().hex}"
+        if folder.is_dir():
+            folder.rename(graveyard)  # gone whole for everybody, even if removing is cut off
+            remove_tree(graveyard)
 
     def update(self, current: Model, change: Callable[[Model], None]) -> tuple[Model, int]:
         """Read, change and write one model under the lock, so that nobody's edit is lost.

@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 EDITABLE_FIELDS = frozenset(
     {
         "official_name", "model_type", "subtype", "family", "base_model", "variant", "precision",
-        "tags", "trained_words", "description", "notes", "compatible_apps",
+        "tags", "trained_words", "description", "notes", "compatible_apps", "pickle_acknowledged",
     }
 )  # fmt: skip
 """What a person may change; doing so makes the model's match ``manual``."""

@@ -56,14 +56,14 @@ class Search:
     def find(self, query: ModelQuery) -> SearchResult:
         """One page of models, best first; see `SearchResult` for how they were found."""
         started = time.perf_counter()
-        text = query.q.replace("\0", " ")[:MAX_QUERY_CHARS].strip()
+        text = _typed(query)
         result = self._list(query) if not text else self._search(text, query)
         result.query_time_ms = (time.perf_counter() - started) * 1000
         return result
 
     def facets(self, query: ModelQuery) -> Facets:
         """For each filter its values and counts among the models that the text and other filters leave."""
-        text = query.q.replace("\0", " ")[:MAX_QUERY_CHARS].strip()
+        text = _typed(query)
         match = self._match(text, query)[0] if text else None
         counts: dict[str, list[FacetValue]] = {}
         for name in _FACET_COLUMNS:
@@ -133,7 +133,7 @@ class Search:
                 "WHEN instr(lower(h.family), ?) THEN 4 WHEN instr(lower(h.tags), ?) THEN 5 ELSE 6 END"
             )
             parameters += [f" {word} ", f" {word}", word, word, word, word]
-        detail = " + ".join(score[1:]) or "0"
+        detail = " + ".join(score[1:]) or "''"
         return self._database.read().execute(
             f"SELECT h.* FROM ("
             f"SELECT m.* FROM models m WHERE m.id IN (SELECT m.id FROM models m WHERE {where.sql} LIMIT {RANKED_HITS}) "
@@ -159,6 +159,11 @@ class Search:
     def _page(self, rows: sqlite3.Cursor, total: int, kind: MatchKind) -> SearchResult:
         models = [summary_of(row) for row in rows]
         return SearchResult.model_construct(models=models, total=total, match=kind, query_time_ms=0.0)
+
+
+def _typed(query: ModelQuery) -> str:
+    """The text without what no database takes: NUL and lone surrogates."""
+    return query.q[:MAX_QUERY_CHARS].replace("\0", " ").encode(errors="replace").decode().strip()
 
 
 def _terms(text: str) -> list[str]:

@@ -59,8 +59,8 @@ class Linker:
 
     def recover(self) -> None:
         """Register the links that a crash left on disk without an entry, and drop other intents."""
-        made = [(intent, kind, ext) for intent in self.registry.intents() for kind, ext in _standing(intent)]
-        self.registry.register(made)
+        intents = list(self.registry.intents())
+        self.registry.register([(intent, kind, ext) for intent in intents for kind, ext in _standing(intent)], intents)
 
     def links(
         self, *, model_ids: Sequence[str] | None = None, app: str | None = None, state: str | None = None
@@ -158,7 +158,7 @@ class Linker:
                 result.errors.append(error.message)
             except OSError as error:
                 result.errors.append(storage_error(error, link.target).message)
-        self.registry.register(made)
+        self.registry.register(made, links)
         return len(made)
 
     def _unlink(self, links: Iterable[Link], result: SyncResult) -> int:

@@ -141,8 +141,8 @@ class Registry:
                 (self._stored(link) for link in links),
             )
 
-    def register(self, made: Iterable[tuple[NewLink, LinkType, bool]]) -> None:
-        """Register links that stand on disk (link, kind, whether external) and drop all intents."""
+    def register(self, made: Iterable[tuple[NewLink, LinkType, bool]], intended: Iterable[NewLink]) -> None:
+        """Register the links that stand on disk (link, kind, whether external); what was intended is settled."""
         now = utc_now().isoformat()
         with self._database.write() as db:
             db.executemany(
@@ -150,7 +150,10 @@ class Registry:
                 "link_type, is_external, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 ((*self._stored(link), link_type, external, now) for link, link_type, external in made),
             )
-            db.execute("DELETE FROM intents")
+            db.executemany(
+                "DELETE FROM intents WHERE app = ? AND target_app_path = ?",
+                ((link.app, self._stored(link)[2]) for link in intended),
+            )
 
     def intents(self) -> Iterator[NewLink]:
         """What was about to be linked when the process ended."""

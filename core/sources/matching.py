@@ -32,6 +32,8 @@ _PACKING = re.compile(
     r"|e4m3(?:fn)?|e5m2|scaled|mixed|pruned|(?:no ?)?ema(?: ?only)?|half|quant(?:ized)?|gptq|awq|svdq"
     r"|gguf|safetensors|onnx|comfyui|comfy|repackaged?)\b"
 )
+# People write files short, but repositories in full.
+_STABLE_DIFFUSION = re.compile(r"\bsd ?(xl\b)?(?=[ \d]|$)")
 # What tells versions and kinds apart: 1.5 from 2.1, 7b from 14b, t2v from i2v.
 _VERSIONS = re.compile(r"(?<![^\W_])[a-z]\d[a-z](?![^\W_])|\d+")
 # Names that thousands of repositories use for files and folders; they tell nothing.
@@ -64,12 +66,12 @@ def words(name: str) -> str:
 
 
 def unpacked(text: str) -> str:
-    """Words without those that say how a file was packed.
+    """Words without those that say how a file was packed, and without abbreviation.
 
-    >>> unpacked("flux1 dev q4 k m")
-    'flux1 dev'
+    >>> unpacked("sdxl lightning q4 k m")
+    'stable diffusion xl lightning'
     """
-    return " ".join(_PACKING.sub(" ", text).split())
+    return " ".join(_STABLE_DIFFUSION.sub(r"stable diffusion \1 ", _PACKING.sub(" ", text)).split())
 
 
 def is_generic(name: str) -> bool:

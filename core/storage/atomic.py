@@ -20,14 +20,14 @@ def fsync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """Replace a file's content: readers see the old or the new bytes, never a mixture.
 
-    Raises `OSError`; the old file is then untouched.
+    ``mode`` is what the umask then narrows. Raises `OSError`; the old file is then untouched.
     """
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with open(temporary, "xb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
