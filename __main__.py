@@ -1,0 +1,6 @@
+"""``python -m model_librarian``."""
+
+from .cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

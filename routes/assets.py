@@ -1,0 +1,121 @@
+"""What is not JSON: the panel's modules, its texts, previews, and the stream of events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import mimetypes
+from pathlib import Path
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from ..core.errors import NotFoundError
+from ..core.storage.roots import is_within, real_path
+from . import guards
+from .door import Door
+
+PACKAGE = Path(__file__).resolve().parent.parent
+WEB = PACKAGE / "web"
+LOCALES = PACKAGE / "locales"
+
+KEEP_ALIVE_S = 15.0
+EVENT_BACKLOG = 1000
+MAX_PREVIEW_BYTES = 64 * 1024 * 1024
+
+_TYPES = {
+    ".mjs": "text/javascript",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".html": "text/html",
+    ".svg": "image/svg+xml",
+}
+_PREVIEW_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".mp4": "video/mp4",
+}
+
+
+class Assets:
+    """Handlers for files and events. Files answer with an ETag and are always asked for again."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def module(self, request: web.Request) -> web.StreamResponse:
+        """A file of the panel. ComfyUI serves ``*.mjs`` so that browsers keep stale ones; this does not."""
+        return await self._file(request, WEB, request.match_info["path"])
+
+    async def texts(self, request: web.Request) -> web.StreamResponse:
+        """The panel's texts in one language."""
+        return await self._file(request, LOCALES, f"{request.match_info['language']}/main.json")
+
+    async def preview(self, request: web.Request) -> web.StreamResponse:
+        """A model's picture: by model only, never by a path from the caller."""
+        librarian = await self._door.librarian()
+        guards.check_caller(request, librarian.settings, changes_things=False)
+        path = await self._door.run(librarian.preview_path, request.match_info["model_id"])
+        content_type = _PREVIEW_TYPES.get(path.suffix.lower())
+        if content_type is None or path.stat().st_size > MAX_PREVIEW_BYTES:
+            raise NotFoundError("This preview is not a picture that can be shown.")
+        response = web.FileResponse(path)
+        response.content_type = content_type
+        response.headers["Cache-Control"] = "private, max-age=86400"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Every event as a server-sent event named like it, with the record as JSON."""
+        librarian = await self._door.librarian()
+        guards.check_caller(request, librarian.settings, changes_things=False)
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        )
+
+        def listen(name: str, record: BaseModel) -> None:
+            message = f"event: {name}\ndata: {record.model_dump_json(by_alias=True)}\n\n".encode()
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(enqueue, message)
+
+        def enqueue(message: bytes) -> None:
+            if queue.qsize() < EVENT_BACKLOG:  # a page that reads too slowly asks for the state again
+                queue.put_nowait(message)
+
+        unsubscribe = librarian.events.subscribe(listen)
+        try:
+            await response.prepare(request)
+            await response.write(b": listening\n\n")
+            while True:
+                try:
+                    message = await asyncio.wait_for(queue.get(), KEEP_ALIVE_S)
+                except asyncio.TimeoutError:
+                    message = b": still here\n\n"
+                await response.write(message)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            unsubscribe()
+        return response
+
+    async def _file(self, request: web.Request, folder: Path, below: str) -> web.StreamResponse:
+        data, content_type = await self._door.run(_read, folder, below)
+        tag = hashlib.blake2b(data, digest_size=12).hexdigest()
+        headers = {"Cache-Control": "no-cache", "ETag": f'"{tag}"', "X-Content-Type-Options": "nosniff"}
+        if any(known.value == tag for known in request.if_none_match or ()):
+            return web.Response(status=304, headers=headers)
+        charset = "utf-8" if content_type.startswith("text/") or content_type == "application/json" else None
+        return web.Response(body=data, content_type=content_type, charset=charset, headers=headers)
+
+
+def _read(folder: Path, below: str) -> tuple[bytes, str]:
+    path = real_path(folder / below)
+    if not is_within(path, real_path(folder)) or not path.is_file():
+        raise NotFoundError(f"There is no {below!r}.")
+    content_type = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return path.read_bytes(), content_type

@@ -1,0 +1,49 @@
+"""``/lookup``."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ..core.librarian import Librarian
+from ..core.reports import ModelDetails
+from ..core.sources import LookupCandidate, LookupResult
+from .endpoints import Endpoints
+
+endpoints = Endpoints()
+
+
+class LookupRequest(BaseModel):
+    """A model of the library, or a file's name with its SHA-256 where that is known."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    model_id: str | None = None
+    filename: str | None = Field(default=None, max_length=1024)
+    sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
+
+    @model_validator(mode="after")
+    def _names_something(self) -> LookupRequest:
+        if not self.model_id and not self.filename:
+            raise ValueError("give model_id or filename")
+        return self
+
+
+class ApplyRequest(BaseModel):
+    """The candidate that the person chose for a model."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    model_id: str
+    candidate: LookupCandidate
+
+
+@endpoints.add("POST", "/lookup")
+def lookup(librarian: Librarian, body: LookupRequest) -> LookupResult:
+    """Ask Hugging Face what a file is."""
+    return librarian.lookup(model_id=body.model_id, filename=body.filename, sha256=body.sha256)
+
+
+@endpoints.add("POST", "/lookup/apply")
+def apply(librarian: Librarian, body: ApplyRequest) -> ModelDetails:
+    """Take over what a candidate says."""
+    return librarian.apply_lookup(body.model_id, body.candidate)

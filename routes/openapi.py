@@ -1,0 +1,80 @@
+"""The OpenAPI 3.1 document, made from the endpoints' own types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from ..core.version import VERSION
+from .endpoints import Endpoint
+
+_REFERENCE = "#/components/schemas/{model}"
+
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "code"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string"},
+    },
+}
+
+
+def document(endpoints: Iterable[Endpoint], prefix: str) -> dict[str, Any]:
+    """Describe every endpoint; paths begin with ``prefix``."""
+    endpoints = list(endpoints)
+    records = [
+        *((endpoint.answer, "serialization") for endpoint in endpoints),
+        *((endpoint.body, "validation") for endpoint in endpoints if endpoint.body),
+    ]
+    references, definitions = models_json_schema(list(dict.fromkeys(records)), ref_template=_REFERENCE)  # type: ignore[arg-type]
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in endpoints:
+        path = prefix + re.sub(r"\{(\w+)[^}]*\}", r"{\1}", endpoint.path)
+        answer = references[endpoint.answer, "serialization"]
+        operation: dict[str, Any] = {
+            "operationId": endpoint.handler.__name__,
+            "summary": (endpoint.handler.__doc__ or "").strip(),
+            "parameters": _parameters(endpoint),
+            "responses": {
+                str(endpoint.status): {
+                    "description": "The answer.",
+                    "content": {"application/json": {"schema": answer}},
+                },
+                "default": {
+                    "description": "A problem (RFC 9457).",
+                    "content": {"application/problem+json": {"schema": {"$ref": _REFERENCE.format(model="Problem")}}},
+                },
+            },
+        }
+        if endpoint.body is not None:
+            operation["requestBody"] = {
+                "required": True,
+                "content": {"application/json": {"schema": references[endpoint.body, "validation"]}},
+            }
+        paths.setdefault(path, {})[endpoint.method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Model Librarian", "version": VERSION},
+        "paths": paths,
+        "components": {"schemas": {**definitions.get("$defs", {}), "Problem": _PROBLEM}},
+    }
+
+
+def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in endpoint.path_names
+    ]
+    if endpoint.query is not None:
+        schema = endpoint.query.model_json_schema()
+        parameters += [
+            {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": value}
+            for name, value in schema["properties"].items()
+        ]
+    return parameters

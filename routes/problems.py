@@ -1,0 +1,98 @@
+"""Errors as ``application/problem+json`` (RFC 9457) with a stable ``code``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from ..core import errors
+from ..core.network import HostNotAllowedError, NetworkError
+
+class StartingError(errors.LibrarianError):
+    """The Librarian is not there (yet)."""
+
+    code = "not_started"
+
+
+class UnsupportedMediaError(errors.LibrarianError):
+    """The body is not JSON; a form of another site cannot send JSON."""
+
+    code = "json_required"
+
+
+class BodyTooLargeError(errors.LibrarianError):
+    """The body is larger than any call needs."""
+
+    code = "body_too_large"
+
+
+STATUS: tuple[tuple[type[errors.LibrarianError], int], ...] = (
+    (errors.InvalidRequestError, 400),
+    (errors.ForbiddenError, 403),
+    (errors.OutsideRootsError, 403),
+    (HostNotAllowedError, 403),
+    (errors.NotFoundError, 404),
+    (errors.ConflictError, 409),
+    (errors.SourceChangedError, 409),
+    (errors.NotAModelError, 422),
+    (errors.PickleNotAcknowledgedError, 422),
+    (StartingError, 503),
+    (NetworkError, 503),
+    (BodyTooLargeError, 413),
+    (UnsupportedMediaError, 415),
+    (errors.InsufficientSpaceError, 507),
+)
+
+TITLES = {
+    400: "The request cannot be understood",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Things have changed",
+    413: "Too large",
+    415: "JSON is required",
+    422: "This file cannot be used",
+    500: "Something went wrong",
+    503: "Not available now",
+    507: "Not enough room",
+}
+
+
+def status_of(error: errors.LibrarianError) -> int:
+    """The HTTP status that fits an error."""
+    return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+
+
+def problem(status: int, code: str, detail: str, **more: Any) -> web.Response:
+    """A problem document."""
+    body = {
+        "type": f"urn:librarian:problem:{code}",
+        "title": TITLES.get(status, TITLES[500]),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        **more,
+    }
+    return web.Response(status=status, body=json.dumps(body).encode(), content_type="application/problem+json")
+
+
+def problem_of(error: errors.LibrarianError) -> web.Response:
+    """The problem document of an error."""
+    more: dict[str, Any] = {}
+    wait = getattr(error, "retry_after_s", None)
+    if wait is not None:
+        more["retry_after_s"] = wait
+    return problem(status_of(error), error.code, error.message, **more)
+
+
+def problem_of_validation(error: ValidationError) -> web.Response:
+    """What of a request is wrong, field by field."""
+    fields = [
+        {"field": ".".join(str(part) for part in found["loc"]), "message": found["msg"]}
+        for found in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    detail = "; ".join(f"{field['field']}: {field['message']}" for field in fields[:5])
+    return problem(400, errors.InvalidRequestError.code, detail, fields=fields)
