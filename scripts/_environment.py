@@ -146,25 +146,22 @@ def run_quietly(command: Sequence[object], log: Path, env: Mapping[str, str] | N
         )
 
 
-def system_package(executable: str, debian: Sequence[str], hint: str, *, force: bool = False) -> str:
-    """Return the path of `executable`; on Debian as root, install it first if it is missing."""
-    found = shutil.which(executable)
-    if found and not force:
-        return found
+def system_packages(packages: Sequence[str], works: Callable[[], bool], hint: str) -> None:
+    """See to it that `works()`: on Debian as root by installing `packages`, elsewhere by saying `hint`."""
+    if works():
+        return
     apt = shutil.which("apt-get")
-    if apt is None or WINDOWS or os.geteuid() != 0:
+    if apt is None or sys.platform == "win32" or os.geteuid() != 0:
         raise SetupError(hint)
-    say(f"  {executable} is missing: installing {' '.join(debian)} with apt-get")
+    say(f"  installing {' '.join(packages)} with apt-get")
     log = cache_dir() / "apt.log"
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    options = ["-o", "DPkg::Lock::Timeout=600"]
     with locked("apt"):
-        wait = ["-o", "DPkg::Lock::Timeout=600"]
-        run_quietly([apt, *wait, "update"], log, env)
-        run_quietly([apt, *wait, "install", "-y", "--no-install-recommends", *debian], log, env)
-    found = shutil.which(executable)
-    if found is None:
+        run_quietly([apt, *options, "update"], log, env)
+        run_quietly([apt, *options, "install", "-y", "--no-install-recommends", *packages], log, env)
+    if not works():
         raise SetupError(hint)
-    return found
 
 
 # --- Python environments ------------------------------------------------------------------------------
@@ -196,25 +193,25 @@ def python_environment(name: str, requirements: Sequence[str], what: str) -> Pat
     def build(folder: Path) -> None:
         log = folder / "install.log"
         _make_venv(folder, log)
-        run_pip(folder, log, "install", *requirements)
+        run_pip(folder / "venv", log, "install", *requirements)
 
-    inputs = [sys.version, platform.machine(), sys.base_prefix, *requirements]
-    return built(f"environments/{name}", inputs, build, what)
+    python = f"{sys.implementation.cache_tag} {platform.python_version()} {sys.base_prefix}"
+    inputs = [python, platform.machine(), *requirements]
+    return built(f"environments/{name}", inputs, build, what) / "venv"
 
 
 def _make_venv(folder: Path, log: Path) -> None:
-    # `python -m venv` rather than the module: a Debian without python3-venv fails in ensurepip.
-    command = [sys.executable, "-m", "venv", folder]
-    with contextlib.suppress(SetupError):
-        run_quietly(command, log)
-        return
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    hint = f"Python cannot make virtual environments here; install python{version}-venv. See {log}"
-    system_package("python3", [f"python{version}-venv"], hint, force=True)
-    for child in folder.iterdir():
-        if child != log:
-            shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
-    run_quietly(command, log)
+    def works() -> bool:
+        try:  # by the program rather than the module: Debian without python3-venv fails only in ensurepip
+            run_quietly([sys.executable, "-m", "venv", "--clear", folder / "venv"], log)
+        except SetupError:
+            return False
+        return True
+
+    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    system_packages(
+        [package], works, f"Python cannot make virtual environments: install {package}. See {log}"
+    )
 
 
 # --- the package under its name -----------------------------------------------------------------------

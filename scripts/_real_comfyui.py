@@ -34,7 +34,7 @@ from _environment import (
     project_list,
     python_environment,
     run_pip,
-    system_package,
+    system_packages,
 )
 
 SERVER_PATH = ROOT / "tests" / "comfyui" / "server_path"
@@ -145,13 +145,15 @@ def server_python() -> Path:
 
 def browser_path() -> str:
     """Return the path of a Chromium, installing Debian's if there is none."""
-    chosen = os.environ.get("LIBRARIAN_CHROMIUM")
-    for name in (chosen, "chromium", "chromium-browser", "google-chrome", "chrome"):
-        found = shutil.which(name) if name else None
-        if found:
-            return found
+
+    def find() -> str | None:
+        chosen = os.environ.get("LIBRARIAN_CHROMIUM")
+        names = [chosen] if chosen else ["chromium", "chromium-browser", "google-chrome", "chrome"]
+        return next(filter(None, map(shutil.which, names)), None)
+
     hint = "The browser tests need Chromium: install it, or name it in LIBRARIAN_CHROMIUM."
-    return system_package("chromium", ["chromium", "fonts-dejavu-core"], hint)
+    system_packages(["chromium", "fonts-dejavu-core"], lambda: find() is not None, hint)
+    return str(find())
 
 
 def prepare() -> None:
