@@ -125,7 +125,9 @@ class Librarian:
         queued, running = self.jobs.counts()
         return StatusReport(
             version=VERSION,
-            library=LibraryReport(id=self.library.identity.id, root=str(self.library.root), **totals.model_dump()),
+            library=LibraryReport(
+                id=self.library.identity.id, root=str(self.library.root), **totals.model_dump()
+            ),
             index=self._index_report(),
             network=self.network.status(),
             jobs=JobCounts(queued=queued, running=running),
@@ -176,7 +178,9 @@ class Librarian:
         roots = self._roots()
         if not path:
             entries = [
-                BrowseEntry(name=str(root), path=str(root), is_dir=True) for root in roots.roots if root.is_dir()
+                BrowseEntry(name=str(root), path=str(root), is_dir=True)
+                for root in roots.roots
+                if root.is_dir()
             ]
             return BrowseReport(path=None, parent=None, entries=entries)
         folder = roots.confine(path)
@@ -186,7 +190,9 @@ class Librarian:
         try:
             with os.scandir(folder) as listing:
                 for entry in listing:
-                    if entry.name.startswith(".") or (entry.is_symlink() and not roots.contains(Path(entry.path))):
+                    if entry.name.startswith(".") or (
+                        entry.is_symlink() and not roots.contains(Path(entry.path))
+                    ):
                         continue
                     is_dir = entry.is_dir()
                     importable = not is_dir and Path(entry.name).suffix.lower() in MODEL_EXTENSIONS
@@ -194,7 +200,11 @@ class Librarian:
                     if is_dir or importable:
                         entries.append(
                             BrowseEntry(
-                                name=entry.name, path=entry.path, is_dir=is_dir, size=size, importable=importable
+                                name=entry.name,
+                                path=entry.path,
+                                is_dir=is_dir,
+                                size=size,
+                                importable=importable,
                             )
                         )
         except OSError as error:
@@ -307,7 +317,9 @@ class Librarian:
             states = [item.state for item in job.job.items]
             if states.count("failed") == len(states):
                 first = job.job.items[0]
-                raise ImportFailedError(first.message or "Nothing could be imported.", first.code or "import_failed")
+                raise ImportFailedError(
+                    first.message or "Nothing could be imported.", first.code or "import_failed"
+                )
             result = {
                 "imported": imported,
                 "skipped": states.count("skipped"),
@@ -319,7 +331,9 @@ class Librarian:
                 result["links"] = self.linker.apply(LinkChoice(plan_id=plan.plan_id), job).model_dump()
             return result
 
-        return self.jobs.submit("import", work, lane="import", items=[JobItem(name=path.name) for path in paths])
+        return self.jobs.submit(
+            "import", work, lane="import", items=[JobItem(name=path.name) for path in paths]
+        )
 
     def scan(self, kind: Literal["quick", "deep"]) -> Job:
         """Queue a scan. One that waits already serves for a second request of its kind."""
@@ -334,7 +348,9 @@ class Librarian:
 
     # Links
 
-    def links(self, model_id: str | None = None, app: str | None = None, state: LinkState | None = None) -> list[Link]:
+    def links(
+        self, model_id: str | None = None, app: str | None = None, state: LinkState | None = None
+    ) -> list[Link]:
         """Registered links with their state on disk."""
         return self.linker.links(model_ids=[model_id] if model_id else None, app=app, state=state)
 
@@ -433,7 +449,10 @@ class Librarian:
         Raises `InvalidRequestError` for a folder that is not there or no full path.
         """
         for root in [*(change.allowed_roots or []), *([change.library_root] if change.library_root else [])]:
-            if not root.is_absolute() or not (root if root in (change.allowed_roots or []) else root.parent).is_dir():
+            if (
+                not root.is_absolute()
+                or not (root if root in (change.allowed_roots or []) else root.parent).is_dir()
+            ):
                 raise InvalidRequestError(f"{root} is not a full path of a folder that exists.")
         with self._settings_lock:
             values = change.model_dump(exclude_none=True)
@@ -494,11 +513,17 @@ class Librarian:
         for place in (self.library.set_aside, self._registry.set_aside):
             if place is not None:
                 warnings.append(
-                    Warning(code="database_set_aside", message=f"A damaged database was kept as {place} and made anew.")
+                    Warning(
+                        code="database_set_aside",
+                        message=f"A damaged database was kept as {place} and made anew.",
+                    )
                 )
         if not self.library.searchable:
             warnings.append(
-                Warning(code="no_fts5", message="This Python's SQLite has no FTS5, so search is slower and simpler.")
+                Warning(
+                    code="no_fts5",
+                    message="This Python's SQLite has no FTS5, so search is slower and simpler.",
+                )
             )
         return warnings
 
@@ -537,4 +562,3 @@ def _hugging_face_token_file() -> SecretStr | None:
         text = Path(home, "token").read_text(encoding="utf-8").strip()
         return SecretStr(text) if text else None
     return None
-

@@ -139,7 +139,7 @@ def app_of_models_folder(folder: Path) -> App:
 
 
 def with_distinct_names(apps: Iterable[App]) -> list[App]:
-    """The apps, those of equal id told apart by a number: ``comfyui``, ``comfyui-2``, …"""
+    """The apps, those of equal id told apart by a number: ``comfyui``, ``comfyui-2`` and so on."""
     result: list[App] = []
     taken: set[str] = set()
     for app in apps:

@@ -77,7 +77,11 @@ def _app(folder_paths: Any, root: Path) -> App:
     """This ComfyUI as an app: every folder that it, its custom nodes and extra paths know models in."""
     folders = []
     for name, (paths, extensions) in folder_paths.folder_names_and_paths.items():
-        wanted = MODEL_EXTENSIONS & {extension.lower() for extension in extensions} if extensions else MODEL_EXTENSIONS
+        wanted = (
+            MODEL_EXTENSIONS & {extension.lower() for extension in extensions}
+            if extensions
+            else MODEL_EXTENSIONS
+        )
         if name in NOT_MODEL_FOLDERS or not wanted:
             continue
         subtype = FOLDER_ALIASES.get(name, name)

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, RootModel
 
-from ..core.library import Facets, ModelQuery, SearchResult
 from ..core.librarian import FileFate, Librarian
+from ..core.library import Facets, ModelQuery, SearchResult
 from ..core.reports import DeleteReport, ModelDetails
 from .endpoints import Endpoints
 

@@ -49,7 +49,9 @@ def document(endpoints: Iterable[Endpoint], prefix: str) -> dict[str, Any]:
                 },
                 "default": {
                     "description": "A problem (RFC 9457).",
-                    "content": {"application/problem+json": {"schema": {"$ref": _REFERENCE.format(model="Problem")}}},
+                    "content": {
+                        "application/problem+json": {"schema": {"$ref": _REFERENCE.format(model="Problem")}}
+                    },
                 },
             },
         }
@@ -69,7 +71,8 @@ def document(endpoints: Iterable[Endpoint], prefix: str) -> dict[str, Any]:
 
 def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in endpoint.path_names
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in endpoint.path_names
     ]
     if endpoint.query is not None:
         schema = endpoint.query.model_json_schema()

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from ..core import errors
 from ..core.network import HostNotAllowedError, NetworkError
 
+
 class StartingError(errors.LibrarianError):
     """The Librarian is not there (yet)."""
 
@@ -76,7 +77,9 @@ def problem(status: int, code: str, detail: str, **more: Any) -> web.Response:
         "code": code,
         **more,
     }
-    return web.Response(status=status, body=json.dumps(body).encode(), content_type="application/problem+json")
+    return web.Response(
+        status=status, body=json.dumps(body).encode(), content_type="application/problem+json"
+    )
 
 
 def problem_of(error: errors.LibrarianError) -> web.Response:

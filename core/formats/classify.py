@@ -71,7 +71,9 @@ def classify(facts: FileFacts | None, file_name: str, *, subtype: str | None = N
     tokens = name_tokens(stem)
     metadata = facts.metadata if facts else {}
     guess = Guess(official_name=metadata.get("modelspec.title", "").strip()[:200] or stem)
-    guess.subtype = subtype or (_subtype(facts, tokens) if facts else _by_name(SUBTYPE_NAMES, tokens)) or UNKNOWN
+    guess.subtype = (
+        subtype or (_subtype(facts, tokens) if facts else _by_name(SUBTYPE_NAMES, tokens)) or UNKNOWN
+    )
     guess.model_type = model_type_of(guess.subtype)
     architecture = _architecture(metadata)
     by_tensors = _by_tensors(FAMILY_TENSORS, facts) if facts else None

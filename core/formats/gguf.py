@@ -69,7 +69,6 @@ class _GGUFReader(BoundedReader):
             raise NotAModelError(f"The GGUF header uses the unknown type {kind}: the file is damaged.")
 
 
-
 def read_gguf(file: BinaryIO, size: int) -> FileFacts:
     """Read key-values and tensor infos. Raises `NotAModelError` for a damaged or unknown file."""
     reader = _GGUFReader(file, size)
@@ -94,7 +93,9 @@ def read_gguf(file: BinaryIO, size: int) -> FileFacts:
     for _ in range(tensor_count):
         name, dimensions = reader.text(), reader.value("I")
         if dimensions > 8:
-            raise NotAModelError("The GGUF header describes a tensor of over 8 dimensions: the file is damaged.")
+            raise NotAModelError(
+                "The GGUF header describes a tensor of over 8 dimensions: the file is damaged."
+            )
         shape = tuple(int(reader.value("Q")) for _ in range(dimensions))
         kind = reader.value("I")
         reader.value("Q")

@@ -58,7 +58,9 @@ def _what_it_is_instead(path: Path, start: bytes) -> str:
         return f"{path.name} is a Git LFS pointer, not the model itself. Fetch it with «git lfs pull» or download it."
     if text.startswith((b"<!doctype html", b"<html", b"<?xml", b"<head", b"<!--")):
         return f"{path.name} is a web page, not a model: the download failed or needed a login. Download it again."
-    if text.startswith((b'{"error', b'{"message', b"{'error", b"access to", b"invalid username", b"entry not found")):
+    if text.startswith(
+        (b'{"error', b'{"message', b"{'error", b"access to", b"invalid username", b"entry not found")
+    ):
         return f"{path.name} is an error message of a server, not a model. Download it again."
     if not start.strip(b"\0"):
         return f"{path.name} holds only zeros: the download never finished. Download it again."

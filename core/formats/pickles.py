@@ -31,7 +31,9 @@ def read_torch_zip(file: BinaryIO, size: int) -> FileFacts:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
-        raise NotAModelError("The file begins like a torch file but its end is missing: download it again.") from error
+        raise NotAModelError(
+            "The file begins like a torch file but its end is missing: download it again."
+        ) from error
     if len(names) > MAX_ZIP_ENTRIES or not any(name.rsplit("/", 1)[-1] == "data.pkl" for name in names):
         raise NotAModelError("This is a ZIP archive without a torch model in it. Unpack it first.")
     return FileFacts(format="torch", security_tier="pickle", size=size)

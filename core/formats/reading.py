@@ -38,4 +38,6 @@ class BoundedReader:
 
     def _require(self, count: int) -> None:
         if count < 0 or self._file.tell() + count > self._size:
-            raise NotAModelError(f"The {self._what} header claims more than the file holds: it is damaged or cut short.")
+            raise NotAModelError(
+                f"The {self._what} header claims more than the file holds: it is damaged or cut short."
+            )

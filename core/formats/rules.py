@@ -108,11 +108,36 @@ SUBTYPE_TENSORS: tuple[tuple[TensorRule, str], ...] = (
 
 GGUF_SUBTYPES = {
     **dict.fromkeys(
-        ("flux", "sd1", "sdxl", "sd3", "wan", "ltxv", "hyvid", "aura", "hidream", "cosmos", "qwen_image", "lumina2"),
+        (
+            "flux",
+            "sd1",
+            "sdxl",
+            "sd3",
+            "wan",
+            "ltxv",
+            "hyvid",
+            "aura",
+            "hidream",
+            "cosmos",
+            "qwen_image",
+            "lumina2",
+        ),
         "diffusion_models",
     ),
     **dict.fromkeys(
-        ("t5", "t5encoder", "llama", "qwen2", "qwen2vl", "qwen3", "qwen3vl", "gemma2", "gemma3", "mistral3", "clip"),
+        (
+            "t5",
+            "t5encoder",
+            "llama",
+            "qwen2",
+            "qwen2vl",
+            "qwen3",
+            "qwen3vl",
+            "gemma2",
+            "gemma3",
+            "mistral3",
+            "clip",
+        ),
         "text_encoders",
     ),
 }
@@ -121,8 +146,14 @@ GGUF_SUBTYPES = {
 _SD15, _SD20, _SDXL = ("sd", "SD 1.5"), ("sd", "SD 2.1"), ("sdxl", "SDXL 1.0")
 
 FAMILY_TENSORS: tuple[tuple[TensorRule, tuple[str, str]], ...] = (
-    (TensorRule(("double_blocks.0.img_attn.norm.query_norm.", "single_transformer_blocks.")), ("flux", "Flux.1")),
-    (TensorRule(("double_blocks.0.img_attn.", "txt_in.individual_token_refiner")), ("hunyuan-video", "HunyuanVideo")),
+    (
+        TensorRule(("double_blocks.0.img_attn.norm.query_norm.", "single_transformer_blocks.")),
+        ("flux", "Flux.1"),
+    ),
+    (
+        TensorRule(("double_blocks.0.img_attn.", "txt_in.individual_token_refiner")),
+        ("hunyuan-video", "HunyuanVideo"),
+    ),
     (TensorRule(("double_blocks.0.img_attn.",)), ("flux", "Flux.1")),
     (TensorRule(("lora_unet_double_blocks_0_",)), ("flux", "Flux.1")),
     (TensorRule(("single_transformer_blocks.0.",)), ("flux", "Flux.1")),
@@ -289,6 +320,16 @@ NAME_PRECISIONS: tuple[tuple[str, str], ...] = (
 
 NAME_VARIANTS: tuple[tuple[str, str], ...] = tuple(
     (word, word)
-    for word in ("inpainting", "inpaint", "refiner", "turbo", "lightning", "schnell", "dev", "pruned", "distilled")
+    for word in (
+        "inpainting",
+        "inpaint",
+        "refiner",
+        "turbo",
+        "lightning",
+        "schnell",
+        "dev",
+        "pruned",
+        "distilled",
+    )
 )
 """Words in file names that tell a variant."""

@@ -37,7 +37,9 @@ def read_safetensors(file: BinaryIO, size: int) -> FileFacts:
     reader = BoundedReader(file, size, "safetensors")
     length = reader.number("<Q")
     if length > MAX_HEADER_BYTES:
-        raise NotAModelError(f"The safetensors header claims {length} bytes; more than 100 MB is never right.")
+        raise NotAModelError(
+            f"The safetensors header claims {length} bytes; more than 100 MB is never right."
+        )
     try:
         header = json.loads(reader.bytes(length))
     except (ValueError, RecursionError) as error:
@@ -57,7 +59,9 @@ def read_safetensors(file: BinaryIO, size: int) -> FileFacts:
             tensors[name] = Tensor(str(entry["dtype"]), shape)
             end = max(end, stop)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise NotAModelError("The safetensors header describes its tensors wrongly: the file is damaged.") from error
+        raise NotAModelError(
+            "The safetensors header describes its tensors wrongly: the file is damaged."
+        ) from error
     if 8 + length + end != size:
         raise NotAModelError(
             f"The file has {size} bytes but its header describes {8 + length + end}: "
@@ -67,6 +71,8 @@ def read_safetensors(file: BinaryIO, size: int) -> FileFacts:
         format="safetensors",
         security_tier="safe",
         size=size,
-        metadata={str(key): str(value) for key, value in metadata.items()} if isinstance(metadata, dict) else {},
+        metadata={str(key): str(value) for key, value in metadata.items()}
+        if isinstance(metadata, dict)
+        else {},
         tensors=tensors,
     )

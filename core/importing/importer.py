@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -12,7 +11,6 @@ from ..errors import (
     CancelledError,
     InvalidRequestError,
     LibrarianError,
-    NotAModelError,
     PickleNotAcknowledgedError,
     StorageError,
 )
@@ -69,7 +67,9 @@ class Importer:
             )
         if item.mode == "move":
             if path.is_symlink():
-                raise InvalidRequestError(f"{path} is a link to {os.readlink(path)}. Copy it, or move the file itself.")
+                raise InvalidRequestError(
+                    f"{path} is a link to {os.readlink(path)}. Copy it, or move the file itself."
+                )
             require_writable(path.parent)
         self._described(item, path, facts, Transferred(facts.size, "", ""), "check/check/check")
         return facts
@@ -124,7 +124,14 @@ class Importer:
             raise storage_error(error, path) from error
 
     def _stage_and_place(
-        self, item: ImportItem, path: Path, facts: FileFacts, staging: Staging, progress: Progress, *, renamed: bool
+        self,
+        item: ImportItem,
+        path: Path,
+        facts: FileFacts,
+        staging: Staging,
+        progress: Progress,
+        *,
+        renamed: bool,
     ) -> tuple[str, bool]:
         status = path.stat()
         staged = staging.model_folder / safe_name(path.name)

@@ -23,10 +23,12 @@ def inspect(paths: Iterable[Path], library: Library, roots: AllowedRoots) -> Ins
 
     Raises `NotFoundError` for a path that is not there, `InvalidRequestError` for too many files.
     """
-    groups = []
+    groups: list[ImportGroup] = []
     for file in _files(paths, roots):
         if len(groups) >= MAX_FILES:
-            raise InvalidRequestError(f"There are more than {MAX_FILES} files here. Choose a folder further inside.")
+            raise InvalidRequestError(
+                f"There are more than {MAX_FILES} files here. Choose a folder further inside."
+            )
         groups.append(inspect_file(file, library))
     return Inspection(groups=groups)
 

@@ -121,7 +121,9 @@ class Journal:
             try:
                 recovered = self._recover(staging, entry) if entry is not None else None
             except OSError as error:
-                logger.warning("%s could not be cleaned up and is tried again at the next start: %s", folder, error)
+                logger.warning(
+                    "%s could not be cleaned up and is tried again at the next start: %s", folder, error
+                )
                 staging.lock.release()
                 continue
             staging.lock.release()

@@ -93,7 +93,9 @@ def _stream(source: Path, target: BinaryIO | None, progress: Progress) -> Transf
             _finish(work)
         after = os.fstat(file.fileno())
     if done != before.st_size or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise SourceChangedError(f"{source} changed while it was read. Try again when nothing writes to it any more.")
+        raise SourceChangedError(
+            f"{source} changed while it was read. Try again when nothing writes to it any more."
+        )
     return Transferred(done, sha.hexdigest(), b3.hexdigest())
 
 

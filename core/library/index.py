@@ -104,7 +104,9 @@ class Index:
         with self._database.write() as db:
             for entry in entries:
                 db.execute(_UPSERT, _row(entry))
-                key = db.execute("SELECT id FROM models WHERE model_id = ?", (entry.model.model_id,)).fetchone()[0]
+                key = db.execute(
+                    "SELECT id FROM models WHERE model_id = ?", (entry.model.model_id,)
+                ).fetchone()[0]
                 db.execute("DELETE FROM model_files WHERE model = ?", (key,))
                 db.executemany(
                     "INSERT OR REPLACE INTO model_files "
@@ -122,7 +124,8 @@ class Index:
         """Write an edited model's row; its files, preview and problem stay as they are."""
         with self._database.write() as db:
             row = db.execute(
-                "SELECT id, has_preview, header_read, problem FROM models WHERE model_id = ?", (model.model_id,)
+                "SELECT id, has_preview, header_read, problem FROM models WHERE model_id = ?",
+                (model.model_id,),
             ).fetchone()
             if row is None:
                 raise NotFoundError(f"There is no model {model.model_id!r}.")
@@ -130,7 +133,12 @@ class Index:
             self.put(
                 [
                     IndexedModel(
-                        model, files, bool(row["has_preview"]), bool(row["header_read"]), row["problem"], metadata_mtime_ns
+                        model,
+                        files,
+                        bool(row["has_preview"]),
+                        bool(row["header_read"]),
+                        row["problem"],
+                        metadata_mtime_ns,
                     )
                 ]
             )
@@ -143,7 +151,9 @@ class Index:
     def set_problem(self, model_ids: Iterable[str], problem: str | None) -> None:
         """Say what is wrong with some models, or that nothing is any more."""
         with self._database.write() as db:
-            db.executemany("UPDATE models SET problem = ? WHERE model_id = ?", ((problem, key) for key in model_ids))
+            db.executemany(
+                "UPDATE models SET problem = ? WHERE model_id = ?", ((problem, key) for key in model_ids)
+            )
 
     def set_hashes(self, path: str, sha256: str, blake3: str) -> None:
         """Remember the hashes of one file."""
@@ -153,13 +163,21 @@ class Index:
     def touch(self, model_id: str) -> None:
         """Note that a model was used now, which ranks it before its equals."""
         with self._database.write() as db:
-            db.execute("UPDATE models SET last_used = ? WHERE model_id = ?", (utc_now().isoformat(), model_id))
+            db.execute(
+                "UPDATE models SET last_used = ? WHERE model_id = ?", (utc_now().isoformat(), model_id)
+            )
 
     def model(self, model_id: str) -> Model:
         """The whole record. Raises `NotFoundError`."""
-        row = self._database.read().execute("SELECT metadata FROM models WHERE model_id = ?", (model_id,)).fetchone()
+        row = (
+            self._database.read()
+            .execute("SELECT metadata FROM models WHERE model_id = ?", (model_id,))
+            .fetchone()
+        )
         if row is None:
-            raise NotFoundError(f"There is no model {model_id!r}. It may have been deleted or renamed; search for it.")
+            raise NotFoundError(
+                f"There is no model {model_id!r}. It may have been deleted or renamed; search for it."
+            )
         return Model.model_validate_json(row[0])
 
     def summary(self, model_id: str) -> ModelSummary:
@@ -172,7 +190,8 @@ class Index:
     def contains(self, model_id: str) -> bool:
         """Whether a model of this id is indexed."""
         return (
-            self._database.read().execute("SELECT 1 FROM models WHERE model_id = ?", (model_id,)).fetchone() is not None
+            self._database.read().execute("SELECT 1 FROM models WHERE model_id = ?", (model_id,)).fetchone()
+            is not None
         )
 
     def files(self, model_id: str) -> list[IndexedFile]:
@@ -196,7 +215,8 @@ class Index:
     def files_of_size(self, size: int) -> list[tuple[str, IndexedFile]]:
         """Model id and file of every indexed file of this size in bytes: who may hold the same bytes."""
         rows = self._database.read().execute(
-            "SELECT m.model_id, f.* FROM model_files f JOIN models m ON m.id = f.model WHERE f.size = ?", (size,)
+            "SELECT m.model_id, f.* FROM model_files f JOIN models m ON m.id = f.model WHERE f.size = ?",
+            (size,),
         )
         return [(row["model_id"], _indexed_file(row)) for row in rows]
 
@@ -204,7 +224,8 @@ class Index:
         """Ids of the models whose file or official name has the same words as ``name``."""
         stem = name.rpartition(".")[0] or name
         rows = self._database.read().execute(
-            "SELECT model_id FROM models WHERE name_key = ? OR name_key = ? LIMIT 100", (name_key(name), name_key(stem))
+            "SELECT model_id FROM models WHERE name_key = ? OR name_key = ? LIMIT 100",
+            (name_key(name), name_key(stem)),
         )
         return [row[0] for row in rows]
 
@@ -225,12 +246,16 @@ class Index:
 
     def unread(self, limit: int) -> list[str]:
         """Ids of models whose headers were not read yet."""
-        rows = self._database.read().execute("SELECT model_id FROM models WHERE header_read = 0 LIMIT ?", (limit,))
+        rows = self._database.read().execute(
+            "SELECT model_id FROM models WHERE header_read = 0 LIMIT ?", (limit,)
+        )
         return [row[0] for row in rows]
 
     def count_unread(self) -> int:
         """How many headers wait to be read."""
-        return int(self._database.read().execute("SELECT count(*) FROM models WHERE header_read = 0").fetchone()[0])
+        return int(
+            self._database.read().execute("SELECT count(*) FROM models WHERE header_read = 0").fetchone()[0]
+        )
 
     def all_ids(self) -> set[str]:
         """Every model's id."""

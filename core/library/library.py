@@ -14,10 +14,10 @@ from ..errors import InvalidRequestError, NotFoundError, SourceChangedError
 from ..events import Events
 from ..jobs import JobContext
 from ..settings import TargetFolder
-from ..storage.disk import storage_error
 from ..storage.database import Database
-from .index import Index, IndexedFile, IndexedModel
-from .metadata import IN_PLACE, MetadataStore
+from ..storage.disk import storage_error
+from .index import Index, IndexedFile
+from .metadata import MetadataStore
 from .records import (
     EDITABLE_FIELDS,
     Facets,
@@ -93,7 +93,9 @@ class Library:
         files = self.files(model_id)
         if files and Path(files[0].path).is_file():
             return Path(files[0].path)
-        raise NotFoundError(f"The file of {model_id!r} is not there. Connect its drive, or rescan the library.")
+        raise NotFoundError(
+            f"The file of {model_id!r} is not there. Connect its drive, or rescan the library."
+        )
 
     def find_file_by_hash(self, digest: str) -> Path | None:
         """A file on disk with this SHA-256 or BLAKE3, in any indexed place."""
@@ -112,7 +114,11 @@ class Library:
         path = Path(file.path)
         try:
             status = path.stat()
-            if file.sha256 and file.blake3 and (status.st_size, status.st_mtime_ns) == (file.size, file.mtime_ns):
+            if (
+                file.sha256
+                and file.blake3
+                and (status.st_size, status.st_mtime_ns) == (file.size, file.mtime_ns)
+            ):
                 return file.sha256, file.blake3
             sha, b3 = hashlib.sha256(), blake3()
             with open(path, "rb", buffering=0) as stream:
@@ -242,5 +248,3 @@ def sha256_of(path: Path) -> str:
     except OSError as error:
         raise storage_error(error, path) from error
     return digest.hexdigest()
-
-

@@ -61,7 +61,9 @@ class MetadataStore:
             except FileNotFoundError:
                 pass
             except ValidationError as error:
-                raise MetadataError(f"{path} is damaged: {_first_reason(error)}. Restore or delete it.") from error
+                raise MetadataError(
+                    f"{path} is damaged: {_first_reason(error)}. Restore or delete it."
+                ) from error
             identity = LibraryIdentity(id=str(uuid.uuid4()))
             write_atomic(path, identity.model_dump_json(indent=2).encode())
             return identity

@@ -23,7 +23,16 @@ from .records import LibraryChange, Model, ModelFile
 logger = logging.getLogger(__name__)
 
 BATCH = 500
-PREVIEW_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".preview.png", ".preview.jpg", ".preview.jpeg", ".preview.webp")
+PREVIEW_ENDINGS = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".preview.png",
+    ".preview.jpg",
+    ".preview.jpeg",
+    ".preview.webp",
+)
 
 Announce = Callable[[LibraryChange], None]
 
@@ -112,7 +121,9 @@ class Scanner:
         result.models_indexed += len(changed)
         gone = [model_id for model_id in known if model_id not in present]
         if gone and not self._metadata.root.is_dir():
-            result.errors.append(f"The library {self._metadata.root} cannot be reached; its models stay listed.")
+            result.errors.append(
+                f"The library {self._metadata.root} cannot be reached; its models stay listed."
+            )
             return
         self._index.remove(gone)
         result.models_removed += len(gone)
@@ -131,7 +142,9 @@ class Scanner:
         for file in model.files:
             path = folder / file.name
             if not is_within(real_path(path), real_path(folder)):
-                raise MetadataError(f"{folder / METADATA_NAME} lists {file.name!r}, which lies outside its folder.")
+                raise MetadataError(
+                    f"{folder / METADATA_NAME} lists {file.name!r}, which lies outside its folder."
+                )
             try:
                 status = path.stat()
             except OSError:
@@ -140,7 +153,13 @@ class Scanner:
                 return None
             files.append(
                 IndexedFile(
-                    str(path), None, status.st_size, status.st_mtime_ns, inode_of(status), file.sha256, file.blake3
+                    str(path),
+                    None,
+                    status.st_size,
+                    status.st_mtime_ns,
+                    inode_of(status),
+                    file.sha256,
+                    file.blake3,
                 )
             )
         preview = model.preview_image is not None and (folder / Path(model.preview_image).name).is_file()
@@ -270,7 +289,9 @@ class Scanner:
                     try:
                         if extension not in folder.extensions:
                             if not entry.name.startswith(".") and entry.is_dir():
-                                stack.append(os.path.realpath(entry.path) if entry.is_symlink() else entry.path)
+                                stack.append(
+                                    os.path.realpath(entry.path) if entry.is_symlink() else entry.path
+                                )
                             continue
                         if not entry.is_file():
                             if entry.is_dir() and not entry.is_symlink():
@@ -341,7 +362,9 @@ def in_place_id(folder: TargetFolder, path: Path, taken: set[str]) -> str:
 
     The same file below another root, on another machine or after a rebuilt index gets the same id.
     """
-    below = path.relative_to(os.path.realpath(folder.path)) if is_within(path, real_path(folder.path)) else path
+    below = (
+        path.relative_to(os.path.realpath(folder.path)) if is_within(path, real_path(folder.path)) else path
+    )
     name = safe_name(path.stem, max_bytes=200)
     for identity in (f"{folder.subtype}/{below.as_posix()}", str(path)):
         digest = hashlib.blake2b(identity.encode(errors="surrogatepass"), digest_size=4).hexdigest()

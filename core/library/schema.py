@@ -118,14 +118,18 @@ def create_search_table(db: sqlite3.Connection) -> None:
         f"CREATE VIRTUAL TABLE model_search USING fts5(model_id UNINDEXED, {columns}, "
         "prefix = '1 2 3', tokenize = 'unicode61 remove_diacritics 2')"
     )
-    insert = f"INSERT INTO model_search (rowid, model_id, {columns}) VALUES (NEW.id, NEW.model_id, {new_values});"
+    insert = (
+        f"INSERT INTO model_search (rowid, model_id, {columns}) VALUES (NEW.id, NEW.model_id, {new_values});"
+    )
     delete = "DELETE FROM model_search WHERE rowid = OLD.id;"
     db.execute(f"CREATE TRIGGER models_ai AFTER INSERT ON models BEGIN {insert} END")
     db.execute(f"CREATE TRIGGER models_ad AFTER DELETE ON models BEGIN {delete} END")
     db.execute(
         f"CREATE TRIGGER models_au AFTER UPDATE OF model_id, {columns} ON models BEGIN {delete} {insert} END"
     )
-    db.execute(f"INSERT INTO model_search (rowid, model_id, {columns}) SELECT id, model_id, {columns} FROM models")
+    db.execute(
+        f"INSERT INTO model_search (rowid, model_id, {columns}) SELECT id, model_id, {columns} FROM models"
+    )
 
 
 def migrate(db: sqlite3.Connection) -> bool:

@@ -123,7 +123,6 @@ class Search:
 
     def _ranked(self, text: str, query: ModelQuery, where: _Condition) -> sqlite3.Cursor:
         key = name_key(text)
-        filters = _where(_filters(query))
         score = ["CASE WHEN h.name_key = ? THEN 0 WHEN h.name_key >= ? AND h.name_key < ? THEN 1 ELSE 2 END"]
         parameters: list[Any] = [key, key, key + "\U0010ffff"]
         for word in words(text)[:MAX_TERMS]:
@@ -153,7 +152,9 @@ class Search:
         return row.fetchone() is not None
 
     def _count(self, where: _Condition) -> int:
-        row = self._database.read().execute(f"SELECT count(*) FROM models m WHERE {where.sql}", where.parameters)
+        row = self._database.read().execute(
+            f"SELECT count(*) FROM models m WHERE {where.sql}", where.parameters
+        )
         return int(row.fetchone()[0])
 
     def _page(self, rows: sqlite3.Cursor, total: int, kind: MatchKind) -> SearchResult:

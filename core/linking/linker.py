@@ -60,7 +60,9 @@ class Linker:
     def recover(self) -> None:
         """Register the links that a crash left on disk without an entry, and drop other intents."""
         intents = list(self.registry.intents())
-        self.registry.register([(intent, kind, ext) for intent in intents for kind, ext in _standing(intent)], intents)
+        self.registry.register(
+            [(intent, kind, ext) for intent in intents for kind, ext in _standing(intent)], intents
+        )
 
     def links(
         self, *, model_ids: Sequence[str] | None = None, app: str | None = None, state: str | None = None
@@ -78,10 +80,11 @@ class Linker:
         """
         apps = [self.app(app)] if app is not None else self.apps
         plan = self._planner.plan(apps, self.registry.links(), model_ids)
-        places = [*plan.to_create, *plan.conflicts, *plan.broken_to_remove, *plan.orphaned_to_remove]
+        places = [p.target for p in (*plan.to_create, *plan.conflicts)]
+        places += [removal.target for removal in (*plan.broken_to_remove, *plan.orphaned_to_remove)]
         with self._lock:
             self._prepared[plan.plan_id] = _Prepared(
-                plan, {place.target: fingerprint(Path(place.target)) for place in places}
+                plan, {target: fingerprint(Path(target)) for target in places}
             )
             while len(self._prepared) > KEPT_PLANS:
                 self._prepared.popitem(last=False)
@@ -112,7 +115,9 @@ class Linker:
         job.stage("links", total=plan.total_actions + len(plan.conflicts), unit="links")
         removals = [*plan.broken_to_remove, *plan.orphaned_to_remove]
         by_id = {link.link_id: link for link in self.registry.links()}
-        result.links_removed += self._unlink([by_id[r.link_id] for r in removals if r.link_id in by_id], result)
+        result.links_removed += self._unlink(
+            [by_id[r.link_id] for r in removals if r.link_id in by_id], result
+        )
         job.advance(len(removals))
         for start in range(0, len(plan.to_create), BATCH):
             job.check_cancelled()
@@ -151,7 +156,9 @@ class Linker:
         for link in links:
             try:
                 make_directories(link.target.parent)
-                made.append((link, make_link(link.source, link.target), not same_filesystem(link.source, link.target)))
+                made.append(
+                    (link, make_link(link.source, link.target), not same_filesystem(link.source, link.target))
+                )
             except FileExistsError:
                 result.errors.append(f"{link.target} appeared meanwhile and was left as it is.")
             except LibrarianError as error:

@@ -51,7 +51,9 @@ class Planner:
         folder = app.link_folder(model.subtype)
         if folder is None:
             if model.subtype == "unknown":
-                plan.warnings.append(f"{model.official_name}: its type is unknown. Set it, so that it can be linked.")
+                plan.warnings.append(
+                    f"{model.official_name}: its type is unknown. Set it, so that it can be linked."
+                )
             return
         for file in self._library.files(model.model_id):
             source = Path(file.path)
@@ -71,7 +73,11 @@ class Planner:
             elif str(target) in wanted or self._taken_by_other_model(target, source):
                 target = folder / model.cleaned_name / name
             yield PlannedLink(
-                model_id=model.model_id, app=app.app, target=str(target), source=str(source), size_bytes=file.size
+                model_id=model.model_id,
+                app=app.app,
+                target=str(target),
+                source=str(source),
+                size_bytes=file.size,
             )
 
     def _taken_by_other_model(self, target: Path, source: Path) -> bool:
@@ -87,12 +93,17 @@ class Planner:
             plan.to_create.append(planned)
         elif leads_to(target, source):
             plan.to_skip_exists.append(planned)
-        elif registered is not None and state_of(target, Path(registered.source), registered.link_type) == "broken":
+        elif (
+            registered is not None
+            and state_of(target, Path(registered.source), registered.link_type) == "broken"
+        ):
             plan.to_create.append(planned)  # our own link to a file that is gone: it is made anew
             plan.broken_to_remove.append(_removal(registered))
         else:
             plan.conflicts.append(
-                Conflict(**planned.model_dump(), reason=self._reason(target, source), existing=_existing(target))
+                Conflict(
+                    **planned.model_dump(), reason=self._reason(target, source), existing=_existing(target)
+                )
             )
 
     def _reason(self, target: Path, source: Path) -> ConflictReason:
@@ -101,7 +112,10 @@ class Planner:
         try:
             size = target.stat().st_size
             if target.is_file() and size == source.stat().st_size and size <= COMPARED_BYTES:
-                own = next((f.sha256 for _, f in self._library.index.files_of_size(size) if f.path == str(source)), None)
+                own = next(
+                    (f.sha256 for _, f in self._library.index.files_of_size(size) if f.path == str(source)),
+                    None,
+                )
                 if sha256_of(target) == (own or sha256_of(source)):
                     return "same_bytes"
         except (OSError, LibrarianError):
@@ -127,4 +141,6 @@ def _removal(link: Link) -> PlannedRemoval:
 
 
 def _existing(target: Path) -> str:
-    return f"link to {os.readlink(target)}" if target.is_symlink() else "folder" if target.is_dir() else "file"
+    return (
+        f"link to {os.readlink(target)}" if target.is_symlink() else "folder" if target.is_dir() else "file"
+    )

@@ -54,7 +54,9 @@ def migrate(db: sqlite3.Connection) -> bool:
     """Bring a registry forward in one transaction; see ``library.schema.migrate``."""
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
-        raise sqlite3.DatabaseError(f"registry.db has version {version}; this Librarian knows {len(MIGRATIONS)}")
+        raise sqlite3.DatabaseError(
+            f"registry.db has version {version}; this Librarian knows {len(MIGRATIONS)}"
+        )
     db.execute("BEGIN IMMEDIATE")
     try:
         version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -93,11 +95,16 @@ class Registry:
             db.executemany(
                 "INSERT INTO settings (key, value) VALUES (?, ?) "
                 "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                [("library_root", str(library_root)), *((f"app_root:{app.app}", str(app.root)) for app in apps)],
+                [
+                    ("library_root", str(library_root)),
+                    *((f"app_root:{app.app}", str(app.root)) for app in apps),
+                ],
             )
             self._roots = {
                 key.partition(":")[2]: Path(value)
-                for key, value in db.execute("SELECT key, value FROM settings WHERE key LIKE 'app\\_root:%' ESCAPE '\\'")
+                for key, value in db.execute(
+                    "SELECT key, value FROM settings WHERE key LIKE 'app\\_root:%' ESCAPE '\\'"
+                )
             }
 
     @property
@@ -112,19 +119,23 @@ class Registry:
         app: str | None = None,
     ) -> list[Link]:
         """Registered links, with absolute paths; their ``state`` is not looked at here."""
-        sql, parameters = "SELECT * FROM links WHERE 1", []
+        sql = "SELECT * FROM links WHERE 1"
+        parameters: list[str] = []
         if model_ids is not None:
             sql += f" AND model_id IN ({', '.join('?' * len(model_ids))})"
             parameters += model_ids
         if app is not None:
             sql += " AND app = ?"
             parameters.append(app)
-        return [self._link(row) for row in self._database.read().execute(f"{sql} ORDER BY link_id", parameters)]
+        return [
+            self._link(row) for row in self._database.read().execute(f"{sql} ORDER BY link_id", parameters)
+        ]
 
     def linked(self, model_ids: Sequence[str]) -> frozenset[str]:
         """Which of these models have a link."""
         rows = self._database.read().execute(
-            f"SELECT DISTINCT model_id FROM links WHERE model_id IN ({', '.join('?' * len(model_ids))})", model_ids
+            f"SELECT DISTINCT model_id FROM links WHERE model_id IN ({', '.join('?' * len(model_ids))})",
+            model_ids,
         )
         return frozenset(row[0] for row in rows)
 

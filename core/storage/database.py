@@ -40,7 +40,9 @@ class Database:
             raise  # locked, or the disk refuses: the file itself may be fine
         except sqlite3.DatabaseError as error:
             self.set_aside = self.path.with_name(f"{self.path.name}.aside-{time.strftime('%Y%m%d-%H%M%S')}")
-            logger.warning("%s cannot be used (%s); it is kept as %s and made anew", self.path, error, self.set_aside)
+            logger.warning(
+                "%s cannot be used (%s); it is kept as %s and made anew", self.path, error, self.set_aside
+            )
             self.path.replace(self.set_aside)
             for suffix in ("-wal", "-shm"):
                 with suppress(FileNotFoundError):
@@ -59,7 +61,11 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
+            self.path,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
         )
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")

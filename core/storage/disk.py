@@ -39,7 +39,9 @@ def require_writable(folder: Path) -> None:
     """Raise `StorageError` unless files can be made in ``folder`` or its nearest existing parent."""
     place = existing_ancestor(folder)
     if not os.access(place, os.W_OK | os.X_OK):
-        raise StorageError(f"{place} is read-only for this user. Change its permissions or choose another folder.")
+        raise StorageError(
+            f"{place} is read-only for this user. Change its permissions or choose another folder."
+        )
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:

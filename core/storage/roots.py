@@ -44,10 +44,12 @@ class AllowedRoots:
             raise InvalidRequestError("Give the full path of a file or folder.")
         path = Path(text).expanduser()
         if not path.is_absolute():
-            raise InvalidRequestError(f"{text!r} is not a full path. Give the path from the root of the drive.")
+            raise InvalidRequestError(
+                f"{text!r} is not a full path. Give the path from the root of the drive."
+            )
         path = Path(os.path.normpath(path))
         try:
-            allowed = self.contains(path.parent) and self.contains(path) or real_path(path) in self.roots
+            allowed = (self.contains(path.parent) and self.contains(path)) or real_path(path) in self.roots
         except OSError as error:
             raise InvalidRequestError(f"{text!r} cannot be a path: {error.strerror or error}.") from error
         if not allowed:

@@ -1,0 +1,380 @@
+"""The terminal door: the same core and the same words."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from .core.errors import LibrarianError
+from .core.importing import ImportRequest
+from .core.jobs import Job
+from .core.librarian import Librarian
+from .core.library import ModelQuery
+from .core.linking import LinkChoice, Plan
+from .core.settings import Surroundings, app_of_models_folder, default_data_dir, with_distinct_names
+from .core.version import VERSION
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command. Answers 0, 1 where it failed, or 2 for wrong usage."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    try:
+        return int(options.run(options) or 0)
+    except LibrarianError as error:
+        if getattr(options, "json", False):
+            print(json.dumps({"code": error.code, "detail": error.message}))
+        else:
+            print(f"librarian: {error.message}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"librarian: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def surroundings_of(options: argparse.Namespace) -> Surroundings:
+    """The places that the options name; those left out are as they were named last."""
+    data_dir = Path(options.home).absolute() if options.home else default_data_dir()
+    before = _remembered(data_dir)
+    models = [Path(folder).absolute() for folder in options.models or ()]
+    apps = with_distinct_names(app_of_models_folder(folder) for folder in models)
+    if options.library:
+        root = Path(options.library).absolute()
+    elif before is not None:
+        root = before.library_root
+    else:
+        root = (models[0].parent if models else data_dir) / "model-library"
+    return Surroundings(
+        data_dir=data_dir,
+        library_root=root,
+        apps=apps or (before.apps if before else []),
+        allowed_roots=[Path(folder).absolute() for folder in options.allow or ()]
+        or (before.allowed_roots if before else []),
+    )
+
+
+def remember(surroundings: Surroundings) -> None:
+    """Keep the places for commands that do not name them."""
+    surroundings.data_dir.mkdir(parents=True, exist_ok=True)
+    path = surroundings.data_dir / "surroundings.json"
+    path.write_text(surroundings.model_dump_json(indent=2), encoding="utf-8")
+
+
+def _remembered(data_dir: Path) -> Surroundings | None:
+    try:
+        return Surroundings.model_validate_json((data_dir / "surroundings.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+@contextmanager
+def _librarian(options: argparse.Namespace) -> Iterator[Librarian]:
+    librarian = Librarian(surroundings_of(options))
+    try:
+        yield librarian
+    finally:
+        librarian.close()
+
+
+def _show(options: argparse.Namespace, record: BaseModel, human: Callable[[], None]) -> None:
+    if options.json:
+        print(record.model_dump_json(by_alias=True, indent=2))
+    else:
+        human()
+
+
+def _status(options: argparse.Namespace) -> int:
+    with _librarian(options) as librarian:
+        report = librarian.status()
+
+        def human() -> None:
+            library = report.library
+            print(f"Library   {library.root}")
+            print(f"Models    {library.models} ({library.in_place} in place), {_size(library.size_bytes)}")
+            print(f"Network   {'offline' if report.network.offline else 'ready'}")
+            for warning in report.warnings:
+                print(f"Warning   {warning.message}")
+
+        _show(options, report, human)
+    return 0
+
+
+def _search(options: argparse.Namespace) -> int:
+    query = ModelQuery(q=" ".join(options.words), subtype=options.subtype or [], limit=options.limit)
+    with _librarian(options) as librarian:
+        result = librarian.search(query)
+
+        def human() -> None:
+            for model in result.models:
+                facts = " · ".join(filter(None, (model.subtype, model.base_model, _size(model.size_bytes))))
+                print(
+                    f"{model.model_id}\n    {model.official_name}  ({facts}){'  linked' if model.linked else ''}"
+                )
+            if result.match == "any":
+                print("No model has all of these words; these have some.", file=sys.stderr)
+            print(f"{result.total} found in {result.query_time_ms:.1f} ms", file=sys.stderr)
+
+        _show(options, result, human)
+    return 0
+
+
+def _details(options: argparse.Namespace) -> int:
+    with _librarian(options) as librarian:
+        details = librarian.details(options.model_id)
+
+        def human() -> None:
+            for name, value in details.model_dump(mode="json", exclude={"files", "links", "hashes"}).items():
+                if value not in (None, "", [], {}):
+                    print(f"{name:20} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+            for file in details.files:
+                print(f"{'file':20} {file.path}{'' if file.exists else '  (missing)'}")
+            for link in details.links:
+                print(f"{'link':20} {link.target}  ({link.state})")
+
+        _show(options, details, human)
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    with _librarian(options) as librarian:
+        inspection = librarian.inspect([_full(path) for path in options.paths])
+
+        def human() -> None:
+            for group in inspection.groups:
+                guess = group.guess
+                what = f"{guess.subtype}, {guess.family}, {guess.precision}" if guess else group.problem
+                known = f"  already here: {group.duplicate_of}" if group.duplicate_of else ""
+                print(f"{group.name}  ({_size(group.size_bytes)}, {group.security_tier}): {what}{known}")
+
+        _show(options, inspection, human)
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    items = [
+        {
+            "paths": [_full(path)],
+            "mode": options.mode,
+            "metadata": {"subtype": options.subtype} if options.subtype else {},
+            "acknowledge_pickle": options.acknowledge_pickle,
+        }
+        for path in options.paths
+    ]
+    request = ImportRequest.model_validate({"items": items, "link": options.link})
+    with _librarian(options) as librarian:
+        librarian.importer.recover()
+        job = _follow(librarian, librarian.import_models(request), options)
+
+        def human() -> None:
+            for item in job.items:
+                print(f"{item.name}: {item.state}  {item.model_id or ''}  {item.message or ''}".rstrip())
+
+        _show(options, job, human)
+    return _exit_status(job)
+
+
+def _scan(options: argparse.Namespace) -> int:
+    with _librarian(options) as librarian:
+        librarian.importer.recover()
+        job = _follow(librarian, librarian.scan("deep" if options.deep else "quick"), options)
+
+        def human() -> None:
+            for name, value in (job.result or {}).items():
+                print(f"{name:30} {value}")
+
+        _show(options, job, human)
+    return _exit_status(job)
+
+
+def _lookup(options: argparse.Namespace) -> int:
+    with _librarian(options) as librarian:
+        by_id = librarian.library.index.contains(options.model)
+        result = librarian.lookup(**({"model_id": options.model} if by_id else {"filename": options.model}))
+
+        def human() -> None:
+            for candidate in result.candidates:
+                sure = f"{candidate.match_method}, {candidate.match_confidence:.0%}"
+                print(f"{candidate.repo_id}  {candidate.file_name or ''}  ({sure})")
+            if result.offline:
+                print("The network cannot be reached; what is shown was remembered.", file=sys.stderr)
+            elif not result.found:
+                print("Nothing found.", file=sys.stderr)
+
+        _show(options, result, human)
+    return 0 if result.found else 1
+
+
+def _preview_links(options: argparse.Namespace) -> int:
+    with _librarian(options) as librarian:
+        plan = librarian.preview_links(options.app)
+        _show(options, plan, lambda: _print_plan(plan))
+    return 0
+
+
+def _apply_links(options: argparse.Namespace) -> int:
+    with _librarian(options) as librarian:
+        librarian.linker.recover()
+        plan = librarian.preview_links(options.app)
+        choice = LinkChoice(plan_id=plan.plan_id, default_resolution=options.conflicts)
+        job = _follow(librarian, librarian.apply_links(choice), options)
+
+        def human() -> None:
+            result = job.result or {}
+            print(f"{result.get('links_created', 0)} links made, {result.get('links_removed', 0)} removed")
+            for error in result.get("errors", ()):
+                print(f"  {error}", file=sys.stderr)
+
+        _show(options, job, human)
+    return _exit_status(job)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from .standalone import serve
+
+    surroundings = surroundings_of(options)
+    remember(surroundings)
+    logging.getLogger().setLevel(logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    try:
+        asyncio.run(serve(surroundings, options.host, options.port))
+    except OSError as error:
+        print(
+            f"librarian: cannot serve at {options.host}:{options.port}: {error.strerror or error}",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def _print_plan(plan: Plan) -> None:
+    for created in plan.to_create:
+        print(f"+ {created.target}")
+    for conflict in plan.conflicts:
+        print(f"! {conflict.target}  ({conflict.reason}: {conflict.existing})")
+    for removed in (*plan.broken_to_remove, *plan.orphaned_to_remove):
+        print(f"- {removed.target}")
+    print(
+        f"{len(plan.to_create)} to make, {len(plan.to_skip_exists)} right already, {len(plan.conflicts)} conflicts"
+    )
+    for text in (*plan.warnings, *plan.errors):
+        print(f"  {text}", file=sys.stderr)
+
+
+def _follow(librarian: Librarian, job: Job, options: argparse.Namespace) -> Job:
+    """Wait for a job, with a progress bar on a terminal; Ctrl+C cancels it."""
+
+    def draw(_name: str, record: BaseModel) -> None:
+        if isinstance(record, Job) and record.id == job.id and record.progress.total:
+            share = min(1.0, record.progress.current / record.progress.total)
+            bar = "█" * int(share * 30)
+            print(f"\r{record.stage or '':10} {bar:30} {share:4.0%}", end="", file=sys.stderr, flush=True)
+
+    shows_bar = sys.stderr.isatty() and not options.json
+    unsubscribe = librarian.events.subscribe(draw) if shows_bar else None
+    try:
+        return librarian.jobs.wait(job.id)
+    except KeyboardInterrupt:
+        librarian.jobs.cancel(job.id)
+        return librarian.jobs.wait(job.id)
+    finally:
+        if unsubscribe is not None:
+            unsubscribe()
+            print(file=sys.stderr)
+
+
+def _exit_status(job: Job) -> int:
+    if job.state == "done" and all(item.state in ("done", "skipped") for item in job.items):
+        return 0
+    if job.error is not None:
+        print(f"librarian: {job.error.message}", file=sys.stderr)
+    return 1
+
+
+def _full(path: str) -> str:
+    return os.path.abspath(Path(path).expanduser())
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return ""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="librarian", description="One library for all the models you own.")
+    parser.add_argument("--version", action="version", version=VERSION)
+    commands = parser.add_subparsers(metavar="command", required=True)
+    places = argparse.ArgumentParser(add_help=False)
+    places.add_argument(
+        "--home", metavar="DIR", help="folder with this machine's index and settings (LIBRARIAN_HOME)"
+    )
+    places.add_argument("--library", metavar="DIR", help="the library's folder")
+    places.add_argument(
+        "--models", metavar="DIR", action="append", help="a ComfyUI-like models folder; may be repeated"
+    )
+    places.add_argument(
+        "--allow", metavar="DIR", action="append", help="a further folder to import from; may be repeated"
+    )
+    common = argparse.ArgumentParser(add_help=False, parents=[places])
+    common.add_argument("--json", action="store_true", help="print JSON")
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], help_text: str, **more: Any
+    ) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = commands.add_parser(
+            name, help=help_text, description=help_text, parents=[more.pop("parent", common)]
+        )
+        made.set_defaults(run=run)
+        return made
+
+    command("status", _status, "say how the library does")
+    search = command("search", _search, "find models")
+    search.add_argument("words", nargs="*")
+    search.add_argument("--subtype", action="append", help="only this kind, such as loras; may be repeated")
+    search.add_argument("--limit", type=int, default=20, choices=range(1, 501), metavar="1-500")
+    show = command("show", _details, "show everything known of one model")
+    show.add_argument("model_id")
+    inspect = command("inspect", _inspect, "say what files are")
+    inspect.add_argument("paths", nargs="+")
+    importing = command("import", _import, "bring files into the library")
+    importing.add_argument("paths", nargs="+")
+    importing.add_argument("--mode", choices=("copy", "move"), default="copy")
+    importing.add_argument("--subtype", help="what they are, such as loras, where their header does not tell")
+    importing.add_argument(
+        "--acknowledge-pickle", action="store_true", help="I trust these pickles; they can run code"
+    )
+    importing.add_argument("--link", action="store_true", help="link the new models into the apps")
+    scan = command("scan", _scan, "bring the index in step with the disk")
+    scan.add_argument("--deep", action="store_true", help="read all metadata again")
+    lookup = command("lookup", _lookup, "ask Hugging Face what a model or file is")
+    lookup.add_argument("model", help="a model id or a file name")
+    links = commands.add_parser("links", help="preview or apply links", description="preview or apply links")
+    actions = links.add_subparsers(metavar="action", required=True)
+    for name, run, help_text in (
+        ("preview", _preview_links, "say what would be linked"),
+        ("apply", _apply_links, "link"),
+    ):
+        action = actions.add_parser(name, help=help_text, description=help_text, parents=[common])
+        action.set_defaults(run=run)
+        action.add_argument("--app", help="only this app")
+        if name == "apply":
+            action.add_argument("--conflicts", choices=("skip", "overwrite", "rename"), default="skip")
+    serving = command("serve", _serve, "run the standalone server", parent=places)
+    serving.add_argument("--host", default="127.0.0.1")
+    serving.add_argument("--port", type=int, default=8190)
+    return parser

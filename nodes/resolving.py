@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..core.errors import LibrarianError
+from ..routes.comfyui import DOOR
+from ..routes.door import Door
+
+
+def _door() -> Door:
+    from server import PromptServer
+
+    door: Door = PromptServer.instance.app[DOOR]
+    return door
+
+
+def model_path(model_id: str) -> Path:
+    """The file behind a model's id, hash or name, linked or not.
+
+    Raises `NotFoundError` with the nearest names, `PickleNotAcknowledgedError`.
+    """
+    return _door().wait().find(model_id)
+
+
+async def check_model(model_id: str | None) -> bool | str:
+    """Whether the model can be loaded, or why not; does not hold the event loop."""
+    if not model_id:
+        return "model_id: choose a model from the Librarian panel."
+    try:
+        door = _door()
+        librarian = await door.librarian()
+        await door.run(librarian.find, model_id)
+    except LibrarianError as error:
+        return f"model_id: {error.message}"
+    return True
+
+
+def model_fingerprint(model_id: str) -> str:
+    """The file's SHA-256: a replaced file runs again, a moved one does not."""
+    return _door().wait().fingerprint(model_id)
