@@ -1,0 +1,277 @@
+/**
+ * A Librarian made of a few arrays, for tests and for looking at the panel without the real server.
+ * Answers what spec and panel agreed on; everything a test wants different it replaces in `routes`.
+ */
+
+const NAMES = [
+  ['flux1-dev-fp8', 'checkpoints', 'Flux.1 D', 'flux', 17_246_524_772],
+  ['sd_xl_base_1.0_0.9vae', 'checkpoints', 'SDXL 1.0', 'sdxl', 6_938_078_334],
+  ['v1-5-pruned-emaonly-fp16', 'checkpoints', 'SD 1.5', 'sd15', 2_132_696_762],
+  ['Juggernaut-XL_v9_RunDiffusionPhoto_v2', 'checkpoints', 'SDXL 1.0', 'sdxl', 7_105_348_188],
+  ['ltx-video-2b-v0.9.5', 'diffusion_models', 'LTX-Video', 'ltxv', 6_340_729_500],
+  ['wan2.1_t2v_1.3B_fp16', 'diffusion_models', 'Wan 2.1', 'wan', 2_838_303_560],
+  ['pixel-art-xl-v1.1', 'loras', 'SDXL 1.0', 'sdxl', 170_543_052],
+  ['add-detail-xl', 'loras', 'SDXL 1.0', 'sdxl', 228_454_212],
+  ['lcm-lora-sdv1-5', 'loras', 'SD 1.5', 'sd15', 134_621_556],
+  ['anime-illust-diffusion-character-consistency-style-lora-v3.2b', 'loras', 'SDXL 1.0', 'sdxl', 456_478_976],
+  ['ae', 'vae', 'Flux.1 D', 'flux', 335_304_388],
+  ['vae-ft-mse-840000-ema-pruned', 'vae', 'SD 1.5', 'sd15', 334_641_190],
+  ['t5xxl_fp8_e4m3fn_scaled', 'text_encoders', '', 't5', 5_157_348_688],
+  ['clip_l', 'text_encoders', '', 'clip', 246_144_152],
+  ['Llama-3-7b-instruct-Q4_K_M', 'text_encoders', 'Llama 3', 'llama', 4_920_734_016],
+  ['control_v11p_sd15_canny_fp16', 'controlnet', 'SD 1.5', 'sd15', 722_601_100],
+  ['RealESRGAN_x4', 'upscale_models', '', 'esrgan', 67_040_989],
+  ['4x-UltraSharp', 'upscale_models', '', 'esrgan', 66_961_958],
+  ['写实摄影-真实感增强-v2', 'loras', 'SDXL 1.0', 'sdxl', 151_111_711],
+  ['EasyNegative', 'embeddings', 'SD 1.5', 'sd15', 24_655]
+]
+const TYPES = { text_encoders: 'llm', upscale_models: 'upscaling', clip_vision: 'vision' }
+const MATCHES = [
+  { match_method: 'hash', match_confidence: 1 },
+  { match_method: 'filename_exact', match_confidence: 0.95 },
+  { match_method: 'none', match_confidence: 0 },
+  { match_method: 'filename_fuzzy', match_confidence: 0.55 },
+  { match_method: 'filename_exact', match_confidence: 0.7, hash_mismatch: true }
+]
+
+/** @param {number} at @returns {any} */
+export function fakeModel(at) {
+  const [name, subtype, base_model, family, size] = /** @type {[string, string, string, string, number]} */ (NAMES[at % NAMES.length])
+  const round = Math.floor(at / NAMES.length)
+  const official_name = round ? `${name}_r${round + 1}` : name
+  const model_type = /** @type {Record<string, string>} */ (TYPES)[subtype] ?? 'diffusion'
+  const pickle = subtype === 'upscale_models' || subtype === 'embeddings'
+  const extension = pickle ? 'pth' : 'safetensors'
+  return {
+    model_id: `${model_type}/${family}/${official_name}`,
+    official_name,
+    file_name: `${official_name}.${extension}`,
+    model_type,
+    subtype,
+    family,
+    base_model,
+    variant: '',
+    precision: /fp8/.test(name) ? 'fp8' : 'fp16',
+    model_format: 'single-file',
+    size_bytes: size,
+    security_tier: pickle ? 'pickle' : 'safe',
+    storage: at % 3 ? 'in-place' : 'owned',
+    tags: subtype === 'loras' ? ['style', 'detail'] : [],
+    match_source: 'auto',
+    hash_mismatch: false,
+    pending_online_lookup: false,
+    ...MATCHES[at % MATCHES.length],
+    linked: at % 3 === 0,
+    preview_url: null,
+    added_date: '2026-11-20T10:00:00Z',
+    updated_date: '2026-11-21T08:30:00Z',
+    problem: null
+  }
+}
+
+/** @param {any} row @returns {any} */
+export function fakeRecord(row) {
+  const path = `/srv/models/${row.subtype}/${row.file_name}`
+  return {
+    ...row,
+    trained_words: row.subtype === 'loras' ? ['pixel art style', 'masterpiece, (detailed:1.2)'] : [],
+    description: '',
+    notes: '',
+    repo_id: row.match_method === 'none' ? '' : `someone/${row.official_name.replace(/[^\w.-]/g, '')}`,
+    download_url: '',
+    files: [{ name: row.file_name, path, size: row.size_bytes, sha256: 'c0ffee'.repeat(10) + 'abcd', blake3: null, exists: true }],
+    links: row.linked
+      ? [
+          { link_id: 1, app: 'comfyui', target: `/home/me/ComfyUI/models/${row.subtype}/${row.file_name}`, source: path, link_type: 'symlink', is_external: false, state: 'ok' },
+          { link_id: 2, app: 'forge', target: `/mnt/two/forge/models/${row.subtype}/${row.file_name}`, source: path, link_type: 'symlink', is_external: true, state: 'broken' }
+        ]
+      : [],
+    lookup_attempts: 1,
+    license: 'openrail++'
+  }
+}
+
+/** @param {number} status @param {unknown} body */
+const answer = (status, body) => ({ status, body })
+/** @param {number} status @param {string} code @param {string} title @param {string} [detail] */
+export const problem = (status, code, title, detail = '') => answer(status, { type: 'about:blank', status, code, title, detail })
+
+/** @param {{models?: number}} [options] */
+export function createFakeLibrarian({ models: count = 40 } = {}) {
+  /** @type {any[]} */
+  let models = Array.from({ length: count }, (_, at) => fakeModel(at))
+  /** @type {any[]} */
+  const jobs = []
+  /** Every request that came, in order. @type {{method: string, path: string, query: URLSearchParams, body: any}[]} */
+  const requests = []
+
+  const status = () => ({
+    version: '0.1.0',
+    library: { id: 'x', root: '/srv/model-library', models: models.length, files: models.length, size_bytes: 1, in_place: Math.floor(models.length / 3) },
+    index: { state: 'ready', progress: null },
+    network: { offline: false, hosts: [], rate_limit: null },
+    jobs: { queued: 0, running: jobs.filter((job) => job.state === 'running').length },
+    warnings: []
+  })
+
+  /** @param {URLSearchParams} query */
+  const found = (query) => {
+    const words = (query.get('q') ?? '').toLowerCase().split(/\s+/).filter(Boolean)
+    const fields = /** @type {Record<string, string>} */ ({ type: 'model_type', subtype: 'subtype', family: 'family', base_model: 'base_model', tier: 'security_tier' })
+    return models.filter((model) => {
+      const text = `${model.official_name} ${model.family} ${model.base_model}`.toLowerCase()
+      if (!words.every((word) => text.includes(word))) return false
+      const tags = query.getAll('tag')
+      if (tags.length && !tags.some((tag) => model.tags.includes(tag))) return false
+      return Object.entries(fields).every(([name, field]) => query.getAll(name).length === 0 || query.getAll(name).includes(model[field]))
+    })
+  }
+
+  /** @param {string} kind @param {Partial<any>} more */
+  const newJob = (kind, more = {}) => {
+    const job = { id: `job-${jobs.length + 1}`, kind, state: 'running', stage: kind, progress: { current: 0, total: 100, unit: 'items' }, items: [], result: null, error: null, created_at: '2026-11-22T10:00:00Z', started_at: null, finished_at: null, ...more }
+    jobs.unshift(job)
+    return job
+  }
+
+  /** @type {Record<string, (call: {query: URLSearchParams, body: any, id: string}) => {status: number, body: unknown}>} */
+  const routes = {
+    'GET /status': () => answer(200, status()),
+    'GET /models': ({ query }) => {
+      const hits = found(query)
+      const offset = Number(query.get('offset') ?? 0)
+      const limit = Number(query.get('limit') ?? 100)
+      return answer(200, { models: hits.slice(offset, offset + limit), total: hits.length, match: query.get('q') ? 'all' : 'list', query_time_ms: 0.4 })
+    },
+    'GET /facets': ({ query }) => {
+      const hits = found(query)
+      /** @param {(model: any) => string[]} values */
+      const counted = (values) => {
+        /** @type {Map<string, number>} */
+        const counts = new Map()
+        for (const model of hits) for (const value of values(model)) if (value) counts.set(value, (counts.get(value) ?? 0) + 1)
+        return [...counts].map(([value, count]) => ({ value, count }))
+      }
+      return answer(200, {
+        type: counted((m) => [m.model_type]), subtype: counted((m) => [m.subtype]), family: counted((m) => [m.family]),
+        base_model: counted((m) => [m.base_model]), tag: counted((m) => m.tags), tier: counted((m) => [m.security_tier])
+      })
+    },
+    'GET /models/*': ({ id }) => {
+      const row = models.find((model) => model.model_id === id)
+      return row ? answer(200, fakeRecord(row)) : problem(404, 'not_found', 'There is no such model')
+    },
+    'PATCH /models/*': ({ id, body }) => {
+      const row = models.find((model) => model.model_id === id)
+      if (!row) return problem(404, 'not_found', 'There is no such model')
+      Object.assign(row, body, { match_source: 'manual' })
+      return answer(200, fakeRecord(row))
+    },
+    'DELETE /models/*': ({ id }) => {
+      const row = models.find((model) => model.model_id === id)
+      models = models.filter((model) => model !== row)
+      return answer(200, { unlinked: row?.linked ? 2 : 0, files_removed: 1, unreachable: [] })
+    },
+    'POST /lookup': ({ body }) =>
+      answer(200, {
+        found: true, cached: false, stale: false, offline: false,
+        candidates: [
+          { provider: 'huggingface', repo_id: 'stabilityai/stable-diffusion-xl-base-1.0', filename: 'sd_xl_base_1.0_0.9vae.safetensors', match_method: 'hash', match_confidence: 1, requires_confirmation: false, hash_mismatch: false },
+          { provider: 'huggingface', repo_id: 'someone/mirror-of-many-models', filename: `${body.model_id.split('/').pop()}.safetensors`, match_method: 'filename_exact', match_confidence: 0.93, requires_confirmation: false, hash_mismatch: true },
+          { provider: 'huggingface', repo_id: 'other/xl-base', filename: 'xl-base.safetensors', match_method: 'filename_fuzzy', match_confidence: 0.52, requires_confirmation: true, hash_mismatch: false }
+        ]
+      }),
+    'POST /lookup/apply': ({ body }) => {
+      const row = models.find((model) => model.model_id === body.model_id)
+      Object.assign(row, { match_method: body.candidate.match_method, match_confidence: body.candidate.match_confidence, hash_mismatch: body.candidate.hash_mismatch })
+      return answer(200, { ...fakeRecord(row), repo_id: body.candidate.repo_id })
+    },
+    'GET /jobs': () => answer(200, { jobs }),
+    'GET /jobs/*': ({ id }) => {
+      const job = jobs.find((one) => one.id === id)
+      return job ? answer(200, job) : problem(404, 'not_found', 'There is no such job')
+    },
+    'POST /jobs/*': ({ id }) => {
+      const job = jobs.find((one) => one.id === id.replace(/\/cancel$/, ''))
+      job.state = 'cancelled'
+      return answer(200, job)
+    },
+    'POST /scan': ({ body }) => answer(202, { job: newJob('scan', { stage: body.kind === 'deep' ? 'library' : 'folders' }) }),
+    'GET /settings': () => answer(200, { library_root: '/srv/model-library', online: true, index_in_place: true, huggingface_token_set: true, civitai_token_set: false }),
+    'PATCH /settings': ({ body }) => answer(200, { library_root: '/srv/model-library', online: true, index_in_place: true, huggingface_token_set: true, civitai_token_set: false, ...body }),
+    'GET /browse': ({ query }) => {
+      const path = query.get('path')
+      if (!path) return answer(200, { path: '', parent: null, entries: [{ name: '/srv/downloads', path: '/srv/downloads', is_dir: true }, { name: '/mnt/two', path: '/mnt/two', is_dir: true }] })
+      return answer(200, {
+        path,
+        parent: path === '/srv/downloads' ? '' : '/srv/downloads',
+        entries: [
+          { name: 'diffusers', path: `${path}/diffusers`, is_dir: true },
+          { name: 'flux1-schnell-fp8.safetensors', path: `${path}/flux1-schnell-fp8.safetensors`, is_dir: false, size: 17_236_328_572, importable: true },
+          { name: 'old-and-very-long-named-merge-of-many-checkpoints-v12.ckpt', path: `${path}/old.ckpt`, is_dir: false, size: 4_265_380_512, importable: true },
+          { name: 'readme.txt', path: `${path}/readme.txt`, is_dir: false, size: 1200, importable: false }
+        ]
+      })
+    },
+    'POST /inspect': () =>
+      answer(200, {
+        groups: [
+          { name: 'flux1-schnell-fp8', format: 'single-file', files: [{ path: '/srv/downloads/flux1-schnell-fp8.safetensors', size: 17_236_328_572 }], complete: true, missing_shards: [], guess: { official_name: 'flux1-schnell-fp8', model_type: 'diffusion', subtype: 'checkpoints', family: 'flux', base_model: 'Flux.1 S', precision: 'fp8' }, security_tier: 'safe', duplicate_of: null, importable: true, problem: null },
+          { name: 'old-and-very-long-named-merge-of-many-checkpoints-v12', format: 'single-file', files: [{ path: '/srv/downloads/old.ckpt', size: 4_265_380_512 }], complete: true, missing_shards: [], guess: { official_name: 'old-and-very-long-named-merge-of-many-checkpoints-v12', model_type: 'diffusion', subtype: 'checkpoints', family: 'sd15', base_model: 'SD 1.5' }, security_tier: 'pickle', duplicate_of: null, importable: true, problem: null },
+          { name: 'Llama-3-7b', format: 'sharded-set', files: [{ path: '/srv/downloads/Llama-3-7b-00001-of-00003.safetensors', size: 4_000_000_000 }, { path: '/srv/downloads/Llama-3-7b-00002-of-00003.safetensors', size: 4_000_000_000 }], complete: false, missing_shards: ['Llama-3-7b-00003-of-00003.safetensors'], guess: { model_type: 'llm', subtype: 'text_encoders', family: 'llama' }, security_tier: 'safe', duplicate_of: null, importable: false, problem: 'A part of this set is missing.' },
+          { name: 'sd_xl_base_1.0_0.9vae', format: 'single-file', files: [{ path: '/srv/downloads/sd_xl_base_1.0_0.9vae.safetensors', size: 6_938_078_334 }], complete: true, missing_shards: [], guess: { subtype: 'checkpoints', family: 'sdxl', base_model: 'SDXL 1.0' }, security_tier: 'safe', duplicate_of: 'diffusion/sdxl/sd_xl_base_1.0_0.9vae', importable: true, problem: null },
+          { name: 'download', format: 'single-file', files: [{ path: '/srv/downloads/download.safetensors', size: 18_233 }], complete: true, missing_shards: [], guess: {}, security_tier: 'unknown', duplicate_of: null, importable: false, problem: 'This is a web page saved under the name of a model: the download failed.' }
+        ]
+      }),
+    'POST /imports': ({ body }) =>
+      answer(202, {
+        job: newJob('import', {
+          stage: 'import',
+          progress: { current: 6_100_000_000, total: 17_236_328_572, unit: 'bytes', rate: 412_000_000, eta_s: 27 },
+          items: body.items.map((/** @type {any} */ item, /** @type {number} */ at) => ({ name: item.metadata.official_name, state: at ? 'queued' : 'running', message: null, model_id: null, current: 0, total: 1 }))
+        })
+      }),
+    'GET /apps': () =>
+      answer(200, {
+        apps: [
+          { app: 'comfyui', name: 'ComfyUI', kind: 'comfyui', root: '/home/me/ComfyUI/models', folders: { checkpoints: ['/home/me/ComfyUI/models/checkpoints'], loras: ['/home/me/ComfyUI/models/loras'], vae: ['/home/me/ComfyUI/models/vae'] }, links: 812 },
+          { app: 'forge', name: 'Forge on the second drive', kind: 'comfyui', root: '/mnt/two/stable-diffusion-webui-forge/models', folders: { checkpoints: ['x'] }, links: 0 }
+        ]
+      }),
+    'POST /mappings/preview': () =>
+      answer(200, {
+        plan_id: 'p1',
+        to_create: [6, 0, 9].map((at) => ({ target: `/home/me/ComfyUI/models/${fakeModel(at).subtype}/${fakeModel(at).file_name}`, source: `/srv/model-library/${fakeModel(at).model_id}/${fakeModel(at).file_name}`, model_id: fakeModel(at).model_id, app: 'comfyui' })),
+        to_skip_exists: Array.from({ length: 812 }, (_, at) => ({ target: `/home/me/ComfyUI/models/loras/already-${at}.safetensors` })),
+        conflicts: [
+          { target: '/home/me/ComfyUI/models/vae/ae.safetensors', source: '/srv/model-library/diffusion/flux/ae/ae.safetensors', model_id: 'diffusion/flux/ae', reason: 'same_bytes', size_bytes: 335_304_388 },
+          { target: '/home/me/ComfyUI/models/checkpoints/sd_xl_base_1.0_0.9vae.safetensors', source: '/srv/model-library/diffusion/sdxl/x.safetensors', reason: 'file_exists' },
+          { target: '/home/me/ComfyUI/models/loras/add-detail-xl.safetensors', source: '/srv/model-library/diffusion/sdxl/add-detail-xl.safetensors', reason: 'linked_to_different_source' }
+        ],
+        broken_to_remove: [{ target: '/home/me/ComfyUI/models/loras/gone.safetensors', source: '/mnt/usb/gone.safetensors' }],
+        orphaned_to_remove: [],
+        warnings: ['/mnt/two is another filesystem: links there are absolute.'],
+        errors: [],
+        total_actions: 4
+      }),
+    'POST /mappings/apply': () => answer(202, { job: newJob('sync', { stage: 'links', progress: { current: 2, total: 4, unit: 'links' } }) })
+  }
+
+  /** @param {string} method @param {string} address below the server, `/librarian/…` @param {any} body */
+  function handle(method, address, body) {
+    const url = new URL(address, 'http://localhost')
+    const path = url.pathname.replace(/^.*?\/librarian/, '')
+    requests.push({ method, path, query: url.searchParams, body })
+    const exact = routes[`${method} ${path}`]
+    if (exact) return exact({ query: url.searchParams, body, id: '' })
+    for (const [key, route] of Object.entries(routes)) {
+      const [wanted, pattern] = /** @type {[string, string]} */ (key.split(' '))
+      if (wanted !== method || !pattern.endsWith('*')) continue
+      const prefix = pattern.slice(0, -1)
+      if (path.startsWith(prefix)) return route({ query: url.searchParams, body, id: decodeURIComponent(path.slice(prefix.length)) })
+    }
+    return problem(404, 'not_found', 'No such call')
+  }
+
+  return { handle, routes, requests, jobs, status, newJob, get models() { return models } }
+}

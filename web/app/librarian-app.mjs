@@ -1,0 +1,92 @@
+import { createApi } from './api.mjs'
+import { bareI18n, loadI18n } from './i18n.mjs'
+import { createStore } from './store.mjs'
+import { createDetails } from './stores/details.mjs'
+import { createImports } from './stores/imports.mjs'
+import { createJobs } from './stores/jobs.mjs'
+import { createLinks } from './stores/links.mjs'
+import { createSearch } from './stores/search.mjs'
+import { createSettings } from './stores/settings.mjs'
+import { createStatus } from './stores/status.mjs'
+import { createView } from './stores/view.mjs'
+
+/** @import { Host, Job } from './types.mjs' */
+/** @import { I18n } from './i18n.mjs' */
+
+/**
+ * Builds the panel's parts and wires them to each other and to the server's events. One for each
+ * page, whatever is mounted or not.
+ * @param {Host} host
+ */
+export function createLibrarianApp(host) {
+  const api = createApi(host)
+  const words = createStore(
+    /** @type {{i18n: I18n, ready: boolean, failed: boolean}} */ ({ i18n: bareI18n(), ready: false, failed: false })
+  )
+  const view = createView()
+  const search = createSearch(api)
+  const details = createDetails(api, {
+    recordChanged: (record) => search.patchRow(record),
+    modelRemoved: (modelId) => search.removeRow(modelId)
+  })
+  const jobs = createJobs(api, jobEnded)
+  const imports = createImports(api, jobs.started)
+  const links = createLinks(api, jobs.started)
+  const settings = createSettings(api)
+  const status = createStatus(api, () => {
+    if (search.get().error) void search.load()
+    search.libraryChanged()
+    void jobs.load()
+  })
+
+  /** @type {I18n['t']} */
+  const t = (key, values) => words.get().i18n.t(key, values)
+
+  /** @param {'success' | 'info' | 'warn' | 'error'} severity @param {string} summary @param {string} [detail] */
+  function toast(severity, summary, detail) {
+    if (!host.toast(severity, summary, detail)) view.toast(severity, summary, detail)
+  }
+
+  /** @param {Job} job */
+  function jobEnded(job) {
+    search.libraryChanged()
+    void status.load()
+    if (job.kind === 'sync' || job.kind === 'import') {
+      // Links changed what ComfyUI's combos offer. Once for the batch, not once for each file.
+      if (job.state === 'done' || job.state === 'cancelled') void host.refreshNodes()
+      if (links.get().apps) void links.load()
+    }
+    const kind = words.get().i18n.term('jobs.kind', job.kind)
+    if (job.state === 'failed') toast('error', t('jobs.failed', { kind }), job.error?.message ?? '')
+    else if (job.state === 'done') toast('success', t('jobs.done', { kind }))
+  }
+
+  async function loadWords() {
+    words.set({ failed: false })
+    try {
+      words.set({ i18n: await loadI18n(host), ready: true })
+    } catch {
+      words.set({ failed: true })
+    }
+  }
+
+  let started = false
+  /** The first questions; asked once, when the panel is opened for the first time. */
+  function start() {
+    if (started) return
+    started = true
+    host.on('librarian.job', (/** @type {Job} */ job) => jobs.take(job))
+    host.on('librarian.status', (/** @type {any} */ data) => status.event(data))
+    host.on('librarian.library', (/** @type {any} */ event) => {
+      search.libraryChanged()
+      details.libraryChanged(event ?? {})
+    })
+    void loadWords()
+    void search.load()
+    void jobs.load()
+  }
+
+  return { host, api, words, view, search, details, jobs, imports, links, settings, status, toast, start, loadWords }
+}
+
+/** @typedef {ReturnType<typeof createLibrarianApp>} LibrarianPanel */

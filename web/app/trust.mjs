@@ -1,0 +1,18 @@
+/** @typedef {'verified' | 'high' | 'low' | 'modified' | 'none'} Trust */
+
+/** Above this, a match by name counts as high confidence (a `filename_exact` match is above 0.9). */
+const HIGH = 0.9
+
+/**
+ * How far a match can be trusted, as the panel shows it: from the method, the confidence (0 to 1)
+ * and whether the bytes differ from what the publisher lists.
+ * @param {{match_method?: string, match_confidence?: number, hash_mismatch?: boolean}} match
+ * @returns {Trust}
+ */
+export function trustOf({ match_method, match_confidence, hash_mismatch }) {
+  if (hash_mismatch) return 'modified'
+  if (match_method === 'hash') return 'verified'
+  if (!match_method || match_method === 'none') return 'none'
+  if (match_method === 'filename_exact' || (match_confidence ?? 0) >= HIGH) return 'high'
+  return 'low'
+}

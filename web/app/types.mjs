@@ -1,0 +1,181 @@
+/**
+ * The records of the HTTP API (docs: `/librarian/openapi.json`), as far as the panel reads them.
+ * Types only; nothing here runs.
+ */
+
+/**
+ * @typedef {object} ModelRow One row of `GET /models`.
+ * @property {string} model_id
+ * @property {string} [official_name]
+ * @property {string} [file_name]
+ * @property {string} [model_type]
+ * @property {string} [subtype]
+ * @property {string} [family]
+ * @property {string} [base_model]
+ * @property {string} [variant]
+ * @property {string} [precision]
+ * @property {string} [model_format]
+ * @property {number} [size_bytes]
+ * @property {string} [security_tier]
+ * @property {string} [storage]
+ * @property {string[]} [tags]
+ * @property {string} [match_source]
+ * @property {string} [match_method]
+ * @property {number} [match_confidence]
+ * @property {boolean} [hash_mismatch]
+ * @property {boolean} [pending_online_lookup]
+ * @property {boolean} [linked]
+ * @property {string | null} [preview_url]
+ * @property {string} [added_date]
+ * @property {string} [updated_date]
+ * @property {string | null} [problem]
+ */
+
+/**
+ * @typedef {object} ModelFile
+ * @property {string} name
+ * @property {string} [path]
+ * @property {number} [size]
+ * @property {string | null} [sha256]
+ * @property {string | null} [blake3]
+ * @property {boolean} [exists]
+ */
+
+/**
+ * @typedef {object} Link
+ * @property {string | number} link_id
+ * @property {string} [model_id]
+ * @property {string} app
+ * @property {string} target
+ * @property {string} [source]
+ * @property {string} [link_type]
+ * @property {boolean} [is_external]
+ * @property {string} [state]
+ */
+
+/** @typedef {ModelRow & {files?: ModelFile[], links?: Link[], trained_words?: string[], description?: string,
+ *   notes?: string, repo_id?: string, download_url?: string, hashes?: Record<string, string>,
+ *   [key: string]: any}} ModelRecord */
+
+/**
+ * @typedef {object} Progress
+ * @property {number} [current]
+ * @property {number} [total]
+ * @property {string} [unit]
+ * @property {number} [rate] units a second
+ * @property {number} [eta_s] seconds left
+ */
+
+/**
+ * @typedef {object} JobItem
+ * @property {string} [name]
+ * @property {string} [state]
+ * @property {string} [message]
+ * @property {string} [model_id]
+ * @property {number} [current]
+ * @property {number} [total]
+ */
+
+/**
+ * @typedef {object} Job
+ * @property {string} id
+ * @property {string} kind
+ * @property {'queued' | 'running' | 'done' | 'failed' | 'cancelled' | 'interrupted'} state
+ * @property {string} [stage]
+ * @property {Progress | null} [progress]
+ * @property {JobItem[]} [items]
+ * @property {any} [result]
+ * @property {any} [error]
+ * @property {string} [created_at]
+ * @property {string} [started_at]
+ * @property {string} [finished_at]
+ */
+
+/**
+ * @typedef {object} Status
+ * @property {string} version
+ * @property {{id?: string, root?: string, models: number, files?: number, size_bytes?: number, in_place?: number}} library
+ * @property {{state: string, progress?: Progress | null}} index
+ * @property {{offline: boolean, hosts?: {host: string, state: string, failures?: number, retry_after_s?: number}[],
+ *   rate_limit?: {host: string, remaining: number, limit: number, reset_s: number, near_limit: boolean} | null}} network
+ * @property {{queued: number, running: number}} jobs
+ * @property {{code: string, message: string}[]} [warnings]
+ * @property {boolean} [first_run]
+ */
+
+/**
+ * @typedef {object} Candidate One answer of `POST /lookup`.
+ * @property {string} provider
+ * @property {string} repo_id
+ * @property {string} [match_method]
+ * @property {number} [match_confidence]
+ * @property {boolean} [requires_confirmation]
+ * @property {boolean} [hash_mismatch]
+ * @property {string} [official_name]
+ * @property {string} [name]
+ * @property {string} [filename]
+ * @property {string} [file_name]
+ * @property {string} [url]
+ */
+
+/** @typedef {{found: boolean, candidates: Candidate[], cached?: boolean, stale?: boolean, offline?: boolean}} LookupAnswer */
+
+/**
+ * @typedef {object} InspectGroup
+ * @property {string} name
+ * @property {string} [format]
+ * @property {(string | {path?: string, name?: string, size?: number})[]} files
+ * @property {boolean} [complete]
+ * @property {(string | number)[]} [missing_shards]
+ * @property {Record<string, any>} [guess]
+ * @property {string} [security_tier]
+ * @property {string | null} [duplicate_of]
+ * @property {boolean} [importable]
+ * @property {string | null} [problem]
+ * @property {number} [size_bytes]
+ */
+
+/** @typedef {{name: string, path: string, is_dir: boolean, size?: number, importable?: boolean}} BrowseEntry */
+/** @typedef {{path: string, parent: string | null, entries: BrowseEntry[]}} Folder */
+
+/**
+ * @typedef {object} LibrarianApp An app that wants models in its own folders.
+ * @property {string} app
+ * @property {string} [name]
+ * @property {string} [kind]
+ * @property {string} [root]
+ * @property {Record<string, string[]>} [folders]
+ * @property {number} [links]
+ */
+
+/** @typedef {{target: string, source?: string, model_id?: string, app?: string, reason?: string, size_bytes?: number, [key: string]: any}} PlanEntry */
+
+/**
+ * @typedef {object} Plan
+ * @property {string} plan_id
+ * @property {PlanEntry[]} to_create
+ * @property {PlanEntry[]} to_skip_exists
+ * @property {PlanEntry[]} conflicts
+ * @property {PlanEntry[]} broken_to_remove
+ * @property {PlanEntry[]} orphaned_to_remove
+ * @property {any[]} warnings
+ * @property {any[]} errors
+ * @property {number} total_actions
+ */
+
+/** @typedef {Record<string, {value: string, count: number}[]>} Facets for each filter its values, and how many models have each */
+
+/** What stands between the panel and where it runs: ComfyUI, or a page of its own.
+ * @typedef {object} Host
+ * @property {'comfyui' | 'page'} kind
+ * @property {(path: string, init?: RequestInit) => Promise<Response>} fetch `path` begins with `/librarian/`
+ * @property {(path: string) => string} url address for `<img>` and `<link>`, of a path without leading slash
+ * @property {(name: string, listener: (data: any) => void) => () => void} on an event of ours; answers its end
+ * @property {(severity: 'success' | 'info' | 'warn' | 'error', summary: string, detail?: string) => boolean} toast
+ *   false when the host has none, so that the panel shows its own
+ * @property {() => Promise<void>} refreshNodes tells combos that files came or went
+ * @property {((nodeId: string, widgets: Record<string, string>) => boolean) | null} addNode null where there is no graph
+ * @property {() => string} language a BCP 47 tag
+ */
+
+export {}

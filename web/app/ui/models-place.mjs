@@ -1,0 +1,276 @@
+import { html, useEffect, useLayoutEffect, useRef } from '../../vendor/htm-preact.mjs'
+import { FILTERS, SORTS } from '../stores/search.mjs'
+import { useI18n, usePanel, useStore } from './context.mjs'
+import { DetailsSheet } from './details-sheet.mjs'
+import { addToGraph, canAdd } from './graph.mjs'
+import { Icon } from './icons.mjs'
+import { ModelList } from './model-list.mjs'
+import { Button, Empty, ErrorBox, IconButton, Popover, SkeletonRows } from './parts.mjs'
+
+/** @import { FilterName } from '../stores/search.mjs' */
+/** @import { ModelRow } from '../types.mjs' */
+
+/** Where the words of a filter's values stand in the locales. @type {Partial<Record<FilterName, string>>} */
+const TERMS = { subtype: 'subtype', type: 'type', tier: 'tier' }
+
+/** @param {{onOpen: (model: ModelRow) => void}} props */
+function SearchField({ onOpen }) {
+  const panel = usePanel()
+  const { search } = panel
+  const { t } = useI18n()
+  const { text, loading, activeId, rows, atHand } = useStore(search)
+
+  /** @param {KeyboardEvent} event */
+  const onKeyDown = (event) => {
+    const shown = /** @type {ModelRow[]} */ ((atHand ?? rows).filter(Boolean))
+    const at = shown.findIndex((row) => row.model_id === activeId)
+    const move = { ArrowDown: 1, ArrowUp: -1, PageDown: 8, PageUp: -8 }[event.key]
+    if (move !== undefined && shown.length > 0) {
+      const next = at < 0 ? (move > 0 ? 0 : shown.length - 1) : Math.max(0, Math.min(shown.length - 1, at + move))
+      search.setActive(shown[next]?.model_id ?? null)
+      event.preventDefault()
+    } else if (event.key === 'Enter' && !event.isComposing) {
+      const model = shown[at]
+      if (!model) return
+      if (canAdd(panel, model) && !event.shiftKey) addToGraph(panel, model)
+      else onOpen(model)
+      event.preventDefault()
+    } else if (event.key === 'Escape') {
+      if (text) search.clearText()
+      else if (activeId) search.setActive(null)
+      else return
+      event.preventDefault()
+    } else return
+    event.stopPropagation()
+  }
+
+  return html`<div class=${`lib-search ${loading ? 'is-busy' : ''}`} role="search">
+    <${Icon} name="search" />
+    <input
+      type="text"
+      class="lib-search-input"
+      data-lib-search
+      role="combobox"
+      aria-expanded="true"
+      aria-controls="lib-list"
+      aria-autocomplete="list"
+      aria-activedescendant=${activeId ? `lib-option-${encodeURIComponent(activeId)}` : undefined}
+      aria-label=${t('search.label')}
+      placeholder=${t('search.placeholder')}
+      autocomplete="off"
+      autocapitalize="off"
+      spellcheck=${false}
+      value=${text}
+      onInput=${(/** @type {any} */ event) => search.setText(event.target.value)}
+      onKeyDown=${onKeyDown}
+    />
+    ${text
+      ? html`<${IconButton}
+          icon="close"
+          class="is-small"
+          label=${t('search.clear')}
+          onClick=${(/** @type {any} */ event) => {
+            search.clearText()
+            event.currentTarget.closest('.lib-search').querySelector('input').focus()
+          }}
+        />`
+      : html`<kbd class="lib-search-key" title=${t('search.keyHint')} aria-hidden="true">/</kbd>`}
+  </div>`
+}
+
+/** One filter: what is chosen, and a menu of what can be. @param {{name: FilterName}} props */
+function FilterChip({ name }) {
+  const { search } = usePanel()
+  const { t, term, number } = useI18n()
+  const { filters, facets, facetsError } = useStore(search)
+  const chosen = filters[name] ?? []
+  const label = (/** @type {string} */ value) => (TERMS[name] ? term(TERMS[name], value) : value)
+  const first = chosen[0]
+  const said = first === undefined ? t(`filters.${name}`) : chosen.length === 1 ? label(first) : t('filters.several', { value: label(first), count: chosen.length - 1 })
+
+  const menu = () => {
+    if (facetsError) return html`<${ErrorBox} compact error=${facetsError} onRetry=${search.loadFacets} />`
+    if (!facets) return html`<${SkeletonRows} count=${3} />`
+    const counted = [...(facets[name] ?? [])]
+    for (const value of chosen) if (!counted.some((one) => one.value === value)) counted.push({ value, count: 0 })
+    const named = counted.filter(({ value }) => value !== '')
+    if (named.length === 0) return html`<p class="lib-menu-note">${t('filters.none')}</p>`
+    return named.map(({ value, count }) => {
+      const on = chosen.includes(value)
+      return html`<button
+        type="button"
+        class="lib-menu-item"
+        role="option"
+        key=${value}
+        aria-selected=${on ? 'true' : 'false'}
+        onClick=${() => search.toggleFilter(name, value)}
+      >
+        <span class="lib-menu-check">${on && html`<${Icon} name="check" />`}</span>
+        <span class="lib-menu-text">${label(value)}</span>
+        <span class="lib-menu-count">${number(count)}</span>
+      </button>`
+    })
+  }
+
+  return html`<span class=${`lib-chip ${first === undefined ? '' : 'is-on'}`}>
+    <${Popover}
+      label=${t(`filters.${name}`)}
+      role="listbox"
+      onOpen=${search.loadFacets}
+      button=${(/** @type {any} */ props) =>
+        html`<button
+          type="button"
+          class="lib-chip-button"
+          aria-label=${first === undefined ? t(`filters.${name}`) : t('filters.chosen', { filter: t(`filters.${name}`), value: chosen.map(label).join(', ') })}
+          ...${props}
+        >
+          <span>${said}</span>
+          ${first === undefined && html`<${Icon} name="down" />`}
+        </button>`}
+    >
+      ${menu}
+    <//>
+    ${first !== undefined &&
+    html`<${IconButton} icon="close" class="is-small" label=${t('filters.remove', { value: said })} onClick=${() => search.clearFilter(name)} />`}
+  </span>`
+}
+
+function FilterChips() {
+  const { search } = usePanel()
+  const { t } = useI18n()
+  const { filters } = useStore(search)
+  const names = /** @type {FilterName[]} */ (Object.keys(FILTERS))
+  // What is chosen comes first, so that it is in sight even where the chips do not all fit.
+  const ordered = [...names.filter((name) => filters[name]), ...names.filter((name) => !filters[name])]
+  return html`<div class="lib-chips" role="group" aria-label=${t('filters.label')}>
+    ${ordered.map((name) => html`<${FilterChip} key=${name} name=${name} />`)}
+  </div>`
+}
+
+function SortMenu() {
+  const { search } = usePanel()
+  const { t } = useI18n()
+  const { sortId } = useStore(search)
+  return html`<${Popover}
+    label=${t('sort.label')}
+    role="menu"
+    button=${(/** @type {any} */ props) =>
+      html`<button type="button" class="lib-sort" aria-label=${t('sort.by', { order: t(`sort.${sortId}`) })} ...${props}>
+        <${Icon} name="sort" /><span>${t(`sort.${sortId}`)}</span>
+      </button>`}
+  >
+    ${(/** @type {() => void} */ close) =>
+      SORTS.map(
+        ({ id }) =>
+          html`<button
+            type="button"
+            class="lib-menu-item"
+            role="menuitemradio"
+            key=${id}
+            aria-checked=${id === sortId ? 'true' : 'false'}
+            onClick=${() => {
+              search.setSort(id)
+              close()
+            }}
+          >
+            <span class="lib-menu-check">${id === sortId && html`<${Icon} name="check" />`}</span>
+            <span class="lib-menu-text">${t(`sort.${id}`)}</span>
+          </button>`
+      )}
+  <//>`
+}
+
+/** How many, and in which order. */
+function ResultLine() {
+  const { search } = usePanel()
+  const { t } = useI18n()
+  const { total, loaded, atHand, text, match, filters, updateOffered } = useStore(search)
+  const count = atHand ? atHand.length : total
+  const asked = text.trim() !== '' || Object.keys(filters).length > 0
+  const how = !atHand && text.trim() && (match === 'fuzzy' || match === 'any') ? t(`search.match.${match}`) : ''
+  return html`<div class="lib-result-line">
+    <span class="lib-result-count" role="status" aria-live="polite">
+      ${loaded && (asked ? t('search.found', { count }) : t('search.all', { count }))}
+      ${how && html`<span class="lib-result-how"> · ${how}</span>`}
+    </span>
+    ${updateOffered &&
+    html`<button type="button" class="lib-update" onClick=${() => search.load()}>
+      <${Icon} name="refresh" />${t('search.newResults')}
+    </button>`}
+    <${SortMenu} />
+  </div>`
+}
+
+/** @param {{onOpen: (model: ModelRow) => void, openId: string | null}} props */
+function Results({ onOpen, openId }) {
+  const { search, status, view } = usePanel()
+  const { t } = useI18n()
+  const state = useStore(search)
+  const { status: told } = useStore(status)
+  const asked = state.text.trim() !== '' || Object.keys(state.filters).length > 0
+
+  if (state.error && !state.loading) {
+    return html`<${ErrorBox} what=${t('search.failed')} error=${state.error} onRetry=${() => search.load()} />`
+  }
+  const shown = state.atHand ? state.atHand.length : state.total
+  if (shown === 0 && (state.loading || !state.loaded)) return html`<${SkeletonRows} count=${10} />`
+  if (shown === 0 && asked) {
+    return html`<${Empty} icon="search" title=${t('empty.noHit')} text=${t('empty.noHitText')}>
+      ${state.text && html`<${Button} onClick=${search.clearText}>${t('search.clear')}<//>`}
+      ${Object.keys(state.filters).length > 0 && html`<${Button} onClick=${search.clearFilters}>${t('filters.clear')}<//>`}
+    <//>`
+  }
+  if (shown === 0 && told?.index.state === 'indexing') {
+    return html`<${Empty} icon="library" title=${t('empty.indexing')} text=${t('empty.indexingText')} />`
+  }
+  if (shown === 0) {
+    return html`<${Empty} icon="library" title=${t('empty.first')} text=${t('empty.firstText')}>
+      <${Button} kind="primary" icon="tray" onClick=${() => view.go('import')}>${t('empty.firstStep')}<//>
+    <//>`
+  }
+  return html`
+    ${state.pageError &&
+    html`<${ErrorBox} compact what=${t('search.pageFailed')} error=${state.pageError} onRetry=${search.retryPages} />`}
+    <${ModelList} onOpen=${onOpen} openId=${openId} />
+  `
+}
+
+/** @param {{wide: boolean}} props */
+export function ModelsPlace({ wide }) {
+  const { search, details } = usePanel()
+  const { t } = useI18n()
+  const { modelId } = useStore(details)
+  const list = useRef(/** @type {any} */ (null))
+  const covered = Boolean(modelId) && !wide
+
+  // `inert` is a property that this Preact does not know; a covered list takes no focus and no click.
+  useLayoutEffect(() => {
+    if (list.current) list.current.inert = covered
+  }, [covered])
+
+  const wasOpen = useRef(modelId)
+  useEffect(() => {
+    if (wasOpen.current && !modelId) list.current?.querySelector('.lib-list, .lib-search-input')?.focus({ preventScroll: true })
+    wasOpen.current = modelId
+  }, [modelId])
+
+  /** @param {ModelRow} model */
+  const onOpen = (model) => {
+    search.setActive(model.model_id)
+    details.open(model.model_id, model)
+  }
+
+  return html`<div class="lib-models">
+    <section class="lib-models-list" ref=${list} aria-label=${t('places.models')}>
+      <div class="lib-finder">
+        <${SearchField} onOpen=${onOpen} />
+        <${FilterChips} />
+        <${ResultLine} />
+      </div>
+      <div class="lib-results"><${Results} onOpen=${onOpen} openId=${modelId} /></div>
+    </section>
+    ${modelId
+      ? html`<${DetailsSheet} key=${modelId} />`
+      : wide && html`<div class="lib-sheet lib-sheet-empty"><${Empty} icon="box" title=${t('details.none')} text=${t('details.noneText')} /></div>`}
+  </div>`
+}

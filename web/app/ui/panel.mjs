@@ -1,0 +1,231 @@
+import { html, useEffect, useErrorBoundary, useLayoutEffect, useRef, useState } from '../../vendor/htm-preact.mjs'
+import { hasEnded } from '../stores/jobs.mjs'
+import { Banners } from './banners.mjs'
+import { PanelContext, useI18n, usePanel, useStore } from './context.mjs'
+import { Icon } from './icons.mjs'
+import { ImportPlace } from './import-place.mjs'
+import { JobsSheet } from './jobs-sheet.mjs'
+import { LinksPlace } from './links-place.mjs'
+import { ModelsPlace } from './models-place.mjs'
+import { ErrorBox, IconButton, Popover, SkeletonRows } from './parts.mjs'
+import { SettingsSheet } from './settings-sheet.mjs'
+
+/** @import { LibrarianPanel } from '../librarian-app.mjs' */
+/** @import { Place } from '../stores/view.mjs' */
+
+/** From this width on (pixels), list and details stand side by side. */
+const WIDE = 820
+/** Below this, the header leaves out what the list says as well. */
+const NARROW = 320
+
+function Header() {
+  const panel = usePanel()
+  const { status, jobs, view } = panel
+  const { t } = useI18n()
+  const { status: told } = useStore(status)
+  const running = useStore(jobs).jobs.filter((job) => !hasEnded(job)).length
+  const { sheet } = useStore(view)
+
+  /** @param {'quick' | 'deep'} kind */
+  const scan = async (kind) => {
+    try {
+      const { job } = await panel.api.post('/scan', { kind })
+      panel.jobs.started(job)
+    } catch (error) {
+      const failed = /** @type {any} */ (error)
+      panel.toast('error', t('scan.failed'), failed.unreachable ? t('error.unreachable') : failed.message)
+    }
+  }
+
+  return html`<header class="lib-header">
+    <h1>${t('app.title')}</h1>
+    <span class="lib-header-count">${told && t('header.models', { count: told.library.models })}</span>
+    <button
+      type="button"
+      class=${`lib-jobs-button ${running ? 'is-running' : ''}`}
+      aria-label=${running ? t('jobs.running', { count: running }) : t('jobs.title')}
+      title=${running ? t('jobs.running', { count: running }) : t('jobs.title')}
+      aria-pressed=${sheet === 'jobs' ? 'true' : 'false'}
+      onClick=${() => (sheet === 'jobs' ? view.closeSheet() : view.openSheet('jobs'))}
+    >
+      ${running ? html`<span class="lib-spinner" aria-hidden="true"></span><span>${running}</span>` : html`<${Icon} name="activity" />`}
+    </button>
+    <${Popover}
+      label=${t('menu.label')}
+      role="menu"
+      button=${(/** @type {any} */ props) => html`<${IconButton} icon="more" label=${t('menu.label')} ...${props} />`}
+    >
+      ${(/** @type {() => void} */ close) => html`
+        ${/** @type {const} */ (['quick', 'deep']).map(
+          (kind) =>
+            html`<button type="button" class="lib-menu-item is-two-line" role="menuitem" key=${kind}
+              onClick=${() => {
+                close()
+                void scan(kind)
+              }}>
+              <${Icon} name=${kind === 'quick' ? 'refresh' : 'layers'} />
+              <span class="lib-menu-text">${t(`scan.${kind}`)}<small>${t(`scan.${kind}Text`)}</small></span>
+            </button>`
+        )}
+        <button type="button" class="lib-menu-item" role="menuitem"
+          onClick=${() => {
+            close()
+            view.openSheet('settings')
+          }}>
+          <${Icon} name="settings" /><span class="lib-menu-text">${t('settings.title')}</span>
+        </button>
+        ${told && html`<p class="lib-menu-note">${t('app.title')} ${told.version}</p>`}
+      `}
+    <//>
+  </header>`
+}
+
+/** What wants attention, by place. */
+function useAttention() {
+  const { search, imports, links, jobs, status } = usePanel()
+  const { updateOffered, error } = useStore(search)
+  const { jobId, seen } = useStore(imports)
+  const { plan, jobId: syncId } = useStore(links)
+  const { status: told } = useStore(status)
+  useStore(jobs)
+  const importJob = jobs.find(jobId)
+  return {
+    models: updateOffered || Boolean(error) || told?.index.state === 'error',
+    import: Boolean(importJob && (!hasEnded(importJob) || !seen)),
+    links: Boolean(plan && !syncId && plan.conflicts.length > 0) || Boolean(told?.warnings?.some(({ code }) => code.includes('link')))
+  }
+}
+
+const PLACES = /** @type {const} */ ([
+  ['models', 'library'],
+  ['import', 'tray'],
+  ['links', 'link']
+])
+
+function Places() {
+  const { view } = usePanel()
+  const { t } = useI18n()
+  const { place } = useStore(view)
+  const attention = useAttention()
+  return html`<nav class="lib-places" aria-label=${t('places.label')}>
+    ${PLACES.map(
+      ([id, icon]) =>
+        html`<button type="button" key=${id} aria-current=${place === id ? 'page' : undefined} onClick=${() => view.go(/** @type {Place} */ (id))}>
+          <span class="lib-places-icon">
+            <${Icon} name=${icon} />
+            ${attention[id] && place !== id && html`<span class="lib-dot" role="img" aria-label=${t('places.attention')}></span>`}
+          </span>
+          ${t(`places.${id}`)}
+        </button>`
+    )}
+  </nav>`
+}
+
+function Toasts() {
+  const { view } = usePanel()
+  const { t } = useI18n()
+  const { toasts } = useStore(view)
+  return html`<div class="lib-toasts" role="status" aria-live="polite">
+    ${toasts.map(
+      (toast) =>
+        html`<div class="lib-toast" key=${toast.id} data-severity=${toast.severity}>
+          <${Icon} name=${{ success: 'check', info: 'info', warn: 'warn', error: 'error' }[toast.severity]} />
+          <div><strong>${toast.summary}</strong>${toast.detail && html`<p>${toast.detail}</p>`}</div>
+          <${IconButton} icon="close" class="is-small" label=${t('action.dismiss')} onClick=${() => view.dismiss(toast.id)} />
+        </div>`
+    )}
+  </div>`
+}
+
+/** @param {{wide: boolean}} props */
+function PlaceContent({ wide }) {
+  const { view } = usePanel()
+  const { place } = useStore(view)
+  if (place === 'import') return html`<${ImportPlace} />`
+  if (place === 'links') return html`<${LinksPlace} />`
+  return html`<${ModelsPlace} wide=${wide} />`
+}
+
+/** A fault of the panel itself is said as well, and begins anew on request. @param {{children: any}} props */
+function Guard({ children }) {
+  const { t } = useI18n()
+  const [error, again] = useErrorBoundary((/** @type {unknown} */ fault) => console.error('Model Librarian:', fault))
+  if (error) return html`<${ErrorBox} what=${t('error.panel')} error=${error} onRetry=${again} />`
+  return children
+}
+
+function Body() {
+  const panel = usePanel()
+  const { view, words, status } = panel
+  const { sheet } = useStore(view)
+  const { ready, failed } = useStore(words)
+  const root = useRef(/** @type {HTMLElement | null} */ (null))
+  const main = useRef(/** @type {any} */ (null))
+  const [width, setWidth] = useState(350)
+  const wide = width >= WIDE
+
+  useLayoutEffect(() => {
+    const element = /** @type {HTMLElement} */ (root.current)
+    const measure = () => setWidth(element.clientWidth)
+    measure()
+    const sizes = new ResizeObserver(measure)
+    sizes.observe(element)
+    return () => sizes.disconnect()
+  }, [])
+
+  useEffect(() => {
+    status.watch()
+    return status.unwatch
+  }, [])
+
+  useLayoutEffect(() => {
+    if (main.current) main.current.inert = sheet !== null
+  }, [sheet])
+
+  useEffect(() => {
+    // Standalone the whole page is the panel; in ComfyUI keys outside it are not ours.
+    const target = panel.host.kind === 'page' ? document : /** @type {HTMLElement} */ (root.current)
+    /** @param {Event} event */
+    const onKeyDown = (event) => {
+      const { key, ctrlKey, metaKey, altKey } = /** @type {KeyboardEvent} */ (event)
+      const typing = /** @type {HTMLElement} */ (event.target).closest?.('input, textarea, select, [contenteditable], dialog')
+      if (key !== '/' || ctrlKey || metaKey || altKey || typing) return
+      event.preventDefault()
+      event.stopPropagation()
+      view.go('models')
+      panel.details.close()
+      requestAnimationFrame(() => focusSearch(/** @type {HTMLElement} */ (root.current)))
+    }
+    target.addEventListener('keydown', onKeyDown)
+    return () => target.removeEventListener('keydown', onKeyDown)
+  }, [])
+
+  return html`<div class="lib" ref=${root} data-host=${panel.host.kind} data-wide=${wide ? '' : undefined} data-narrow=${width < NARROW ? '' : undefined}>
+    ${ready
+      ? html`<${Guard}>
+          <${Header} />
+          <${Banners} />
+          <div class="lib-main">
+            <main class="lib-place" ref=${main}><${PlaceContent} wide=${wide} /></main>
+            ${sheet === 'jobs' && html`<${JobsSheet} />`} ${sheet === 'settings' && html`<${SettingsSheet} />`}
+          </div>
+          <${Places} />
+          <${Toasts} />
+        <//>`
+      : failed
+        ? html`<${ErrorBox} error=${{ code: 'unreachable' }} onRetry=${panel.loadWords} />`
+        : html`<${SkeletonRows} count=${10} />`}
+  </div>`
+}
+
+/** @param {ParentNode} root */
+export function focusSearch(root) {
+  const field = /** @type {HTMLInputElement | null} */ (root.querySelector('[data-lib-search]'))
+  field?.focus()
+  field?.select()
+}
+
+/** @param {{panel: LibrarianPanel}} props */
+export function Panel({ panel }) {
+  return html`<${PanelContext.Provider} value=${panel}><${Body} /><//>`
+}
