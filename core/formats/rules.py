@@ -47,8 +47,8 @@ MODEL_TYPES = {
 
 SUBTYPE_TENSORS: tuple[tuple[TensorRule, str], ...] = (
     (TensorRule((".lora_up.weight",)), "loras"),
+    (TensorRule((".lora_down.weight",)), "loras"),
     (TensorRule((".lora_A.",)), "loras"),
-    (TensorRule((".lora_A.weight",)), "loras"),
     (TensorRule((".lora.up.weight",)), "loras"),
     (TensorRule((".hada_w1_a",)), "loras"),
     (TensorRule((".lokr_w1",)), "loras"),

@@ -1,0 +1,111 @@
+"""What tests of every layer use: real model files, a ComfyUI-like folder, a Librarian over it."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from model_librarian.core.jobs import Job
+from model_librarian.core.librarian import Librarian
+from model_librarian.core.settings import Surroundings, app_of_models_folder
+
+ESRGAN = {
+    "conv_first.weight": (8, 3, 3, 3),
+    "body.0.rdb1.conv1.weight": (4, 8, 3, 3),
+    "conv_last.weight": (3, 8, 3, 3),
+}
+"""Names as in RealESRGAN's RRDBNet, with few channels."""
+
+MakeModel = Callable[..., Path]
+
+
+@pytest.fixture
+def make_model() -> MakeModel:
+    """Write a real safetensors file; each call has other bytes unless ``seed`` is given."""
+    count = iter(range(1_000_000))
+
+    def make(
+        path: Path,
+        tensors: dict[str, tuple[int, ...]] | None = None,
+        *,
+        metadata: dict[str, str] | None = None,
+        seed: int | None = None,
+    ) -> Path:
+        random = np.random.default_rng(next(count) if seed is None else seed + 10_000_000)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {
+            name: random.random(shape, dtype=np.float32).astype(np.float16)
+            for name, shape in (tensors or ESRGAN).items()
+        }
+        save_file(arrays, path, metadata)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def make_torch_zip() -> Callable[[Path], Path]:
+    """Write the ZIP that ``torch.save`` writes: a pickle and one storage."""
+
+    def make(path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", b"\x80\x02}q\x00.")
+            archive.writestr("archive/version", b"3\n")
+            archive.writestr("archive/data/0", b"\0" * 16)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def models_folder(tmp_path: Path) -> Path:
+    """A ComfyUI-like models folder with the usual subfolders, still empty."""
+    folder = tmp_path / "ComfyUI" / "models"
+    for name in ("checkpoints", "loras", "vae", "text_encoders", "upscale_models", "diffusion_models"):
+        (folder / name).mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def downloads(tmp_path: Path) -> Path:
+    """A folder outside the library from which may be imported."""
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def surroundings(tmp_path: Path, models_folder: Path, downloads: Path) -> Surroundings:
+    """The places of one machine, all below the test's own folder."""
+    return Surroundings(
+        data_dir=tmp_path / "data",
+        library_root=tmp_path / "ComfyUI" / "model-library",
+        apps=[app_of_models_folder(models_folder)],
+        allowed_roots=[downloads],
+    )
+
+
+@pytest.fixture
+def librarian(surroundings: Surroundings) -> Iterator[Librarian]:
+    """A Librarian that was not started: nothing runs in the background until a test asks for it."""
+    librarian = Librarian(surroundings)
+    yield librarian
+    librarian.close()
+
+
+@pytest.fixture
+def finished(librarian: Librarian) -> Callable[[Job], Job]:
+    """Wait for a job of ``librarian`` and answer it as it ended."""
+
+    def wait(job: Job) -> Job:
+        ended = librarian.jobs.wait(job.id, timeout=60)
+        assert ended.ended, f"the job did not end: {ended}"
+        return ended
+
+    return wait
