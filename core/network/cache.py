@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from .errors import NetworkError
+from .errors import BadAnswerError, NetworkError
+from .hosts import host_key
 from .manager import NetworkManager, Params, raise_for_status, read_json
 
 logger = logging.getLogger(__name__)
@@ -96,18 +97,32 @@ class Answers:
         return self._network
 
     async def get(
-        self, url: str, params: Params | None = None, *, ttl_s: float, deadline_s: float | None = None
+        self,
+        url: str,
+        params: Params | None = None,
+        *,
+        shape: type[list[Any]] | type[dict[str, Any]],
+        ttl_s: float,
+        deadline_s: float | None = None,
     ) -> Answer:
         """The JSON at an address, at most ``ttl_s`` seconds old unless marked ``stale``.
+
+        Args:
+            url: As ``NetworkManager.request``, and so are ``params`` and ``deadline_s``.
+            params: Added to the address's query.
+            shape: ``list`` or ``dict``; an answer that is none is neither given nor remembered.
+            ttl_s: Seconds for which an answer is good.
+            deadline_s: Seconds until there is an answer or an error.
 
         Raises:
             NetworkError: There is nothing to remember, and as ``NetworkManager.request``.
             HttpStatusError: The host answered with an HTTP error.
+            BadAnswerError: It answered with something else.
         """
         address = f"{url}?{urlencode(sorted((params or {}).items()))}" if params else url
         key = self._key(address)
         known = await asyncio.to_thread(self._store.get, key)
-        if known is not None:
+        if known is not None and isinstance(known.value, shape):
             age_s = self._clock() - known.fetched_at
             # A clock set back must not keep an answer for ever.
             fresh = 0 <= age_s <= ttl_s
@@ -115,9 +130,9 @@ class Answers:
                 return known.answer(cached=True, stale=True, offline=True)
             if fresh:
                 return known.answer(cached=True)
-            self._refresh_later(key, address, known)
+            self._refresh_later(key, address, known, shape)
             return known.answer(cached=True, stale=True)
-        fetched = await self._fetch(key, address, None, deadline_s)
+        fetched = await self._fetch(key, address, None, shape, deadline_s)
         return fetched.answer(calls=1)
 
     async def aclose(self) -> None:
@@ -142,16 +157,16 @@ class Answers:
         # What is visible with a token is not shown without one.
         return f"{'known' if self._network.has_token(address) else 'anyone'} {address}"
 
-    def _refresh_later(self, key: str, address: str, known: _Entry) -> None:
+    def _refresh_later(self, key: str, address: str, known: _Entry, shape: type) -> None:
         if key in self._refreshing:
             return
-        task = asyncio.get_running_loop().create_task(self._refresh(key, address, known))
+        task = asyncio.get_running_loop().create_task(self._refresh(key, address, known, shape))
         self._refreshing[key] = task
         task.add_done_callback(lambda _: self._refreshing.pop(key, None))
 
-    async def _refresh(self, key: str, address: str, known: _Entry) -> None:
+    async def _refresh(self, key: str, address: str, known: _Entry, shape: type) -> None:
         try:
-            fetched = await self._fetch(key, address, known, None)
+            fetched = await self._fetch(key, address, known, shape, None)
         except NetworkError as exc:
             logger.debug("an answer was not refreshed: %s", exc.code)
             return
@@ -161,7 +176,9 @@ class Answers:
             except Exception:
                 logger.exception("a listener for refreshed answers failed")
 
-    async def _fetch(self, key: str, address: str, known: _Entry | None, deadline_s: float | None) -> _Entry:
+    async def _fetch(
+        self, key: str, address: str, known: _Entry | None, shape: type, deadline_s: float | None
+    ) -> _Entry:
         headers = {"Accept": "application/json"}
         if known is not None and known.etag:
             headers["If-None-Match"] = known.etag
@@ -171,6 +188,8 @@ class Answers:
         else:
             raise_for_status(response)
             value = await read_json(response)
+            if not isinstance(value, shape):
+                raise BadAnswerError(host_key(response.request.url), "it has another shape than it should")
             next_url = response.links.get("next", {}).get("url")
             entry = _Entry(value, response.headers.get("etag"), next_url, self._clock())
         await asyncio.to_thread(self._store.put, key, entry)

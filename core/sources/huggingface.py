@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ..errors import InvalidRequestError
-from ..network import Answer, Answers, BadAnswerError, NetworkError
+from ..network import Answer, Answers, BadAnswerError
 from .records import HubFile, HubFiles, HubModel, HubSearch
 from .text import LONGEST_TEXT, plain_text, safe_path
 
@@ -60,11 +60,10 @@ class HuggingFace:
                 "sort": "downloads",
                 "direction": "-1",
             },
+            shape=list,
             ttl_s=SEARCH_TTL_S,
             deadline_s=deadline_s,
         )
-        if not isinstance(answer.value, list):
-            raise self._not_understood()
         models = [model for item in answer.value[:limit] if (model := self._model(item)) is not None]
         return HubSearch(models=models, **_how(answer))
 
@@ -77,11 +76,15 @@ class HuggingFace:
             NetworkError: As ``search``.
         """
         answer = await self._answers.get(
-            f"{self._base}/api/models/{_checked(repo_id)}", ttl_s=FILES_TTL_S, deadline_s=deadline_s
+            f"{self._base}/api/models/{_checked(repo_id)}",
+            shape=dict,
+            ttl_s=FILES_TTL_S,
+            deadline_s=deadline_s,
         )
         model = self._model(answer.value)
         if model is None:
-            raise self._not_understood()
+            host = urlsplit(self._base).netloc
+            raise BadAnswerError(host, "it describes no model")
         return model
 
     async def files(
@@ -105,9 +108,7 @@ class HuggingFace:
         files: list[HubFile] = []
         pages: list[Answer] = []
         while url is not None and len(pages) < calls:
-            page = await self._answers.get(url, params, ttl_s=FILES_TTL_S, deadline_s=deadline_s)
-            if not isinstance(page.value, list):
-                raise self._not_understood()
+            page = await self._answers.get(url, params, shape=list, ttl_s=FILES_TTL_S, deadline_s=deadline_s)
             files.extend(_files(page.value))
             pages.append(page)
             url, params = page.next_url, None
@@ -149,10 +150,6 @@ class HuggingFace:
             file_names=[path for path in paths if path],
             page_url=self.page_url(repo_id),
         )
-
-    def _not_understood(self) -> NetworkError:
-        host = urlsplit(self._base).netloc.rpartition("@")[2]
-        return BadAnswerError(host, "it has another shape than the Hub's API")
 
 
 def _how(*answers: Answer) -> dict[str, Any]:

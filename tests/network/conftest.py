@@ -107,9 +107,9 @@ def authority() -> trustme.CA:
 @pytest.fixture(scope="session")
 def certificate(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("certificate") / "server.pem"
-    authority.issue_cert("localhost", "127.0.0.1", "hub.example").private_key_and_cert_chain_pem.write_to_path(
-        str(path)
-    )
+    authority.issue_cert(
+        "localhost", "127.0.0.1", "hub.example"
+    ).private_key_and_cert_chain_pem.write_to_path(str(path))
     return path
 
 

@@ -35,7 +35,10 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
             {"x-ratelimit-remaining": "12", "x-ratelimit-reset": str(int(NOW.timestamp()) + 40)},
             Quota(12, None, 40.0),
         ),
-        ({"ratelimit-remaining": "5", "ratelimit-limit": "600", "ratelimit-reset": "39"}, Quota(5, 600, 39.0)),
+        (
+            {"ratelimit-remaining": "5", "ratelimit-limit": "600", "ratelimit-reset": "39"},
+            Quota(5, 600, 39.0),
+        ),
         ({"x-ratelimit-remaining": "many"}, None),
         ({"x-ratelimit-remaining": "-1"}, None),
         ({"ratelimit": ""}, None),
@@ -72,7 +75,9 @@ some_text = st.one_of(
     st.text(max_size=200),
     st.text(alphabet='"api;rtqw=,0123456789 .-:GMT²٣', max_size=80),
     st.from_regex(r'"[a-z]{0,5}";r=[0-9]{1,30};t=[0-9]{1,30}'),
-    st.from_regex(r"[A-Z][a-z]{2}, [0-9]{1,4} [A-Z][a-z]{2} [0-9]{1,9} [0-9]{1,3}:[0-9]{1,3}:[0-9]{1,3} \S{0,9}"),
+    st.from_regex(
+        r"[A-Z][a-z]{2}, [0-9]{1,4} [A-Z][a-z]{2} [0-9]{1,9} [0-9]{1,3}:[0-9]{1,3}:[0-9]{1,3} \S{0,9}"
+    ),
 )
 
 
