@@ -74,7 +74,7 @@ def _stream(source: Path, target: BinaryIO | None, progress: Progress) -> Transf
                     free.append(buffer)
                 buffer = free.popleft()
                 count = _read(file, buffer, source)
-                if not count:
+                if not count or done > before.st_size:  # at its end, or growing while it is read
                     break
                 block = buffer[:count]
                 work = [
