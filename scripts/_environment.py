@@ -27,6 +27,7 @@ ROOT_ID = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
 WINDOWS = os.name == "nt"
 PACKAGE = "model_librarian"
 UNUSED_DAYS = 21
+SECONDS_OF_SILENCE = 60
 
 
 class SetupError(Exception):
@@ -58,10 +59,11 @@ def cache_dir() -> Path:
 
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Hold the lock called `name` against other processes; the system drops it if this one dies."""
+    """Hold the lock called `name` against other processes; it goes when this process does."""
     path = cache_dir() / "locks" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+b") as file:
+        os.set_inheritable(file.fileno(), True)  # see `run_quietly`
         if not _try_lock(file.fileno()):
             say(f"  waiting for another run that holds {path}")
             while not _try_lock(file.fileno()):
@@ -126,24 +128,37 @@ def _remove_unused(parent: Path) -> None:
 # --- running things -----------------------------------------------------------------------------------
 
 
-def run_quietly(command: Sequence[object], log: Path, env: Mapping[str, str] | None = None) -> None:
-    """Run `command` with its output in `log`; if it fails, raise with the end of it."""
+def run_quietly(
+    command: Sequence[object], log: Path, env: Mapping[str, str] | None = None, *, keep_locks: bool = True
+) -> None:
+    """Run `command` with its output in `log`; if it fails, raise with the end of it.
+
+    With `keep_locks` the locks of this process stay held until the command ends, even if this process is
+    killed meanwhile: nobody else then builds in the folder that an orphan still writes to.
+    """
+    words = [str(part) for part in command]
     with open(log, "ab") as output:
-        output.write(("\n$ " + " ".join(map(str, command)) + "\n").encode())
+        output.write(f"\n$ {' '.join(words)}\n".encode())
         output.flush()
-        code = subprocess.call(
-            [str(part) for part in command],
+        process = subprocess.Popen(
+            words,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=None if env is None else dict(env),
-            cwd=str(cache_dir()),
+            cwd=cache_dir(),
+            close_fds=not keep_locks,
         )
-    if code:
+        started = time.monotonic()
+        while process.poll() is None:
+            try:
+                process.wait(timeout=SECONDS_OF_SILENCE)
+            except subprocess.TimeoutExpired:
+                say(f"  still at it after {time.monotonic() - started:.0f} s; details in {log}")
+    if process.returncode:
         tail = "\n    ".join(log.read_text(errors="replace").splitlines()[-25:])
-        raise SetupError(
-            f"{Path(str(command[0])).name} failed with status {code}. The end of {log}:\n    {tail}"
-        )
+        name = Path(words[0]).name
+        raise SetupError(f"{name} failed with status {process.returncode}. The end of {log}:\n    {tail}")
 
 
 def system_packages(packages: Sequence[str], works: Callable[[], bool], hint: str) -> None:
@@ -158,8 +173,9 @@ def system_packages(packages: Sequence[str], works: Callable[[], bool], hint: st
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     options = ["-o", "DPkg::Lock::Timeout=600"]
     with locked("apt"):
-        run_quietly([apt, *options, "update"], log, env)
-        run_quietly([apt, *options, "install", "-y", "--no-install-recommends", *packages], log, env)
+        run_quietly([apt, *options, "update"], log, env, keep_locks=False)
+        install = [apt, *options, "install", "-y", "--no-install-recommends", *packages]
+        run_quietly(install, log, env, keep_locks=False)  # a service it starts must not hold them for ever
     if not works():
         raise SetupError(hint)
 
