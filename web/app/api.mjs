@@ -22,7 +22,7 @@ export class ApiError extends Error {
 }
 
 /** @param {unknown} error */
-export const isAbort = (error) => error instanceof Error && error.name === 'AbortError'
+export const isAbort = (error) => /** @type {any} */ (error)?.name === 'AbortError'
 
 /** A model id contains slashes that are part of the path; everything else in it is escaped.
  * @param {string} modelId */
@@ -57,18 +57,37 @@ async function problemOf(response) {
   })
 }
 
+/** Milliseconds after which silence counts as no answer; longer work is a job. */
+const PATIENCE = 60_000
+
 /** @param {Host} host */
 export function createApi(host) {
   /**
    * @param {string} method
    * @param {string} path below `/librarian`
-   * @param {{body?: unknown, signal?: AbortSignal}} [options]
+   * @param {{body?: unknown, signal?: AbortSignal, patience?: number}} [options]
    * @returns {Promise<any>}
    */
-  async function request(method, path, { body, signal } = {}) {
+  async function request(method, path, { body, signal, patience = PATIENCE } = {}) {
+    const stop = new AbortController()
+    const timer = setTimeout(() => stop.abort(), patience)
+    const follow = () => stop.abort()
+    signal?.addEventListener('abort', follow)
+    try {
+      return await send(method, path, body, stop.signal)
+    } catch (error) {
+      if (isAbort(error) && !signal?.aborted) throw new ApiError({ status: 0, code: 'unreachable' })
+      throw error
+    } finally {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', follow)
+    }
+  }
+
+  /** @param {string} method @param {string} path @param {unknown} body @param {AbortSignal} signal */
+  async function send(method, path, body, signal) {
     /** @type {RequestInit} */
-    const init = { method }
-    if (signal) init.signal = signal
+    const init = { method, signal }
     if (method !== 'GET' && method !== 'DELETE') {
       init.headers = { 'Content-Type': 'application/json' }
       init.body = JSON.stringify(body ?? {})
@@ -96,10 +115,10 @@ export function createApi(host) {
   }
 
   return {
-    /** @param {string} path @param {AbortSignal} [signal] */
-    get: (path, signal) => request('GET', path, signal ? { signal } : {}),
-    /** @param {string} path @param {unknown} [body] @param {AbortSignal} [signal] */
-    post: (path, body, signal) => request('POST', path, signal ? { body, signal } : { body }),
+    /** @param {string} path @param {{signal?: AbortSignal, patience?: number}} [options] */
+    get: (path, options) => request('GET', path, options),
+    /** @param {string} path @param {unknown} [body] */
+    post: (path, body) => request('POST', path, { body }),
     /** @param {string} path @param {unknown} body */
     patch: (path, body) => request('PATCH', path, { body }),
     /** @param {string} path */

@@ -47,8 +47,8 @@ export function createLibrarianApp(host) {
     if (!host.toast(severity, summary, detail)) view.toast(severity, summary, detail)
   }
 
-  /** @param {Job} job */
-  function jobEnded(job) {
+  /** @param {Job} job @param {boolean} ours whether this panel started it */
+  function jobEnded(job, ours) {
     search.libraryChanged()
     void status.load()
     if (job.kind === 'sync' || job.kind === 'import') {
@@ -57,8 +57,10 @@ export function createLibrarianApp(host) {
       if (links.get().apps) void links.load()
     }
     const kind = words.get().i18n.term('jobs.kind', job.kind)
-    if (job.state === 'failed') toast('error', t('jobs.failed', { kind }), job.error?.message ?? '')
-    else if (job.state === 'done') toast('success', t('jobs.done', { kind }))
+    // The place that shows the result needs no second voice.
+    const shown = /** @type {Record<string, string>} */ ({ import: 'import', sync: 'links' })[job.kind] === view.get().place
+    if (job.state === 'failed' && !shown) toast('error', t('jobs.failed', { kind }), job.error?.message ?? '')
+    else if (job.state === 'done' && ours && !shown) toast('success', t('jobs.done', { kind }))
   }
 
   async function loadWords() {

@@ -22,7 +22,8 @@ export const hasEnded = (job) => job.state !== 'queued' && job.state !== 'runnin
  * Work that outlives a request. Events bring the news; a slow look at what runs makes sure that a
  * lost event never leaves a progress bar standing.
  * @param {Api} api
- * @param {(job: Job) => void} onEnd called once for each job that this panel saw ending
+ * @param {(job: Job, ours: boolean) => void} onEnd called once for each job that this panel saw
+ *   ending; `ours` are those it started
  */
 export function createJobs(api, onEnd) {
   const store = createStore(/** @type {JobsState} */ ({ jobs: [], loaded: false, error: null }))
@@ -32,6 +33,9 @@ export function createJobs(api, onEnd) {
   const heard = new Map()
   /** Jobs that were seen while they ran. @type {Set<string>} */
   const seenRunning = new Set()
+
+  /** Jobs that this panel started. @type {Set<string>} */
+  const ours = new Set()
 
   /** @param {Job} job */
   function take(job) {
@@ -48,7 +52,7 @@ export function createJobs(api, onEnd) {
       watch()
     } else if (seenRunning.delete(job.id)) {
       heard.delete(job.id)
-      onEnd(job)
+      onEnd(job, ours.delete(job.id))
     }
   }
 
@@ -82,6 +86,7 @@ export function createJobs(api, onEnd) {
     started(job) {
       // It may be over before its answer was read; then its end is still news to the panel.
       seenRunning.add(job.id)
+      ours.add(job.id)
       take(job)
     },
 

@@ -120,7 +120,7 @@ export function createSearch(api) {
     const chosen = SORTS.find(({ id }) => id === store.get().sortId)
     return api.get(
       `/models${query({ ...filterQuery(), sort: chosen?.sort, order: chosen?.order, limit: PAGE, offset })}`,
-      signal
+      signal ? { signal } : {}
     )
   }
 

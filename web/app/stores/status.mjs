@@ -6,6 +6,8 @@ import { createStore } from '../store.mjs'
 /** Milliseconds between two questions: when something is going on, and when nothing is. */
 const BUSY = 3000
 const CALM = 20000
+/** Milliseconds in which a server that is well tells how it is. */
+const PATIENCE = 8000
 
 /**
  * @typedef {object} StatusState
@@ -43,7 +45,7 @@ export function createStatus(api, onReturn) {
   async function load() {
     store.set({ asking: true })
     try {
-      take(await api.get('/status'))
+      take(await api.get('/status', { patience: PATIENCE }))
     } catch (error) {
       store.set({ error: /** @type {ApiError} */ (error), asking: false })
     }

@@ -67,7 +67,7 @@ function DraftCard({ draft }) {
   /** @param {string} field */
   const text = (field) => html`<label class="lib-field">
     <span>${t(`field.${field}`)}</span>
-    <input class="lib-input" type="text" data-field=${field} value=${draft.metadata[field] ?? ''} disabled=${!draft.include}
+    <input class="lib-input" type="text" data-field=${field} value=${draft.metadata[field] ?? ''}
       onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key !== 'Escape' && event.stopPropagation()}
       onInput=${(/** @type {any} */ event) => imports.describe(draft.key, field, event.target.value)} />
   </label>`
@@ -94,14 +94,14 @@ function DraftCard({ draft }) {
         panel.details.open(/** @type {string} */ (group.duplicate_of))
       }}><${MiddleName} text=${group.duplicate_of} /></button></span>
     </p>`}
-    ${able &&
+    ${able && draft.include &&
     html`<div class="lib-fields">
       ${text('official_name')}
       <label class="lib-field">
         <span>${t('field.subtype')}</span>
         <span class="lib-select">
           <${Icon} name=${iconOf(subtype)} />
-          <select class="lib-input" data-field="subtype" value=${subtype} disabled=${!draft.include}
+          <select class="lib-input" data-field="subtype" value=${subtype}
             onChange=${(/** @type {any} */ event) => imports.describe(draft.key, 'subtype', event.target.value)}>
             ${!SUBTYPES.includes(subtype) && html`<option value=${subtype}>${subtype || t('import.chooseType')}</option>`}
             ${SUBTYPES.map((value) => html`<option key=${value} value=${value}>${term('subtype', value)}</option>`)}
@@ -139,10 +139,13 @@ function Describe() {
         <h2 class="lib-place-title">${t('import.found', { count: state.drafts.length })}</h2>
       </div>
       <ul class="lib-drafts">${state.drafts.map((draft) => html`<${DraftCard} key=${draft.key} draft=${draft} />`)}</ul>
+      <label class="lib-choice">
+        <input type="checkbox" checked=${state.link} onChange=${(/** @type {any} */ event) => imports.setLink(event.target.checked)} />
+        <span>${t('import.link')}</span>
+      </label>
     </div>
     <footer class="lib-place-foot">
-      <fieldset class="lib-mode">
-        <legend>${t('import.mode')}</legend>
+      <fieldset class="lib-mode" aria-label=${t('import.mode')}>
         <div class="lib-segments">
           ${/** @type {const} */ (['copy', 'move']).map(
             (mode) =>
@@ -154,10 +157,6 @@ function Describe() {
         </div>
         <p class="lib-note">${t(`import.modeText.${state.mode}`)}</p>
       </fieldset>
-      <label class="lib-choice">
-        <input type="checkbox" checked=${state.link} onChange=${(/** @type {any} */ event) => imports.setLink(event.target.checked)} />
-        <span>${t('import.link')}</span>
-      </label>
       ${state.startError && html`<${ErrorBox} compact what=${t('import.startFailed')} error=${state.startError} onRetry=${imports.start} />`}
       ${blocked === 'pickle' && html`<p class="lib-callout" data-severity="warn" role="status"><${Icon} name="warn" /><span>${t('import.blockedPickle')}</span></p>`}
       <${Button} kind="primary" icon="tray" busy=${state.starting} disabled=${blocked !== null} onClick=${imports.start} data-import-start="true">
@@ -210,7 +209,7 @@ function Running({ job }) {
   return html`<div class="lib-place-body" aria-live="polite">
     <h2 class="lib-place-title">${title}</h2>
     ${!ended &&
-    html`<p class="lib-note">${term('jobs.stage', job.stage) || term('jobs.state', job.state)}</p>
+    html`<p class="lib-note">${job.state === 'queued' || job.stage === 'import' ? term('jobs.state', job.state) : term('jobs.stage', job.stage)}</p>
       <${ProgressBar} progress=${job.progress} label=${t('import.running')} />
       <div class="lib-actions"><${CancelButton} id=${job.id} /></div>`}
     ${job.error && html`<${ErrorBox} what=${t('import.failed')} error=${{ code: job.error.code, title: '', detail: job.error.message }} />`}

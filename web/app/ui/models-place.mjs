@@ -184,13 +184,13 @@ function SortMenu() {
 function ResultLine() {
   const { search } = usePanel()
   const { t } = useI18n()
-  const { total, loaded, atHand, text, match, filters, updateOffered } = useStore(search)
+  const { total, loaded, loading, error, atHand, text, match, filters, updateOffered } = useStore(search)
   const count = atHand ? atHand.length : total
   const asked = text.trim() !== '' || Object.keys(filters).length > 0
   const how = !atHand && text.trim() && (match === 'fuzzy' || match === 'any') ? t(`search.match.${match}`) : ''
   return html`<div class="lib-result-line">
     <span class="lib-result-count" role="status" aria-live="polite">
-      ${loaded && (asked ? t('search.found', { count }) : t('search.all', { count }))}
+      ${error ? '' : loading && count === 0 && asked ? t('search.searching') : loaded && (asked ? t('search.found', { count }) : t('search.all', { count }))}
       ${how && html`<span class="lib-result-how"> · ${how}</span>`}
     </span>
     ${updateOffered &&

@@ -296,6 +296,8 @@ export function Dialog({ title, children, confirm, kind = 'primary', busy = fals
     const harmless = /** @type {HTMLElement | null} */ (dialog.querySelector('[data-cancel]'))
     harmless?.focus()
     return () => {
+      // While it is open, nothing outside it can take the focus.
+      dialog.close()
       if (before?.isConnected) before.focus()
     }
   }, [])
