@@ -157,7 +157,11 @@ class Linker:
             try:
                 make_directories(link.target.parent)
                 made.append(
-                    (link, make_link(link.source, link.target), not same_filesystem(link.source, link.target))
+                    (
+                        link,
+                        make_link(link.source, link.target),
+                        not same_filesystem(link.source, link.target.parent),
+                    )
                 )
             except FileExistsError:
                 result.errors.append(f"{link.target} appeared meanwhile and was left as it is.")

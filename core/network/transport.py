@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from typing import Any
 
 import httpcore
 import httpx
@@ -60,7 +61,9 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
             # An address that swallows everything must leave time for the next one.
             share = None if until is None else max(until - loop.time(), 0.0) / (len(addresses) - index)
             try:
-                return await self._sockets.connect_tcp(address, port, share, local_address, socket_options)
+                return _Stream(
+                    await self._sockets.connect_tcp(address, port, share, local_address, socket_options)
+                )
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
                 problem = exc
         raise problem
@@ -80,6 +83,41 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
             raise httpcore.ConnectTimeout(f"the name {host} was not resolved in time") from exc
         except (OSError, UnicodeError) as exc:
             raise httpcore.ConnectError(f"the name {host} is not known") from exc
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    """A connection that is closed when its encryption cannot be set up.
+
+    httpcore closes it after an error only, not when the call is cancelled, and each call that ends with
+    its deadline would leave an open socket behind.
+    """
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            await self._stream.aclose()
+            raise
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 def _addresses(host: str, port: int) -> list[str]:

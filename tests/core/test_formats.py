@@ -26,7 +26,9 @@ def gguf(architecture: str = "flux", tensors: int = 1, version: int = 3) -> byte
         text("tokens") + struct.pack("<IIQ", 9, 8, 2) + text("a") + text("b"),
         text("scores") + struct.pack("<IIQ", 9, 6, 2) + struct.pack("<ff", 1, 2),
     ]
-    infos = [text("blk.0.weight") + struct.pack("<I", 2) + struct.pack("<QQ", 32, 2) + struct.pack("<IQ", 8, 0)]
+    infos = [
+        text("blk.0.weight") + struct.pack("<I", 2) + struct.pack("<QQ", 32, 2) + struct.pack("<IQ", 8, 0)
+    ]
     header = b"GGUF" + struct.pack("<IQQ", version, tensors, len(entries))
     return header + b"".join(entries) + b"".join(infos) + b"\0" * 128
 
@@ -133,10 +135,25 @@ def test_no_safetensors_header_crashes_the_reader(length, text):
     [
         ({"body.0.rdb1.conv1.weight": (4, 4, 3, 3)}, {}, "x4", "upscale_models", "esrgan"),
         ({"lora_unet_double_blocks_0_img_attn.lora_down.weight": (4, 4)}, {}, "style", "loras", "flux"),
-        ({"unet.attn.lora_A.weight": (4, 4)}, {"ss_base_model_version": "sdxl_base_v1-0"}, "s", "loras", "sdxl"),
-        ({"lora.x.lora_up.weight": (1, 1)}, {"modelspec.architecture": "stable-diffusion-v1/lora"}, "s", "loras", "sd"),
         (
-            {"model.diffusion_model.input_blocks.4.attn2.to_k.weight": (8, 768), "first_stage_model.a": (1, 1)},
+            {"unet.attn.lora_A.weight": (4, 4)},
+            {"ss_base_model_version": "sdxl_base_v1-0"},
+            "s",
+            "loras",
+            "sdxl",
+        ),
+        (
+            {"lora.x.lora_up.weight": (1, 1)},
+            {"modelspec.architecture": "stable-diffusion-v1/lora"},
+            "s",
+            "loras",
+            "sd",
+        ),
+        (
+            {
+                "model.diffusion_model.input_blocks.4.attn2.to_k.weight": (8, 768),
+                "first_stage_model.a": (1, 1),
+            },
             {},
             "m",
             "checkpoints",
@@ -164,7 +181,13 @@ def test_big_endian_gguf_is_recognised(tmp_path):
         return struct.pack(">Q", len(value)) + value
 
     path = tmp_path / "big.gguf"
-    header = b"GGUF" + struct.pack(">IQQ", 3, 0, 1) + text(b"general.architecture") + struct.pack(">I", 8) + text(b"t5")
+    header = (
+        b"GGUF"
+        + struct.pack(">IQQ", 3, 0, 1)
+        + text(b"general.architecture")
+        + struct.pack(">I", 8)
+        + text(b"t5")
+    )
     path.write_bytes(header)
     assert identify(path).metadata == {"general.architecture": "t5"}
 

@@ -25,7 +25,9 @@ from model_librarian.core.librarian import Librarian
 
 def request(*paths: Path, **more) -> ImportRequest:
     link = more.pop("link", False)
-    return ImportRequest.model_validate({"items": [{"paths": [str(path)], **more} for path in paths], "link": link})
+    return ImportRequest.model_validate(
+        {"items": [{"paths": [str(path)], **more} for path in paths], "link": link}
+    )
 
 
 def library_files(librarian: Librarian) -> set[str]:
@@ -158,7 +160,9 @@ def test_refused_before_anything_is_written(librarian, make_model, make_torch_zi
 
 
 def test_an_acknowledged_pickle_is_imported_and_marked(librarian, finished, make_torch_zip, downloads):
-    job = finished(librarian.import_models(request(make_torch_zip(downloads / "u.pth"), acknowledge_pickle=True)))
+    job = finished(
+        librarian.import_models(request(make_torch_zip(downloads / "u.pth"), acknowledge_pickle=True))
+    )
     details = librarian.details(job.result["imported"][0])
     assert (details.security_tier, details.pickle_acknowledged) == ("pickle", True)
 
@@ -196,7 +200,9 @@ def test_cancel_leaves_no_trace(librarian, finished, make_model, downloads, monk
     assert staging(librarian) == []
 
 
-def test_a_source_that_changes_while_it_is_read_is_not_taken(librarian, finished, make_model, downloads, monkeypatch):
+def test_a_source_that_changes_while_it_is_read_is_not_taken(
+    librarian, finished, make_model, downloads, monkeypatch
+):
     source = make_model(downloads / "growing.safetensors", {"a": (600, 1000)})
     monkeypatch.setattr(transfer, "BLOCK_BYTES", 64 * 1024)
     real_read = transfer._read
@@ -288,7 +294,11 @@ def test_a_crash_at_any_step_is_mended_at_the_next_start(
     again.start()
     again.jobs.wait(again._scan.id)
     models = again.library.index.all_ids()
-    copies = [path.read_bytes() for path in [source, *again.library.root.glob("*/*/*/model.safetensors")] if path.exists()]
+    copies = [
+        path.read_bytes()
+        for path in [source, *again.library.root.glob("*/*/*/model.safetensors")]
+        if path.exists()
+    ]
     assert data in copies, "the bytes are gone"
     assert all(copy == data for copy in copies)
     for model_id in models:

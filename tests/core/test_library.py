@@ -103,11 +103,15 @@ def test_an_unplugged_drive_takes_nothing_out_of_the_index(librarian, scan, make
     assert set(ids(librarian)) == {"ae"}
 
 
-def test_edits_are_written_down_and_survive_a_lost_database(librarian, scan, surroundings, make_model, models_folder):
+def test_edits_are_written_down_and_survive_a_lost_database(
+    librarian, scan, surroundings, make_model, models_folder
+):
     make_model(models_folder / "vae" / "ae.safetensors")
     scan()
     model_id = ids(librarian)["ae"]
-    details = librarian.edit(model_id, {"notes": "the good one", "tags": ["best"], "official_name": "Flux VAE"})
+    details = librarian.edit(
+        model_id, {"notes": "the good one", "tags": ["best"], "official_name": "Flux VAE"}
+    )
     assert details.match_source == "manual"
     written = librarian.library.root / model_id / "metadata.json"
     assert json.loads(written.read_text())["notes"] == "the good one"
@@ -153,7 +157,9 @@ def owned(librarian, finished, make_model, downloads):
     from model_librarian.core.importing import ImportRequest
 
     source = make_model(downloads / "up.safetensors")
-    job = finished(librarian.import_models(ImportRequest.model_validate({"items": [{"paths": [str(source)]}]})))
+    job = finished(
+        librarian.import_models(ImportRequest.model_validate({"items": [{"paths": [str(source)]}]}))
+    )
     return job.result["imported"][0]
 
 

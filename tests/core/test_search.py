@@ -128,7 +128,7 @@ def test_without_fts5_names_are_still_found(library):
 @given(
     st.one_of(
         st.text(alphabet=st.characters(), max_size=60),
-        st.text(alphabet='"*:()-^+NEARORANDNOT {}[]\\\'\0%_~', max_size=40),
+        st.text(alphabet="\"*:()-^+NEARORANDNOT {}[]\\'\0%_~", max_size=40),
     )
 )
 def test_no_text_whatever_raises(library, text):

@@ -81,7 +81,9 @@ def test_paths_inside_are_allowed(roots, tmp_path):
     assert roots.confine(str(tmp_path / "inside")) == tmp_path / "inside"
 
 
-@pytest.mark.parametrize("path", ["secret", "inside/../secret", "inside2/x", "inside/link", "inside/folder/secret", "."])
+@pytest.mark.parametrize(
+    "path", ["secret", "inside/../secret", "inside2/x", "inside/link", "inside/folder/secret", "."]
+)
 def test_paths_outside_are_refused(roots, tmp_path, path):
     (tmp_path / "inside" / "link").symlink_to(tmp_path / "secret")
     (tmp_path / "inside" / "folder").symlink_to(tmp_path)

@@ -1,0 +1,255 @@
+"""The HTTP door: names as the specification fixes them, and problems that say why."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+PROBLEM_KEYS = {"type", "title", "status", "detail", "code"}
+
+
+async def test_status(api):
+    status, body = await api("GET", "/status")
+    assert status == 200
+    assert {"version", "library", "index", "network", "jobs", "warnings"} <= set(body)
+    assert {"id", "root", "models", "files", "size_bytes", "in_place"} <= set(body["library"])
+    assert body["index"]["state"] == "ready"
+    assert {"offline", "hosts", "rate_limit"} <= set(body["network"])
+
+
+async def test_the_whole_road(api, make_model, downloads, models_folder):
+    source = make_model(downloads / "RealESRGAN_x4plus.safetensors")
+    status, body = await api("POST", "/inspect", {"paths": [str(source)]})
+    assert status == 200
+    group = body["groups"][0]
+    assert group["importable"]
+    assert group["guess"]["subtype"] == "upscale_models"
+
+    status, body = await api("POST", "/imports", {"items": [{"paths": [str(source)], "mode": "copy"}]})
+    assert status == 202
+    job = await api.finished(body["job"])
+    assert job["state"] == "done"
+    model_id = job["result"]["imported"][0]
+
+    status, body = await api("GET", "/models", params={"q": "realesrgan"})
+    assert (body["total"], body["match"]) == (1, "all")
+    assert body["models"][0]["model_id"] == model_id
+    assert body["query_time_ms"] > 0
+
+    status, plan = await api("POST", "/mappings/preview", {})
+    assert [link["model_id"] for link in plan["to_create"]] == [model_id]
+    status, body = await api("POST", "/mappings/apply", {"plan_id": plan["plan_id"]})
+    assert status == 202
+    assert (await api.finished(body["job"]))["result"]["links_created"] == 1
+    assert (models_folder / "upscale_models" / "RealESRGAN_x4plus.safetensors").is_symlink()
+
+    status, details = await api("GET", f"/models/{model_id}")
+    assert details["schema"] == 1
+    assert details["files"][0]["exists"]
+    assert details["links"][0]["state"] == "ok"
+    assert "content" not in details
+
+    status, edited = await api("PATCH", f"/models/{model_id}", {"tags": ["sharp"]})
+    assert (status, edited["tags"], edited["match_source"]) == (200, ["sharp"], "manual")
+
+    status, body = await api("DELETE", f"/models/{model_id}?files=permanent")
+    assert (status, body) == (200, {"unlinked": 1, "files_removed": 1, "unreachable": []})
+    assert (await api("GET", "/links"))[1]["links"] == []
+    assert source.exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code"),
+    [
+        ("GET", "/models/no/such/model", None, 404, "not_found"),
+        ("GET", "/models?limit=0", None, 400, "invalid_request"),
+        ("GET", "/models?limit=501", None, 400, "invalid_request"),
+        ("GET", "/models?sort=nonsense", None, 400, "invalid_request"),
+        ("GET", "/jobs/none", None, 404, "not_found"),
+        ("GET", "/previews/no/such", None, 404, "not_found"),
+        ("GET", "/web/../pyproject.toml", None, 404, None),
+        ("GET", "/web/%2e%2e/%2e%2e/pyproject.toml", None, 404, None),
+        ("GET", "/browse?path=/etc", None, 403, "outside_allowed_roots"),
+        ("GET", "/browse?path=relative", None, 400, "invalid_request"),
+        ("POST", "/inspect", {"paths": ["/etc/passwd"]}, 403, "outside_allowed_roots"),
+        ("POST", "/inspect", {"paths": []}, 400, "invalid_request"),
+        ("POST", "/inspect", {"files": []}, 400, "invalid_request"),
+        ("POST", "/imports", {"items": [{"paths": ["/etc/hostname"]}]}, 403, "outside_allowed_roots"),
+        ("POST", "/mappings/preview", {"app": "none"}, 404, "not_found"),
+        ("DELETE", "/apps/none", None, 404, "not_found"),
+        ("POST", "/lookup", {}, 400, "invalid_request"),
+        ("PATCH", "/settings", {"unknown": 1}, 400, "invalid_request"),
+        ("PATCH", "/settings", {"allowed_roots": ["relative"]}, 400, "invalid_request"),
+    ],
+)
+async def test_problems(api, method, path, body, status, code):
+    answer, found = await api(method, path, body)
+    assert answer == status
+    if code is not None:
+        assert set(found) >= PROBLEM_KEYS
+        assert (found["code"], found["status"]) == (code, status)
+        assert found["detail"]
+
+
+async def test_refused_imports_say_why_and_write_nothing(api, downloads, make_torch_zip, surroundings):
+    page = downloads / "page.safetensors"
+    page.write_text("<!DOCTYPE html><html></html>")
+    pickle = make_torch_zip(downloads / "up.pth")
+    for path, code, says in [
+        (page, "not_a_model", "web page"),
+        (pickle, "pickle_not_acknowledged", "run code"),
+    ]:
+        status, body = await api("POST", "/imports", {"items": [{"paths": [str(path)]}]})
+        assert (status, body["code"]) == (422, code)
+        assert says in body["detail"]
+    left = {path.name for path in surroundings.library_root.rglob("*") if path.is_file()}
+    assert left <= {"library.json", "metadata.lock"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Host": "rebound.example:8190"},
+        {"Host": "rebound.example", "Origin": "http://rebound.example"},
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), [("GET", "/models"), ("POST", "/scan"), ("GET", "/events")])
+async def test_foreign_pages_are_refused(api, headers, method, path):
+    status, body = await api(method, path, {} if method == "POST" else None, headers=headers)
+    assert (status, body["code"]) == (403, "forbidden")
+
+
+async def test_forms_of_other_sites_are_refused(api):
+    for content_type in (
+        "application/x-www-form-urlencoded",
+        "text/plain",
+        "multipart/form-data; boundary=x",
+    ):
+        status, body = await api(
+            "POST", "/scan", data=b'{"kind": "quick"}', headers={"Content-Type": content_type}
+        )
+        assert (status, body["code"]) == (415, "json_required")
+
+
+async def test_oversized_and_broken_bodies(api):
+    json_type = {"Content-Type": "application/json"}
+    status, body = await api("POST", "/scan", data=b" " * (17 * 1024 * 1024), headers=json_type)
+    assert (status, body["code"]) == (413, "body_too_large")
+    for data in (b"{", b"", b"\xff\xfe", b"[" * 100_000):
+        status, body = await api("POST", "/scan", data=data, headers=json_type)
+        assert (status, body["code"]) == (400, "invalid_request")
+
+
+async def test_others_may_change_things_only_with_leave_and_token(api, monkeypatch):
+    from model_librarian.routes import guards
+
+    monkeypatch.setattr(guards, "_is_loopback", lambda name: False)
+    assert (await api("GET", "/models"))[0] == 200
+    assert (await api("POST", "/scan", {}))[0] == 403
+    monkeypatch.undo()
+    status, body = await api("PATCH", "/settings", {"allow_remote": True, "remote_token": "open sesame"})
+    assert (status, body["remote_token_set"]) == (200, True)
+    assert "sesame" not in json.dumps(body)
+    monkeypatch.setattr(guards, "_is_loopback", lambda name: False)
+    assert (await api("POST", "/scan", {}))[0] == 403
+    assert (await api("POST", "/scan", {}, headers={"Authorization": "Bearer wrong"}))[0] == 403
+    assert (await api("POST", "/scan", {}, headers={"Authorization": "Bearer open sesame"}))[0] == 202
+
+
+async def test_settings_file_is_for_its_owner_only(api, surroundings):
+    await api("PATCH", "/settings", {"huggingface_token": "hf_secret"})
+    path = surroundings.data_dir / "settings.json"
+    assert path.stat().st_mode & 0o077 == 0
+    assert "hf_secret" in path.read_text()
+    status, body = await api("GET", "/settings")
+    assert body["huggingface_token_set"] is True
+    assert "hf_secret" not in json.dumps(body)
+    assert (await api("PATCH", "/settings", {"huggingface_token": ""}))[1]["huggingface_token_set"] is False
+
+
+async def test_modules_are_never_stale(api):
+    async with api.client.get("/librarian/web/librarian.js") as response:
+        assert response.headers["Cache-Control"] == "no-cache"
+        tag = response.headers["ETag"]
+        assert response.content_type == "text/javascript"
+    async with api.client.get("/librarian/web/librarian.js", headers={"If-None-Match": tag}) as response:
+        assert response.status == 304
+
+
+async def test_texts_come_in_each_language(api):
+    status, body = await api("GET", "/locales/en")
+    assert (status, "librarian" in body) == (200, True)
+    assert (await api("GET", "/locales/xx"))[0] == 404
+
+
+async def test_events_stream(api):
+    async with api.client.get("/librarian/events") as stream:
+        assert stream.content_type == "text/event-stream"
+        assert (await stream.content.readline()).startswith(b":")
+        await api("POST", "/scan", {})
+
+        async def first_job() -> dict:
+            while True:
+                line = await stream.content.readline()
+                if line.startswith(b"event: librarian.job"):
+                    return json.loads((await stream.content.readline()).removeprefix(b"data: "))
+
+        job = await asyncio.wait_for(first_job(), 10)
+        assert job["kind"] == "scan"
+
+
+async def test_previews_come_by_model_only(api, make_model, models_folder):
+    make_model(models_folder / "loras" / "style.safetensors")
+    picture = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
+    (models_folder / "loras" / "style.png").write_bytes(picture)
+    _, body = await api("POST", "/scan", {})
+    await api.finished(body["job"])
+    _, found = await api("GET", "/models", params={"q": "style"})
+    url = found["models"][0]["preview_url"]
+    async with api.client.get(f"/{url}") as response:
+        assert (response.status, response.content_type) == (200, "image/png")
+        assert await response.read() == picture
+
+
+async def test_openapi_describes_every_call(api):
+    status, document = await api("GET", "/openapi.json")
+    assert status == 200
+    assert document["openapi"].startswith("3.1")
+    calls = {
+        (method.upper(), path) for path, operations in document["paths"].items() for method in operations
+    }
+    for call in [
+        ("GET", "/librarian/status"),
+        ("GET", "/librarian/models"),
+        ("GET", "/librarian/models/{model_id}"),
+        ("POST", "/librarian/imports"),
+        ("POST", "/librarian/mappings/apply"),
+        ("POST", "/librarian/jobs/{job_id}/cancel"),
+    ]:
+        assert call in calls
+    text = json.dumps(document)
+    for reference in {part.split('"')[0] for part in text.split('"$ref": "')[1:]}:
+        name = reference.removeprefix("#/components/schemas/")
+        assert name in document["components"]["schemas"]
+
+
+async def test_apps_and_browse(api, models_folder, downloads):
+    _, body = await api("GET", "/apps")
+    assert body["apps"][0]["app"] == "comfyui"
+    assert "upscale_models" in body["apps"][0]["folders"]
+    _, body = await api("GET", "/browse")
+    assert str(downloads) in {entry["path"] for entry in body["entries"]}
+    (downloads / "sub").mkdir()
+    (downloads / "m.safetensors").write_bytes(b"x")
+    (downloads / "escape").symlink_to("/etc")
+    _, body = await api("GET", "/browse", params={"path": str(downloads)})
+    assert [(entry["name"], entry["is_dir"], entry["importable"]) for entry in body["entries"]] == [
+        ("sub", True, False),
+        ("m.safetensors", False, True),
+    ]

@@ -1,0 +1,101 @@
+"""The terminal door, as a person or a script meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from model_librarian.cli import main
+
+
+@pytest.fixture
+def librarian_command(tmp_path, models_folder, downloads, capsys):
+    """Run ``librarian …`` in this process; answers exit status and output."""
+    places = ["--home", str(tmp_path / "data"), "--models", str(models_folder), "--allow", str(downloads)]
+
+    def run(*arguments: str) -> tuple[int, str]:
+        status = main([*arguments, *places])
+        captured = capsys.readouterr()
+        return status, captured.out + captured.err
+
+    return run
+
+
+def test_the_whole_road(librarian_command, make_model, downloads, models_folder):
+    source = make_model(downloads / "RealESRGAN_x4plus.safetensors")
+    make_model(models_folder / "vae" / "ae.safetensors")
+    assert librarian_command("scan")[0] == 0
+    status, output = librarian_command("inspect", str(source))
+    assert (status, "upscale_models" in output) == (0, True)
+    status, output = librarian_command("import", str(source), "--mode", "move")
+    assert (status, "vision/esrgan/RealESRGAN_x4plus" in output) == (0, True)
+    status, output = librarian_command("search", "realesrgan")
+    assert (status, "1 found" in output) == (0, True)
+    status, output = librarian_command("links", "preview")
+    assert (status, "1 to make" in output) == (0, True)
+    status, output = librarian_command("links", "apply")
+    assert (status, "1 links made" in output) == (0, True)
+    assert (models_folder / "upscale_models" / source.name).is_symlink()
+    status, output = librarian_command("status", "--json")
+    assert (status, json.loads(output)["library"]["models"]) == (0, 2)
+    status, output = librarian_command("show", "vision/esrgan/RealESRGAN_x4plus", "--json")
+    assert json.loads(output)["links"][0]["state"] == "ok"
+
+
+def test_json_and_exit_statuses(librarian_command, downloads, make_torch_zip):
+    status, output = librarian_command("search", "nothing", "--json")
+    assert (status, json.loads(output)["total"]) == (0, 0)
+    status, output = librarian_command("import", str(make_torch_zip(downloads / "u.pth")), "--json")
+    assert (status, json.loads(output)["code"]) == (1, "pickle_not_acknowledged")
+    status, output = librarian_command("import", "/etc/hostname")
+    assert status == 1
+    assert "outside the folders" in output
+    status, output = librarian_command("show", "none")
+    assert (status, output.count("\n")) == (1, 1)
+    with pytest.raises(SystemExit) as usage:
+        librarian_command("no-such-command")
+    assert usage.value.code == 2
+
+
+def test_places_are_remembered(librarian_command, tmp_path, models_folder, make_model, capsys):
+    from model_librarian.cli import _parser, remember, surroundings_of
+
+    remember(
+        surroundings_of(
+            _parser().parse_args(["serve", "--home", str(tmp_path / "data"), "--models", str(models_folder)])
+        )
+    )
+    make_model(models_folder / "vae" / "ae.safetensors")
+    assert main(["scan", "--home", str(tmp_path / "data")]) == 0
+    assert main(["search", "ae", "--home", str(tmp_path / "data")]) == 0
+    assert "ae" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_prints_its_address_and_ends_cleanly(tmp_path, models_folder, number):
+    server = subprocess.Popen(
+        [sys.executable, "-m", "model_librarian", "serve", "--port", "0", "--models", str(models_folder)],
+        env={**os.environ, "LIBRARIAN_HOME": str(tmp_path / "home")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = server.stdout.readline()
+        address = line.split()[-1]
+        assert address.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(f"{address}librarian/status", timeout=10) as answer:
+            assert json.load(answer)["version"]
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            assert b"<html" in answer.read()
+        server.send_signal(number)
+        out, errors = server.communicate(timeout=20)
+    finally:
+        server.kill()
+    assert (server.returncode, out, errors) == (0, "", "")
