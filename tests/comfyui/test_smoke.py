@@ -35,3 +35,14 @@ def test_frontend_loads(server: RealComfyUI, new_page: Callable[..., Page]) -> N
     page.locator("#graph-canvas").wait_for(timeout=60_000)
     version = page.evaluate("window.__COMFYUI_FRONTEND_VERSION__")
     assert version == server.frontend
+
+
+def test_tab_opens(
+    server: RealComfyUI,
+    new_page: Callable[..., Page],
+    open_librarian: Callable[[Page], Page],
+    console_of: Callable[[Page], list[str]],
+) -> None:
+    page = open_librarian(new_page(server))
+    page.locator(".sidebar-content-container, .side-bar-panel").get_by_role("searchbox").wait_for()
+    assert [line for line in console_of(page) if line.startswith("pageerror") or "librarian" in line] == []

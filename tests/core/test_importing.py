@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -284,10 +285,8 @@ def test_a_crash_at_any_step_is_mended_at_the_next_start(
         librarian = Librarian(surroundings)
         crash_at(patch, librarian, step, before=before)
         item = request(source, mode=mode).items[0]
-        try:
+        with contextlib.suppress(Killed):
             librarian.importer._import(item, source, lambda _: None)
-        except Killed:
-            pass
         librarian.close()
 
     again = Librarian(surroundings)

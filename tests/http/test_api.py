@@ -167,7 +167,7 @@ async def test_settings_file_is_for_its_owner_only(api, surroundings):
     path = surroundings.data_dir / "settings.json"
     assert path.stat().st_mode & 0o077 == 0
     assert "hf_secret" in path.read_text()
-    status, body = await api("GET", "/settings")
+    _, body = await api("GET", "/settings")
     assert body["huggingface_token_set"] is True
     assert "hf_secret" not in json.dumps(body)
     assert (await api("PATCH", "/settings", {"huggingface_token": ""}))[1]["huggingface_token_set"] is False

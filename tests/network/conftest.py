@@ -15,6 +15,7 @@ import pytest
 import trustme
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
+
 from model_librarian.core.network import NetworkManager, NetworkSettings
 
 Answering = Callable[["Exchange"], Awaitable[None]]
@@ -124,13 +125,13 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
 async def _running(certificate: Path) -> AsyncIterator[Server]:
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
     config = Config()
     config.bind = [f"fd://{listening.detach()}"]
     config.certfile = config.keyfile = str(certificate)
     config.graceful_timeout = 0.05
     config.shutdown_timeout = 0.1
     config.errorlog = None
-    port = socket.socket(fileno=os.dup(int(config.bind[0][5:]))).getsockname()[1]
     server = Server(port)
     ending = asyncio.Event()
     task = asyncio.create_task(serve(server, config, shutdown_trigger=ending.wait))  # type: ignore[arg-type]
@@ -177,6 +178,7 @@ class RawServer:
     def __init__(self) -> None:
         self.connections = 0
         self.origin = ""
+        self.left: list[asyncio.Event] = []
 
 
 @pytest.fixture
@@ -193,6 +195,13 @@ async def raw_server(request: pytest.FixtureRequest) -> AsyncIterator[RawServer]
             linger = struct.pack("ii", 1, 0)
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             writer.transport.abort()
+            return
+        left = asyncio.Event()
+        raw.left.append(left)
+        with contextlib.suppress(OSError):
+            while await reader.read(1000):
+                pass
+        left.set()
 
     listening = await asyncio.start_server(met, "127.0.0.1", 0)
     raw.origin = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
 from model_librarian.core.network.breaker import Breaker, Pass
 from model_librarian.core.network.errors import CircuitBreakerOpen
 

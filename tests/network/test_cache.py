@@ -6,6 +6,8 @@ import sqlite3
 import httpx
 import pytest
 import respx
+from pydantic import SecretStr
+
 from model_librarian.core.network import (
     Answers,
     BadAnswerError,
@@ -16,7 +18,6 @@ from model_librarian.core.network import (
     NetworkUnavailableError,
     OfflineError,
 )
-from pydantic import SecretStr
 
 API = "https://huggingface.co/api/models"
 DAY = 86_400

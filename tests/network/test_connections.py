@@ -10,6 +10,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+
 from model_librarian.core.network import (
     BadAnswerError,
     CircuitBreakerOpen,
@@ -170,6 +171,9 @@ async def test_a_black_hole_is_left_alone_after_three_calls(raw_server, manager_
     assert {type(answer) for answer in answers} == {CircuitBreakerOpen}
     assert all(59 < answer.retry_after_s <= 60 for answer in answers)
     assert manager.status().offline
+    # No socket stays behind.
+    assert len(raw_server.left) == 3
+    await asyncio.wait_for(asyncio.gather(*(left.wait() for left in raw_server.left)), SOON_S)
 
 
 async def test_packets_that_vanish(full_backlog, manager_for):

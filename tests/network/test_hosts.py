@@ -6,10 +6,11 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
+
 from model_librarian.core.network import HostNotAllowedError, NetworkSettings
 from model_librarian.core.network.hosts import AllowedHost, HostRules, host_key, is_public
 from model_librarian.core.network.records import DEFAULT_HOSTS
-from pydantic import ValidationError
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 import respx
+from pydantic import SecretStr
+
 from model_librarian.core.errors import InvalidRequestError, LibrarianError
 from model_librarian.core.network import (
     BadAnswerError,
@@ -22,7 +24,6 @@ from model_librarian.core.network import (
     OfflineError,
     RateLimitedError,
 )
-from pydantic import SecretStr
 
 HUB = "https://huggingface.co"
 API = f"{HUB}/api/models"

@@ -5,6 +5,7 @@ from datetime import datetime, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from model_librarian.core.network.rate_limits import Quota, RateLimit, read_quota, read_retry_after
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)

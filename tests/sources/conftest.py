@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import httpx
 import pytest
 import respx
+
 from model_librarian.core.network import Answers, NetworkManager, NetworkSettings
 from model_librarian.core.sources import HuggingFace, Lookup
 

@@ -5,6 +5,7 @@ import pytest
 import respx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from model_librarian.core.errors import InvalidRequestError
 from model_librarian.core.network import (
     Answers,

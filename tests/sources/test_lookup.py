@@ -5,6 +5,7 @@ import json
 
 import httpx
 import pytest
+
 from model_librarian.core.errors import InvalidRequestError
 from model_librarian.core.network import (
     Answers,

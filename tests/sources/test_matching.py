@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from model_librarian.core.sources.matching import (
     best_match,
     is_generic,
