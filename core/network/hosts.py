@@ -29,6 +29,18 @@ def host_key(url: httpx.URL) -> str:
     return host if url.port is None or url.port == _PORTS.get(url.scheme) else f"{host}:{url.port}"
 
 
+def host_key_of(address: str) -> str:
+    """The same of an address that is not taken apart yet; does without httpx, which is slow to load."""
+    try:
+        parts = urlsplit(address)
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        return ""
+    if ":" in host:
+        host = f"[{host}]"
+    return host if port is None or port == _PORTS.get(parts.scheme) else f"{host}:{port}"
+
+
 def _host(url: httpx.URL) -> str:
     return url.raw_host.decode("ascii", "replace").lower().rstrip(".")
 
@@ -93,10 +105,11 @@ def is_public(address: str) -> bool:
         return ip.is_global and not ip.is_multicast
     if ip in _NAT64:
         return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
-    inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
-    if inner:
-        return is_public(str(inner))
-    return ip in _GLOBAL_UNICAST and ip.is_global
+    if ip.ipv4_mapped is not None:
+        return is_public(str(ip.ipv4_mapped))
+    # 6to4 and Teredo carry an IPv4 address too, and nobody serves models from there.
+    tunnelled = ip.sixtofour is not None or ip.teredo is not None
+    return ip in _GLOBAL_UNICAST and ip.is_global and not tunnelled
 
 
 class HostRules:

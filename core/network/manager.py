@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidRequestError, LibrarianError
 from .breaker import Breaker, Pass, State
 from .errors import BadAnswerError, HttpStatusError, NetworkUnavailableError, OfflineError, RateLimitedError
-from .hosts import HostRules, host_key
+from .hosts import HostRules, host_key, host_key_of
 from .log import NetworkLog
 from .rate_limits import RateLimit
 from .records import HostStatus, NetworkSettings, NetworkStatus, RateLimitStatus
@@ -199,24 +199,13 @@ class NetworkManager:
 
     def is_reachable(self, url: str) -> bool:
         """Whether a call would be sent now, as far as is known without sending one."""
-        if not self._settings.online:
-            return False
         with self._lock:
-            if not self._hosts:
-                return True
-        import httpx
-
-        with self._lock:
-            host = self._hosts.get(host_key(httpx.URL(url)))
-        return host is None or host.breaker.state == "closed"
+            host = self._hosts.get(host_key_of(url))
+        return self._settings.online and (host is None or host.breaker.retry_after_s == 0)
 
     def has_token(self, url: str) -> bool:
         """Whether a call to this address would carry an access token."""
-        if not self._settings.tokens:
-            return False
-        import httpx
-
-        return host_key(httpx.URL(url)) in self._settings.tokens
+        return host_key_of(url) in self._settings.tokens
 
     def status(self) -> NetworkStatus:
         """How the network and every host asked so far do."""

@@ -58,7 +58,6 @@ class HuggingFace:
                 "limit": max(1, min(limit, _MOST_FOUND)),
                 "full": "true",
                 "sort": "downloads",
-                "direction": "-1",
             },
             shape=list,
             ttl_s=SEARCH_TTL_S,

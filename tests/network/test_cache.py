@@ -158,7 +158,7 @@ async def test_offline_the_remembered_answer_is_marked(hub, answers_at, network)
         await answers.get(f"{API}/other", shape=object, ttl_s=600)
 
 
-async def test_with_an_open_circuit_too(hub, answers_at, wall):
+async def test_with_an_open_circuit_too(hub, answers_at, wall, clock):
     answers = answers_at(None)
     hub.get(API).respond(json="old")
     await answers.get(API, shape=object, ttl_s=600)
@@ -169,6 +169,13 @@ async def test_with_an_open_circuit_too(hub, answers_at, wall):
         await answers.get(f"{API}/x", shape=object, ttl_s=600)
     answer = await answers.get(API, shape=object, ttl_s=600)
     assert (answer.value, answer.stale, answer.offline) == ("old", True, True)
+    # When the host may be tried again, a stale answer is what tries it.
+    clock.now += 60
+    wall.now += 700
+    hub.get(API).respond(json="new")
+    assert not (await answers.get(API, shape=object, ttl_s=600)).offline
+    await answers.refreshed()
+    assert (await answers.get(API, shape=object, ttl_s=600)).value == "new"
 
 
 async def test_errors_are_not_remembered(hub, answers_at):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from model_librarian.core.network import HostNotAllowedError, NetworkSettings
-from model_librarian.core.network.hosts import AllowedHost, HostRules, host_key, is_public
+from model_librarian.core.network.hosts import AllowedHost, HostRules, host_key, host_key_of, is_public
 from model_librarian.core.network.records import DEFAULT_HOSTS
 
 
@@ -117,6 +117,7 @@ def test_a_full_origin_is_trusted_as_it_stands_and_nothing_beside_it():
         "::ffff:7f00:1",
         "64:ff9b::10.0.0.1",
         "2002:7f00:1::",
+        "2002:808:808::",
         "nonsense",
         "",
     ],
@@ -149,7 +150,12 @@ def test_private_as_python_sees_it_is_never_public(address):
     ],
 )
 def test_what_a_host_is_called(url, key):
-    assert host_key(httpx.URL(url)) == key
+    assert host_key(httpx.URL(url)) == host_key_of(url) == key
+
+
+@given(st.text(max_size=60))
+def test_what_no_address_is_called(text):
+    assert isinstance(host_key_of(text), str)
 
 
 @pytest.mark.parametrize(
