@@ -8,6 +8,7 @@ import signal
 
 from aiohttp import web
 
+from .core.host import Host
 from .core.librarian import Librarian
 from .core.settings import Surroundings
 from .routes.assets import WEB
@@ -17,9 +18,9 @@ from .routes.table import add_routes
 
 def application(surroundings: Surroundings) -> web.Application:
     """An aiohttp application that owns a Librarian from its start to its end."""
-    door = Door(lambda: Librarian(surroundings))
+    host = Host(lambda: Librarian(surroundings))
     table = web.RouteTableDef()
-    add_routes(table, door)
+    add_routes(table, Door(host))
 
     @table.get("/")
     async def page(_request: web.Request) -> web.StreamResponse:
@@ -29,11 +30,11 @@ def application(surroundings: Surroundings) -> web.Application:
     app.add_routes(table)
 
     async def start(_app: web.Application) -> None:
-        door.open()
-        await door.librarian()
+        host.open()
+        await host.librarian()
 
     async def stop(_app: web.Application) -> None:
-        await door.close()
+        await host.close()
 
     app.on_startup.append(start)
     app.on_cleanup.append(stop)

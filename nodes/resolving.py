@@ -3,15 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.errors import LibrarianError
-from ..routes.comfyui import DOOR
-from ..routes.door import Door
+from ..core.host import Host
 
 
-def _door() -> Door:
+def _host() -> Host:
     from server import PromptServer
 
-    door: Door = PromptServer.instance.app[DOOR]
-    return door
+    host: Host = PromptServer.instance.librarian
+    return host
 
 
 def model_path(model_id: str) -> Path:
@@ -19,7 +18,7 @@ def model_path(model_id: str) -> Path:
 
     Raises `NotFoundError` with the nearest names, `PickleNotAcknowledgedError`.
     """
-    return _door().wait().find(model_id)
+    return _host().wait().find(model_id)
 
 
 async def check_model(model_id: str | None) -> bool | str:
@@ -27,9 +26,9 @@ async def check_model(model_id: str | None) -> bool | str:
     if not model_id:
         return "model_id: choose a model from the Librarian panel."
     try:
-        door = _door()
-        librarian = await door.librarian()
-        await door.run(librarian.find, model_id)
+        host = _host()
+        librarian = await host.librarian()
+        await host.run(librarian.find, model_id)
     except LibrarianError as error:
         return f"model_id: {error.message}"
     return True
@@ -37,4 +36,4 @@ async def check_model(model_id: str | None) -> bool | str:
 
 def model_fingerprint(model_id: str) -> str:
     """The file's SHA-256: a replaced file runs again, a moved one does not."""
-    return _door().wait().fingerprint(model_id)
+    return _host().wait().fingerprint(model_id)

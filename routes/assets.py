@@ -13,7 +13,6 @@ from pydantic import BaseModel
 
 from ..core.errors import NotFoundError
 from ..core.storage.roots import is_within, real_path
-from . import guards
 from .door import Door
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -56,8 +55,7 @@ class Assets:
 
     async def preview(self, request: web.Request) -> web.StreamResponse:
         """A model's picture: by model only, never by a path from the caller."""
-        librarian = await self._door.librarian()
-        guards.check_caller(request, librarian.settings, changes_things=False)
+        librarian = await self._door.enter(request)
         path = await self._door.run(librarian.preview_path, request.match_info["model_id"])
         content_type = _PREVIEW_TYPES.get(path.suffix.lower())
         if content_type is None or path.stat().st_size > MAX_PREVIEW_BYTES:
@@ -70,8 +68,7 @@ class Assets:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Every event as a server-sent event named like it, with the record as JSON."""
-        librarian = await self._door.librarian()
-        guards.check_caller(request, librarian.settings, changes_things=False)
+        librarian = await self._door.enter(request)
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[bytes] = asyncio.Queue()
         response = web.StreamResponse(

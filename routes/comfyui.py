@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
+from ..core.host import Host
 from ..core.librarian import Librarian
 from ..core.settings import (
     FOLDER_ALIASES,
@@ -24,27 +24,27 @@ from .table import add_routes
 
 logger = logging.getLogger(__name__)
 
-DOOR = web.AppKey("librarian", Door)
-"""Where the server's application keeps the door, for the nodes."""
-
 
 def install(server: Any) -> None:
-    """Add routes, start and stop to ComfyUI's ``PromptServer``. Touches nothing else and no disk."""
+    """Add routes, start and stop to ComfyUI's ``PromptServer``. Touches nothing else and no disk.
+
+    The server keeps the host as ``server.librarian``; the nodes find it there.
+    """
 
     def build() -> Librarian:
         librarian = Librarian(surroundings())
         librarian.events.subscribe(lambda name, record: _send(server, name, record))
         return librarian
 
-    door = Door(build)
-    add_routes(server.routes, door)
-    server.app[DOOR] = door
+    host = Host(build)
+    add_routes(server.routes, Door(host))
+    server.librarian = host
 
     async def start(_app: web.Application) -> None:
-        door.open()
+        host.open()
 
     async def stop(_app: web.Application) -> None:
-        await door.close()
+        await host.close()
 
     server.app.on_startup.append(start)
     server.app.on_cleanup.append(stop)

@@ -9,13 +9,8 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from ..core import errors
+from ..core.host import StartingError
 from ..core.network import HostNotAllowedError, NetworkError
-
-
-class StartingError(errors.LibrarianError):
-    """The Librarian is not there (yet)."""
-
-    code = "not_started"
 
 
 class UnsupportedMediaError(errors.LibrarianError):

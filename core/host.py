@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from .errors import LibrarianError
+from .librarian import Librarian
+
+logger = logging.getLogger(__name__)
+
+THREADS = 8
+START_TIMEOUT_S = 30.0
+
+T = TypeVar("T")
+
+
+class StartingError(LibrarianError):
+    """The Librarian is not there (yet)."""
+
+    code = "not_started"
+
+
+class Host:
+    """A Librarian beside an event loop: it blocks, and therefore lives in threads of its own.
+
+    It is built in the background, so whoever starts it goes on at once; calls that come earlier wait.
+    """
+
+    def __init__(self, build: Callable[[], Librarian]) -> None:
+        self._build = build
+        self._threads = ThreadPoolExecutor(THREADS, "librarian-host")
+        self._starting: Future[Librarian] | None = None
+
+    def open(self) -> None:
+        """Build and start the Librarian in the background. Returns at once."""
+        self._starting = self._threads.submit(self._build_and_start)
+
+    def _build_and_start(self) -> Librarian:
+        try:
+            librarian = self._build()
+            librarian.start()
+        except Exception:
+            logger.exception("Model Librarian could not start; nothing else is affected")
+            raise
+        return librarian
+
+    async def close(self) -> None:
+        """End the Librarian's work and wait for it."""
+        if self._starting is not None:
+            try:
+                librarian = await asyncio.wrap_future(self._starting)
+            except Exception:  # it never started, and that was reported then
+                return
+            await self.run(librarian.close)
+        self._threads.shutdown(wait=False)
+
+    def wait(self) -> Librarian:
+        """The Librarian, for threads that block. Raises what kept it from starting."""
+        if self._starting is None:
+            raise StartingError("Model Librarian has not started yet.")
+        try:
+            return self._starting.result(START_TIMEOUT_S)
+        except LibrarianError:
+            raise
+        except Exception as error:
+            raise StartingError(f"Model Librarian could not start: {error}") from error
+
+    async def librarian(self) -> Librarian:
+        """The Librarian, for coroutines. Raises as `wait`."""
+        starting = self._starting
+        if starting is not None and not starting.done():
+            await asyncio.wait([asyncio.wrap_future(starting)], timeout=START_TIMEOUT_S)
+            if not starting.done():
+                raise StartingError("Model Librarian is still starting. Try again in a moment.")
+        return self.wait()
+
+    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run a blocking function in one of the host's threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
