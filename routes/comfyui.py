@@ -22,8 +22,6 @@ from ..core.settings import (
 from .door import Door
 from .table import add_routes
 
-logger = logging.getLogger(__name__)
-
 
 def install(server: Any) -> None:
     """Add routes, start and stop to ComfyUI's ``PromptServer``. Touches nothing else and no disk.

@@ -18,12 +18,14 @@ function SearchField({ onOpen }) {
   const panel = usePanel()
   const { search } = panel
   const { t } = useI18n()
-  const { text, loading, activeId, rows, atHand } = useStore(search)
+  const { text, loading, activeId } = useStore(search)
 
   /** @param {KeyboardEvent} event */
   const onKeyDown = (event) => {
-    const shown = /** @type {ModelRow[]} */ ((atHand ?? rows).filter(Boolean))
-    const at = shown.findIndex((row) => row.model_id === activeId)
+    // The state of this moment, not of the last drawing: keys can come faster.
+    const now = search.get()
+    const shown = /** @type {ModelRow[]} */ ((now.atHand ?? now.rows).filter(Boolean))
+    const at = shown.findIndex((row) => row.model_id === now.activeId)
     const move = { ArrowDown: 1, ArrowUp: -1, PageDown: 8, PageUp: -8 }[event.key]
     if (move !== undefined && shown.length > 0) {
       const next = at < 0 ? (move > 0 ? 0 : shown.length - 1) : Math.max(0, Math.min(shown.length - 1, at + move))
@@ -36,8 +38,8 @@ function SearchField({ onOpen }) {
       else onOpen(model)
       event.preventDefault()
     } else if (event.key === 'Escape') {
-      if (text) search.clearText()
-      else if (activeId) search.setActive(null)
+      if (now.text) search.clearText()
+      else if (now.activeId) search.setActive(null)
       else return
       event.preventDefault()
     } else return
