@@ -67,6 +67,7 @@ export function createLibrarianApp(host) {
     words.set({ failed: false })
     try {
       words.set({ i18n: await loadI18n(host), ready: true })
+      if (search.get().error) void search.load()
     } catch {
       words.set({ failed: true })
     }
