@@ -4,7 +4,7 @@ Write **sync** tests in this folder: playwright's sync API holds an event loop o
 tests do not belong here. The markers `comfyui` and `browser` are set from the fixtures that a test uses.
 
     def test_found(librarian_page):  # shared server, new page, our tab is open
-        librarian_page.get_by_role("searchbox").fill("xl base")
+        librarian_page.get_by_placeholder("Search models").fill("xl base")
 
 For the whole session:
 
@@ -21,7 +21,8 @@ For one test:
 - `page`: `new_page(comfyui)`; nothing is loaded yet, `page.goto("/")` does.
 - `open_librarian(page)`: loads the frontend unless a page is open, and opens our tab.
 - `librarian_page`: `page` with our tab open.
-- `console_of(page)`: what the console said (`error: ...`), with page errors (`pageerror: ...`).
+- `console_of(page)`: what the console said (`error: text (address)`), with page errors (`pageerror: stack`).
+- `own_errors(page)`: those of them that are errors and come from our package; the frontend has its own.
 
 `RealComfyUI` (scripts/_real_comfyui.py) has `base_url`, `base_dir`, `models_dir`, `library_home`, `log`,
 `log_path`, `get(path)`, `get_json(path)`, `start()`, `stop()`, `restart()` and `kill()`. A test that stops,
@@ -125,6 +126,15 @@ def console_of(consoles: dict[Page, list[str]]) -> Callable[[Page], list[str]]:
 
 
 @pytest.fixture
+def own_errors(consoles: dict[Page, list[str]]) -> Callable[[Page], list[str]]:
+    def errors(page: Page) -> list[str]:
+        lines = [line for line in consoles[page] if line.startswith(("error:", "pageerror:"))]
+        return [line for line in lines if "librarian" in line.lower()]
+
+    return errors
+
+
+@pytest.fixture
 def new_page(
     browser: Browser, consoles: dict[Page, list[str]], request: pytest.FixtureRequest
 ) -> Iterator[NewPage]:
@@ -142,8 +152,8 @@ def new_page(
         context.route("**/*", only_ours)
         page = context.new_page()
         lines = consoles.setdefault(page, [])
-        page.on("console", lambda message: lines.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: lines.append(f"pageerror: {error}"))
+        page.on("console", lambda said: lines.append(f"{said.type}: {said.text} ({said.location['url']})"))
+        page.on("pageerror", lambda error: lines.append(f"pageerror: {error.stack or error}"))
         return page
 
     yield new

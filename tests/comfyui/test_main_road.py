@@ -1,0 +1,217 @@
+"""The main job, done like a person: from a file in a downloads folder to an image made with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from _real_comfyui import RealComfyUI, server_python
+from playwright.sync_api import Page, expect
+
+WRITE_UPSCALER = """
+import sys, torch
+from safetensors.torch import save_file
+from spandrel.architectures.Compact import SRVGGNetCompact
+torch.manual_seed(7)
+network = SRVGGNetCompact(num_in_ch=3, num_out_ch=3, num_feat=16, num_conv=2, upscale=2)
+save_file({name: value.contiguous() for name, value in network.state_dict().items()}, sys.argv[1])
+"""
+
+WORKFLOW = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 48, "batch_size": 1, "color": 3368601}},
+    "2": {"class_type": "LibrarianLoadUpscaleModel", "inputs": {"model_id": ""}},
+    "3": {"class_type": "ImageUpscaleWithModel", "inputs": {"upscale_model": ["2", 0], "image": ["1", 0]}},
+    "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "librarian"}},
+}
+
+
+@pytest.fixture
+def server(start_comfyui: Callable[..., RealComfyUI], tmp_path: Path, make_model) -> RealComfyUI:
+    """A ComfyUI with three models in its folders and an upscaler waiting among its inputs."""
+    models = tmp_path / "models"
+    make_model(models / "checkpoints" / "sd_xl_base_1.0.safetensors")
+    make_model(models / "loras" / "characters" / "flux-realism-lora.safetensors")
+    make_model(models / "upscale_models" / "4x-UltraSharp.safetensors")
+    server = start_comfyui(models=models)
+    upscaler = server.base_dir / "input" / "2x-TestCompact.safetensors"
+    upscaler.parent.mkdir(exist_ok=True)
+    subprocess.run([server_python(), "-c", WRITE_UPSCALER, upscaler], check=True)
+    return server
+
+
+def place(page: Page, name: str) -> None:
+    page.get_by_role("navigation", name="Places").get_by_role("button", name=re.compile(f"^{name}")).click()
+
+
+def upscalers_offered(server: RealComfyUI) -> list[str]:
+    info = server.get_json("/object_info/UpscaleModelLoader")
+    options = info["UpscaleModelLoader"]["input"]["required"]["model_name"]
+    return options[0] if isinstance(options[0], list) else options[1]["options"]
+
+
+def test_the_main_road(server: RealComfyUI, new_page, open_librarian, own_errors) -> None:
+    page: Page = open_librarian(new_page(server))
+    search = page.get_by_role("combobox", name="Search models")
+
+    # What ComfyUI has already is listed.
+    for name in ("sd_xl_base_1.0", "flux-realism-lora", "4x-UltraSharp"):
+        expect(page.get_by_role("option", name=re.compile(re.escape(name)))).to_be_visible(timeout=20_000)
+    assert not (server.base_dir / "model-library" / "in-place").exists()
+
+    # A real upscaler is imported through the panel.
+    place(page, "Import")
+    page.get_by_label("Paths").fill(str(server.base_dir / "input" / "2x-TestCompact.safetensors"))
+    page.get_by_role("button", name="Inspect").click()
+    expect(page.get_by_label("Kind")).to_have_value("upscale_models")
+    page.get_by_label("Link it into the apps afterwards").uncheck()
+    page.get_by_role("button", name=re.compile("^Import 1")).click()
+    expect(page.get_by_role("heading", name="1 imported")).to_be_visible(timeout=20_000)
+
+    # Typing finds it, with one request.
+    place(page, "Models")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/librarian/models?" in request.url else None)
+    search.press_sequentially("TESTCOMPACT", delay=30)
+    option = page.get_by_role("option", name=re.compile("2x-TestCompact"))
+    expect(option).to_be_visible()
+    expect(page.get_by_role("option")).to_have_count(1)
+    page.wait_for_timeout(600)
+    assert len([url for url in asked if "q=" in url]) == 1, asked
+
+    # Preview and apply link it; ComfyUI's own loader offers it.
+    place(page, "Links")
+    page.get_by_role("button", name="Preview").first.click()
+    page.get_by_role("button", name="Apply 1 change").click()
+    page.get_by_role("dialog").get_by_role("button", name="Apply 1 change").click()
+    expect(page.get_by_role("button", name="Done")).to_be_visible()
+    page.get_by_role("button", name="Done").click()
+    link = server.models_dir / "upscale_models" / "2x-TestCompact.safetensors"
+    assert link.is_symlink()
+    assert not os.path.isabs(os.readlink(link))
+    assert "2x-TestCompact.safetensors" in upscalers_offered(server)
+
+    # The model goes to the graph as a node that knows it by its identity.
+    place(page, "Models")
+    option.click()
+    page.get_by_role("button", name="Add to graph").click()
+    node = page.wait_for_function(
+        "() => { const node = window.app.graph._nodes.find((n) => n.type === 'LibrarianLoadUpscaleModel');"
+        " return node && node.widgets.find((w) => w.name === 'model_id').value }"
+    )
+    model_id = node.json_value()
+    [listed] = server.get_json("/librarian/models?q=testcompact")["models"]
+    assert model_id == listed["model_id"]
+
+    # A workflow with it runs on the CPU and writes the image.
+    assert run(page, server, model_id) == (128, 96)
+
+    # Unlinked it runs as well: it is loaded by what it is. (Other input, so that nothing is cached.)
+    link.unlink()
+    assert run(page, server, server.get_json(f"/librarian/models/{model_id}")["hashes"]["sha256"]) == (128, 96)
+
+    # A name that is not there is an error in the node that says so.
+    problem = page.evaluate(QUEUE, {**WORKFLOW, "2": {**WORKFLOW["2"], "inputs": {"model_id": "2x-TestCompcat"}}})
+    assert "model_id: There is no model '2x-TestCompcat'" in json.dumps(problem)
+
+    # Deleting it in the panel removes link and registry row.
+    place(page, "Links")
+    page.get_by_role("button", name="Preview").first.click()
+    page.get_by_role("button", name=re.compile("^Apply")).click()
+    page.get_by_role("dialog").get_by_role("button", name=re.compile("^Apply")).click()
+    page.get_by_role("button", name="Done").click()
+    assert link.is_symlink()
+    place(page, "Models")
+    page.get_by_role("button", name="Delete").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Delete for good").check()
+    expect(dialog).to_contain_text("1 link is removed.")
+    expect(dialog).to_contain_text("1 file")
+    dialog.get_by_role("button", name="Delete for good").click()
+    expect(page.get_by_role("option", name=re.compile("2x-TestCompact"))).to_have_count(0)
+    assert not os.path.lexists(link)
+    assert server.get_json("/librarian/links")["links"] == []
+    assert not (server.base_dir / "model-library" / model_id).exists()
+    assert (server.base_dir / "input" / "2x-TestCompact.safetensors").exists()
+
+    assert own_errors(page) == []
+    complaints = [line for line in server.log.splitlines() if "librarian" in line.lower()]
+    assert not [line for line in complaints if re.search(r"warning|error|traceback", line, re.IGNORECASE)], complaints
+    assert "Traceback" not in server.log
+
+
+QUEUE = """async (workflow) => {
+  const answer = await window.app.api.fetchApi('/prompt', {method: 'POST',
+    headers: {'Content-Type': 'application/json'}, body: JSON.stringify({prompt: workflow})})
+  return await answer.json()
+}"""
+
+
+def run(page: Page, server: RealComfyUI, model_id: str) -> tuple[int, int]:
+    """Queue the workflow as the page would; answers width and height of the image it wrote."""
+    folder = server.base_dir / "output"
+    shutil.rmtree(folder, ignore_errors=True)
+    answer = page.evaluate(QUEUE, {**WORKFLOW, "2": {**WORKFLOW["2"], "inputs": {"model_id": model_id}}})
+    assert answer.get("prompt_id"), answer
+    page.wait_for_function(
+        "async (id) => id in await (await window.app.api.fetchApi('/history')).json()",
+        arg=answer["prompt_id"],
+        timeout=120_000,
+    )
+    history = server.get_json(f"/history/{answer['prompt_id']}")[answer["prompt_id"]]
+    assert history["status"]["status_str"] == "success", history
+    [image] = folder.glob("librarian*.png")
+    width, height = struct.unpack(">II", image.read_bytes()[16:24])
+    return width, height
+
+
+def test_a_foreign_page_changes_nothing(comfyui: RealComfyUI) -> None:
+    """ComfyUI's own guard or ours: a foreign Origin is refused either way."""
+    import urllib.error
+    import urllib.request
+
+    for origin in ("http://evil.example", "null"):
+        request = urllib.request.Request(
+            f"{comfyui.base_url}/librarian/scan",
+            data=b"{}",
+            headers={"Origin": origin, "Content-Type": "application/json"},
+        )
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=10)
+        assert refused.value.code == 403
+
+
+def test_the_panel_is_never_blank(comfyui: RealComfyUI, new_page, open_librarian) -> None:
+    """When the server answers with an error, the panel says which and offers to try again."""
+    page: Page = new_page(comfyui)
+    broken = True
+
+    def answer(route) -> None:
+        if broken:
+            route.fulfill(
+                status=500,
+                content_type="application/problem+json",
+                body=json.dumps({"title": "x", "detail": "the disk is on fire", "code": "internal_error", "status": 500}),
+            )
+        else:
+            route.continue_()
+
+    page.route(re.compile("/librarian/models\\?"), answer)
+    open_librarian(page)
+    expect(page.get_by_text("the disk is on fire")).to_be_visible(timeout=20_000)
+    broken = False
+    page.get_by_role("button", name="Retry").first.click()
+    expect(page.get_by_role("option").first).to_be_visible()
+
+
+def test_object_info_does_not_list_models(comfyui: RealComfyUI) -> None:
+    info = comfyui.get_json("/object_info")
+    ours = {name: value for name, value in info.items() if name.startswith("Librarian")}
+    assert set(ours) == {"LibrarianLoadLora", "LibrarianLoadUpscaleModel"}
+    assert "safetensors" not in json.dumps(ours)
