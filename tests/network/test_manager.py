@@ -262,6 +262,14 @@ async def test_no_retry_beyond_the_deadline(hub, manager):
     assert route.call_count == 1
 
 
+async def test_time_that_is_up_already_is_no_fault_of_the_host(hub, manager):
+    route = hub.get(API).respond(json=1)
+    with pytest.raises(NetworkUnavailableError):
+        await manager.get_json(API, deadline_s=0)
+    assert not route.called
+    assert manager.status().hosts[0].failures == 0
+
+
 async def test_a_strange_error_inside_the_machinery_is_a_clear_one_outside(hub, manager):
     hub.get(API).mock(side_effect=KeyError("stream 7"))
     with pytest.raises(NetworkUnavailableError, match="connection broke"):
