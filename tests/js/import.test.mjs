@@ -23,7 +23,7 @@ describe('import', () => {
     expect(page.text()).toContain('5 things found')
     expect(page.text()).toContain('1 part is missing: Llama-3-7b-00003-of-00003.safetensors')
     expect(page.text()).toContain('This is a web page saved under the name of a model')
-    expect(page.text()).toContain('The same bytes are in the library already: diffusion/sdxl/sd_xl_base_1.0_0.9vae')
+    expect(page.text()).toContain('The same bytes are known already: diffusion/sdxl/sd_xl_base_1.0_0.9vae')
     // What cannot or need not be imported is left out from the start.
     expect(page.all('.lib-draft-head input').map((/** @type {any} */ box) => [box.checked, box.disabled])).toEqual([
       [true, false], [true, false], [false, true], [false, false], [false, true]
@@ -62,7 +62,7 @@ describe('import', () => {
     page.find('[data-import-start]').click()
     await settle()
     const sent = page.fake.requests.find(({ path }) => path === '/imports')?.body
-    expect(sent).toMatchObject({ delete_originals: false, link: true })
+    expect(sent).toMatchObject({ link: true })
     expect(sent.items).toMatchObject([
       { paths: ['/srv/downloads/flux1-schnell-fp8.safetensors'], mode: 'move', acknowledge_pickle: false, metadata: { official_name: 'Flux Schnell', subtype: 'checkpoints', family: 'flux', base_model: 'Flux.1 S' } },
       { paths: ['/srv/downloads/old.ckpt'], mode: 'move', acknowledge_pickle: true }

@@ -2,7 +2,7 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { createI18n } from '../../web/app/i18n.mjs'
+import { LANGUAGES, chooseLanguage, createI18n } from '../../web/app/i18n.mjs'
 import { parsePaths, splitMiddle } from '../../web/app/text.mjs'
 import { trustOf } from '../../web/app/trust.mjs'
 
@@ -24,6 +24,13 @@ describe('locales', () => {
     expect(languages).toContain('zh')
     const english = keys(load(`locales/en/${file}`)).sort()
     for (const language of languages) expect(keys(load(`locales/${language}/${file}`)).sort(), language).toEqual(english)
+  })
+
+  test('the panel knows which languages there are', () => {
+    expect(LANGUAGES.slice().sort()).toEqual(readdirSync(`${root}locales`).sort())
+    expect(chooseLanguage('zh-TW')).toEqual({ language: 'zh', tag: 'zh-TW' })
+    expect(chooseLanguage('en_GB')).toEqual({ language: 'en', tag: 'en-GB' })
+    expect(chooseLanguage('ru')).toEqual({ language: 'en', tag: 'en' })
   })
 
   test('the placeholders are the same', () => {

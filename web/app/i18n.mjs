@@ -106,14 +106,27 @@ export function createI18n(language, messages) {
 /** For what has to be said before there are messages. */
 export const bareI18n = () => createI18n('en', WITHOUT_LOCALES)
 
+/** The languages that locales/ has; a test compares. */
+export const LANGUAGES = ['en', 'zh']
+
+/**
+ * The language of ours that fits, and the tag for numbers and dates that goes with it: the person's own
+ * (`en-GB`) where the language is the same.
+ * @param {string} wanted a BCP 47 tag
+ */
+export function chooseLanguage(wanted) {
+  const base = wanted.toLowerCase().split(/[-_]/)[0] ?? ''
+  return LANGUAGES.includes(base) ? { language: base, tag: wanted.replace('_', '-') } : { language: 'en', tag: 'en' }
+}
+
 /**
  * @param {Host} host
  * @returns {Promise<I18n>} rejects when nobody answers
  */
 export async function loadI18n(host) {
-  const language = host.language() || 'en'
-  const response = await host.fetch(`/librarian/locales/${encodeURIComponent(language)}`)
+  const { language, tag } = chooseLanguage(host.language() || 'en')
+  const response = await host.fetch(`/librarian/locales/${language}`)
   if (!response.ok) throw new Error(`locales: ${response.status}`)
   const main = await response.json()
-  return createI18n(language, main.librarian ?? main)
+  return createI18n(tag, main.librarian ?? main)
 }

@@ -33,7 +33,8 @@
 
 /**
  * @typedef {object} ModelFile
- * @property {string} name
+ * @property {string} name below the model's folder, or an absolute path for a model in place
+ * @property {string} [original_name]
  * @property {string} [path]
  * @property {number} [size]
  * @property {string | null} [sha256]

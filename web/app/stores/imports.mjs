@@ -59,7 +59,8 @@ function draftOf(group, at) {
   const metadata = { official_name: group.name }
   for (const field of EDITABLE) {
     const guessed = group.guess?.[field]
-    if (typeof guessed === 'string' && guessed) metadata[field] = guessed
+    // A family that is not known is a question to the person, not an answer.
+    if (typeof guessed === 'string' && guessed && !(guessed === 'unknown' && field !== 'subtype')) metadata[field] = guessed
   }
   return {
     key: `${at}:${paths[0] ?? group.name}`,
@@ -190,7 +191,7 @@ export function createImports(api, started) {
             metadata: Object.fromEntries(Object.entries(draft.metadata).filter(([, value]) => value.trim() !== '')),
             acknowledge_pickle: draft.acknowledged
           }))
-        const { job } = await api.post('/imports', { items, delete_originals: false, link: state.link })
+        const { job } = await api.post('/imports', { items, link: state.link })
         store.set({ starting: false, step: 'running', jobId: job.id, seen: false })
         started(job)
       } catch (error) {

@@ -1,4 +1,5 @@
 import { html, useState } from '../../vendor/htm-preact.mjs'
+import { baseName } from '../text.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { DeleteDialog } from './delete-dialog.mjs'
 import { EditableField } from './editable.mjs'
@@ -48,7 +49,7 @@ function FileEntry({ file }) {
   return html`<li class="lib-entry">
     <${Icon} name="file" />
     <div class="lib-entry-text">
-      <${MiddleName} text=${file.name} />
+      <${MiddleName} text=${baseName(file.original_name || file.name)} title=${file.path ?? file.name} />
       <span class="lib-entry-note">
         ${bytes(file.size)}${file.exists === false && html` · <span class="lib-bad">${t('files.missing')}</span>`}
       </span>
@@ -205,6 +206,7 @@ export function DetailsSheet() {
   const [deleting, setDeleting] = useState(false)
   // What the list knows stands here at once; the record follows.
   const known = record ?? row
+  const linked = record ? (record.links ?? []).length > 0 : row?.linked
 
   return html`<${Sheet} class="lib-details" title=${known ? nameOf(known) : (modelId ?? '')} onClose=${details.close}>
     ${known &&
@@ -216,7 +218,7 @@ export function DetailsSheet() {
         </p>
         <p class="lib-identity-badges">
           <${TrustBadge} model=${known} /><${TierBadge} tier=${known.security_tier} />
-          ${known.linked && html`<span class="lib-badge"><${Icon} name="link" />${t('model.linked')}</span>`}
+          ${linked && html`<span class="lib-badge"><${Icon} name="link" />${t('model.linked')}</span>`}
         </p>
         <p class="lib-identity-id">
           <code><${MiddleName} text=${known.model_id} /></code>

@@ -15,7 +15,7 @@ export function FolderBrowser() {
 
   /** @param {BrowseEntry} entry */
   const line = (entry) => {
-    const pickable = entry.is_dir ? !atRoots || entry.importable : entry.importable !== false
+    const pickable = entry.is_dir || entry.importable !== false
     return html`<li key=${entry.path} class=${`lib-browse-entry ${pickable || entry.is_dir ? '' : 'is-off'}`}>
       <input type="checkbox" aria-label=${t('browse.pick', { name: entry.name })} checked=${picked.includes(entry.path)}
         disabled=${!pickable} onChange=${() => imports.togglePick(entry.path)} />

@@ -6,7 +6,7 @@ import { useI18n, usePanel, useStore } from './context.mjs'
 import { SUBTYPES } from './details-sheet.mjs'
 import { FolderBrowser } from './folder-browser.mjs'
 import { Icon, iconOf } from './icons.mjs'
-import { CancelButton } from './jobs-sheet.mjs'
+import { CancelButton, ResultNumbers } from './jobs-sheet.mjs'
 import { Button, Empty, ErrorBox, MiddleName, ProgressBar, TierBadge } from './parts.mjs'
 
 /** @import { Draft } from '../stores/imports.mjs' */
@@ -215,6 +215,7 @@ function Running({ job }) {
     ${job.error && html`<${ErrorBox} what=${t('import.failed')} error=${{ code: job.error.code, title: '', detail: job.error.message }} />`}
     ${job.state === 'cancelled' && html`<p class="lib-note">${t('import.cancelledText')}</p>`}
     <ul class="lib-entries">${items.map((item, at) => html`<${ImportedItem} key=${at} item=${item} ended=${ended} />`)}</ul>
+    ${ended && job.result?.links && html`<${ResultNumbers} job=${{ ...job, result: { links: job.result.links } }} />`}
     ${ended && html`<div class="lib-actions"><${Button} kind="primary" icon="tray" onClick=${imports.reset}>${t('import.again')}<//></div>`}
   </div>`
 }

@@ -12,15 +12,18 @@ const STATE_ICONS = { done: 'check', failed: 'error', cancelled: 'stop', interru
  * @param {{job: Job}} props */
 export function ResultNumbers({ job }) {
   const { t, bytes } = useI18n()
-  const result = job.result ?? {}
+  // What an import linked is told in a record of its own.
+  const { links, ...own } = job.result ?? {}
+  const result = /** @type {Record<string, any>} */ ({ ...links, ...own })
   const said = Object.entries(result)
-    .filter(([key, value]) => typeof value === 'number' && (value > 0 || key === 'links_created' || key === 'models_indexed'))
+    .map(([key, value]) => /** @type {[string, any]} */ ([key, Array.isArray(value) && key !== 'errors' ? value.length : value]))
+    .filter(([key, value]) => typeof value === 'number' && (value > 0 || key === 'models_indexed'))
     .map(([key, value]) => {
-      const text = key === 'bytes_freed' ? t('result.bytes_freed', { size: bytes(/** @type {number} */ (value)) }) : t(`result.${key}`, { count: /** @type {number} */ (value) })
+      const text = key === 'bytes_freed' ? t('result.bytes_freed', { size: bytes(value) }) : t(`result.${key}`, { count: value })
       return text.startsWith('result.') ? '' : text
     })
     .filter(Boolean)
-  const errors = /** @type {any[]} */ (Array.isArray(result.errors) ? result.errors : [])
+  const errors = [links?.errors, own.errors].filter(Array.isArray).flat()
   return html`
     ${said.length > 0 && html`<p class="lib-job-result">${said.join(' · ')}</p>`}
     ${errors.length > 0 &&

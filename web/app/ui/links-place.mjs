@@ -160,7 +160,9 @@ function PlanView({ plan }) {
       </div>
       <${Problems} title=${t('links.planErrors')} problems=${plan.errors} severity="error" />
       <${Problems} title=${t('links.planWarnings')} problems=${plan.warnings} severity="warn" />
-      ${nothing && html`<${Empty} icon="check" title=${t('links.upToDate')} text=${t('links.already', { count: plan.to_skip_exists.length })} />`}
+      ${nothing && (plan.to_skip_exists.length > 0
+        ? html`<${Empty} icon="check" title=${t('links.upToDate')} text=${t('links.already', { count: plan.to_skip_exists.length })} />`
+        : html`<${Empty} icon="link" title=${t('links.nothing')} text=${t('links.nothingText')} />`)}
       <${Conflicts} plan=${plan} />
       <${PlanPart} id="create" icon="plus" title=${t('links.toCreate', { count: plan.to_create.length })} entries=${plan.to_create} open=${plan.to_create.length <= 20} />
       <${PlanPart} id="broken" icon="unlink" title=${t('links.broken', { count: plan.broken_to_remove.length })} entries=${plan.broken_to_remove} />

@@ -53,9 +53,9 @@ export function LookupSection({ record }) {
     ${lookup &&
     !lookingUp &&
     html`
-      ${(lookup.offline || lookup.stale) && html`<p class="lib-note">${t(lookup.offline ? 'lookup.offline' : 'lookup.stale')}</p>`}
+      ${(lookup.offline || lookup.stale) && lookup.candidates.length > 0 && html`<p class="lib-note">${t(lookup.offline ? 'lookup.offline' : 'lookup.stale')}</p>`}
       ${lookup.candidates.length === 0
-        ? html`<p class="lib-note"><${TrustBadge} model=${{ match_method: 'none' }} /> ${t('lookup.nothing')}</p>`
+        ? html`<p class="lib-note"><${TrustBadge} model=${{ match_method: 'none' }} /> ${t(lookup.offline ? 'lookup.offlineNothing' : 'lookup.nothing')}</p>`
         : html`<ul class="lib-candidates">
             ${lookup.candidates.map(
               (candidate) => html`<${CandidateEntry} key=${`${candidate.provider}/${candidate.repo_id}`} candidate=${candidate} record=${record} />`

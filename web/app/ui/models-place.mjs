@@ -49,11 +49,9 @@ function SearchField({ onOpen }) {
   return html`<div class=${`lib-search ${loading ? 'is-busy' : ''}`} role="search">
     <${Icon} name="search" />
     <input
-      type="text"
+      type="search"
       class="lib-search-input"
       data-lib-search
-      role="combobox"
-      aria-expanded="true"
       aria-controls="lib-list"
       aria-autocomplete="list"
       aria-activedescendant=${activeId ? `lib-option-${encodeURIComponent(activeId)}` : undefined}

@@ -1,6 +1,7 @@
 import { html, useEffect, useState } from '../../vendor/htm-preact.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { Section } from './details-sheet.mjs'
+import { Icon } from './icons.mjs'
 import { Button, CopyButton, ErrorBox, MiddleName, Sheet, SkeletonRows } from './parts.mjs'
 
 /** A switch for a setting that is on or off. @param {{name: string, on: boolean}} props */
@@ -40,7 +41,6 @@ function Secret({ name, isSet }) {
   </div>`
 }
 
-const SWITCHES = ['online', 'index_in_place']
 const SECRETS = ['huggingface_token', 'civitai_token']
 
 /** What `/settings` offers and the panel has words for. */
@@ -54,18 +54,24 @@ export function SettingsSheet() {
   return html`<${Sheet} title=${t('settings.title')} onClose=${view.closeSheet} class="lib-side">
     ${error && html`<${ErrorBox} what=${t('settings.failed')} error=${error} onRetry=${store.load} />`}
     ${saveError && html`<${ErrorBox} compact what=${t('settings.saveFailed')} error=${saveError} />`}
+    ${settings?.['restart_required'] && html`<p class="lib-callout" data-severity="info" role="status"><${Icon} name="info" /><span>${t('settings.restart')}</span></p>`}
     ${!settings && !error && html`<${SkeletonRows} count=${4} />`}
     ${settings &&
     html`
       <${Section} title=${t('settings.library')}>
         ${root && html`<span class="lib-entry-path"><${MiddleName} text=${root} /><${CopyButton} value=${root} label=${t('files.copyPath')} /></span>`}
         ${told && html`<p class="lib-note">${t('settings.counts', { models: told.library.models, in_place: told.library.in_place ?? 0 })}</p>`}
-        ${SWITCHES.slice(1).map((name) => typeof settings[name] === 'boolean' && html`<${Switch} key=${name} name=${name} on=${settings[name]} />`)}
+        ${typeof settings['index_in_place'] === 'boolean' && html`<${Switch} name="index_in_place" on=${settings['index_in_place']} />`}
       <//>
       <${Section} title=${t('settings.network')}>
         ${typeof settings['online'] === 'boolean' && html`<${Switch} name="online" on=${settings['online']} />`}
         ${SECRETS.map((name) => `${name}_set` in settings && html`<${Secret} key=${name} name=${name} isSet=${Boolean(settings[`${name}_set`])} />`)}
       <//>
+      ${typeof settings['allow_remote'] === 'boolean' &&
+      html`<${Section} title=${t('settings.remote')}>
+        <${Switch} name="allow_remote" on=${settings['allow_remote']} />
+        ${'remote_token_set' in settings && html`<${Secret} name="remote_token" isSet=${Boolean(settings['remote_token_set'])} />`}
+      <//>`}
     `}
     ${told && html`<${Section} title=${t('settings.about')}><p class="lib-note">${t('app.title')} ${told.version}</p><//>`}
   <//>`
