@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -507,7 +508,12 @@ async def read_json(response: httpx.Response) -> Any:
 
 
 def _load() -> None:
+    """Load what the first call needs, also what would otherwise be loaded in the middle of it."""
     from . import transport  # noqa: F401
+
+    for late in ("h2.connection", "httpcore._async.http2", "anyio._backends._asyncio"):
+        with suppress(ImportError):
+            import_module(late)
 
 
 def _sent_along(headers: Mapping[str, str] | None) -> dict[str, str]:
