@@ -7,7 +7,7 @@ import { addToGraph, canAdd } from './graph.mjs'
 import { Icon } from './icons.mjs'
 import { LookupSection } from './lookup-section.mjs'
 import { lineage, nameOf } from './model-list.mjs'
-import { Button, CopyButton, ErrorBox, MiddleName, Sheet, SkeletonRows, TierBadge, Tile, TrustBadge } from './parts.mjs'
+import { Button, CopyButton, ErrorBox, IconButton, MiddleName, Sheet, SkeletonRows, TierBadge, Tile, TrustBadge } from './parts.mjs'
 
 /** @import { ModelFile, ModelRecord } from '../types.mjs' */
 
@@ -202,7 +202,7 @@ export function DetailsSheet() {
   const { details } = panel
   const i18n = useI18n()
   const { t, bytes, term } = i18n
-  const { record, row, modelId, error, loading } = useStore(details)
+  const { record, row, modelId, error, loading, lookingUp } = useStore(details)
   const [deleting, setDeleting] = useState(false)
   // What the list knows stands here at once; the record follows.
   const known = record ?? row
@@ -231,8 +231,8 @@ export function DetailsSheet() {
     html`<div class="lib-actions">
       ${canAdd(panel, known) &&
       html`<${Button} kind="primary" icon="plus" onClick=${() => addToGraph(panel, known)}>${t('graph.add')}<//>`}
-      <${Button} icon="globe" disabled=${!record} busy=${details.get().lookingUp} onClick=${details.lookUp}>${t('lookup.ask')}<//>
-      <${Button} kind="quiet" icon="trash" disabled=${!record} onClick=${() => setDeleting(true)}>${t('delete.ask')}<//>
+      <${Button} icon="globe" disabled=${!record} busy=${lookingUp} onClick=${details.lookUp}>${t('lookup.ask')}<//>
+      <${IconButton} icon="trash" label=${t('delete.ask')} disabled=${!record} onClick=${() => setDeleting(true)} />
     </div>`}
     ${error && html`<${ErrorBox} what=${t('details.failed')} error=${error} onRetry=${details.retry} />`}
     ${loading && !record && !error && html`<${SkeletonRows} count=${5} />`}

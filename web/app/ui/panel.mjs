@@ -16,7 +16,9 @@ import { SettingsSheet } from './settings-sheet.mjs'
 /** From this width on (pixels), list and details stand side by side. */
 const WIDE = 820
 /** Below this, the header leaves out what the list says as well. */
-const NARROW = 320
+const NARROW = 300
+/** Below this, whatever is not needed goes. */
+const TINY = 240
 
 function Header() {
   const panel = usePanel()
@@ -200,7 +202,7 @@ function Body() {
     return () => target.removeEventListener('keydown', onKeyDown)
   }, [])
 
-  return html`<div class="lib" ref=${root} data-host=${panel.host.kind} data-wide=${wide ? '' : undefined} data-narrow=${width < NARROW ? '' : undefined}>
+  return html`<div class="lib" ref=${root} data-host=${panel.host.kind} data-wide=${wide ? '' : undefined} data-narrow=${width < NARROW ? '' : undefined} data-tiny=${width < TINY ? '' : undefined}>
     ${ready
       ? html`<${Guard}>
           <${Header} />
