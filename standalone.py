@@ -13,14 +13,13 @@ from .core.librarian import Librarian
 from .core.settings import Surroundings
 from .routes.assets import WEB
 from .routes.door import Door
-from .routes.table import add_routes
 
 
 def application(surroundings: Surroundings) -> web.Application:
     """An aiohttp application that owns a Librarian from its start to its end."""
     host = Host(lambda: Librarian(surroundings))
     table = web.RouteTableDef()
-    add_routes(table, Door(host))
+    Door(host).add_routes(table)
 
     @table.get("/")
     async def page(_request: web.Request) -> web.StreamResponse:

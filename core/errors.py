@@ -25,6 +25,14 @@ class InvalidRequestError(LibrarianError):
     code = "invalid_request"
 
 
+class InvalidFieldsError(InvalidRequestError):
+    """Some fields of a record are missing or wrong; ``fields`` lists each as (name, what is wrong)."""
+
+    def __init__(self, fields: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{name}: {wrong}" for name, wrong in fields[:5]))
+        self.fields = fields
+
+
 class NotFoundError(LibrarianError):
     """The model, job, app, mapping or file named does not exist."""
 
@@ -83,6 +91,12 @@ class InsufficientSpaceError(StorageError):
     """Not enough room on the target disk."""
 
     code = "insufficient_space"
+
+
+class UnavailableError(LibrarianError):
+    """Something that is needed cannot be reached now; trying again later may help."""
+
+    code = "unavailable"
 
 
 class CancelledError(LibrarianError):

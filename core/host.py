@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import LibrarianError
-from .librarian import Librarian
+from .errors import LibrarianError, UnavailableError
+
+if TYPE_CHECKING:  # what builds the Librarian imports it, in a thread
+    from .librarian import Librarian
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +19,7 @@ START_TIMEOUT_S = 30.0
 T = TypeVar("T")
 
 
-class StartingError(LibrarianError):
+class StartingError(UnavailableError):
     """The Librarian is not there (yet)."""
 
     code = "not_started"

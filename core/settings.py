@@ -35,7 +35,6 @@ class TargetFolder(BaseModel):
 
     subtype: str
     path: Path
-    extensions: frozenset[str] = MODEL_EXTENSIONS
 
 
 class App(BaseModel):

@@ -6,6 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from .core_loaders import core_loader
 from .resolving import check_model, model_fingerprint, model_path
 
 CATEGORY = "loaders/Librarian"
@@ -51,19 +52,9 @@ class LibrarianLoadUpscaleModel(ModelLoader):
 
     @classmethod
     def execute(cls, model_id: str) -> io.NodeOutput:
-        """Load with spandrel, as ComfyUI does."""
-        import comfy.utils
-        from spandrel import ImageModelDescriptor
-        from spandrel import ModelLoader as SpandrelLoader
-
+        """Load as the core's node does."""
         path = model_path(model_id)
-        state = comfy.utils.load_torch_file(str(path), safe_load=True)
-        if any(name.startswith("module.") for name in state):  # saved from a DataParallel wrapper
-            state = comfy.utils.state_dict_prefix_replace(state, {"module.": ""})
-        model = SpandrelLoader().load_from_state_dict(state).eval()
-        if not isinstance(model, ImageModelDescriptor):
-            raise ValueError(f"{path.name} is not a model that upscales single images.")
-        return io.NodeOutput(model)
+        return core_loader("UpscaleModelLoader", "execute", path)(path.name)
 
 
 class LibrarianLoadLora(ModelLoader):
@@ -101,12 +92,9 @@ class LibrarianLoadLora(ModelLoader):
     def execute(
         cls, model: Any, model_id: str, strength_model: float, strength_clip: float, clip: Any = None
     ) -> io.NodeOutput:
-        """Load and patch with ComfyUI's own functions."""
-        import comfy.sd
-        import comfy.utils
-
+        """Load and patch as the core's node does."""
         if strength_model == 0 and (strength_clip == 0 or clip is None):
             return io.NodeOutput(model, clip)
-        lora = comfy.utils.load_torch_file(str(model_path(model_id)), safe_load=True)
-        changed = comfy.sd.load_lora_for_models(model, clip, lora, strength_model, strength_clip)
-        return io.NodeOutput(*changed)
+        path = model_path(model_id)
+        load = core_loader("LoraLoader", "load_lora", path)
+        return io.NodeOutput(*load(model, clip, path.name, strength_model, strength_clip))

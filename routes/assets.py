@@ -6,14 +6,19 @@ import asyncio
 import contextlib
 import hashlib
 import mimetypes
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from pydantic import BaseModel
 
 from ..core.errors import NotFoundError
 from ..core.storage.roots import is_within, real_path
-from .door import Door
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from ..core.librarian import Librarian
 
 PACKAGE = Path(__file__).resolve().parent.parent
 WEB = PACKAGE / "web"
@@ -42,8 +47,11 @@ _PREVIEW_TYPES = {
 class Assets:
     """Handlers for files and events. Files answer with an ETag and are always asked for again."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(
+        self, enter: Callable[[web.Request], Awaitable[Librarian]], run: Callable[..., Awaitable[Any]]
+    ) -> None:
+        self._enter = enter
+        self._run = run
 
     async def module(self, request: web.Request) -> web.StreamResponse:
         """A file of the panel. ComfyUI serves ``*.mjs`` so that browsers keep stale ones; this does not."""
@@ -55,8 +63,8 @@ class Assets:
 
     async def preview(self, request: web.Request) -> web.StreamResponse:
         """A model's picture: by model only, never by a path from the caller."""
-        librarian = await self._door.enter(request)
-        path = await self._door.run(librarian.preview_path, request.match_info["model_id"])
+        librarian = await self._enter(request)
+        path = await self._run(librarian.preview_path, request.match_info["model_id"])
         content_type = _PREVIEW_TYPES.get(path.suffix.lower())
         if content_type is None or path.stat().st_size > MAX_PREVIEW_BYTES:
             raise NotFoundError("This preview is not a picture that can be shown.")
@@ -68,7 +76,7 @@ class Assets:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Every event as a server-sent event named like it, with the record as JSON."""
-        librarian = await self._door.enter(request)
+        librarian = await self._enter(request)
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[bytes] = asyncio.Queue()
         response = web.StreamResponse(
@@ -105,7 +113,7 @@ class Assets:
         return response
 
     async def _file(self, request: web.Request, folder: Path, below: str) -> web.StreamResponse:
-        data, content_type = await self._door.run(_read, folder, below)
+        data, content_type = await self._run(_read, folder, below)
         tag = hashlib.blake2b(data, digest_size=12).hexdigest()
         headers = {"Cache-Control": "no-cache", "ETag": f'"{tag}"', "X-Content-Type-Options": "nosniff"}
         if any(known.value == tag for known in request.if_none_match or ()):

@@ -4,23 +4,20 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
 
-from ..core.errors import InvalidRequestError, LibrarianError
+from ..core.errors import LibrarianError
 from ..core.host import Host
-from ..core.librarian import Librarian
 from . import guards
-from .endpoints import Endpoint, call
-from .problems import (
-    BodyTooLargeError,
-    UnsupportedMediaError,
-    problem,
-    problem_of,
-    problem_of_validation,
-)
+from .assets import Assets
+from .problems import BodyTooLargeError, UnsupportedMediaError, problem, problem_of
+from .table import ROUTES, Route
+
+if TYPE_CHECKING:  # loaded at the first call
+    from ..core.librarian import Librarian
+    from .endpoints import Endpoint
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +29,22 @@ WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Door:
-    """Between aiohttp and the Librarian: parses, guards, calls in a thread, answers in JSON."""
+    """Between aiohttp and the Librarian: guards, calls in a thread, answers in JSON."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._endpoints: dict[Route, Endpoint] = {}
+
+    def add_routes(self, table: web.RouteTableDef) -> None:
+        """Put every route into a table that an aiohttp application takes."""
+        assets = Assets(self.enter, self.run)
+        table.get(f"{PREFIX}/openapi.json")(self.guarded(self._openapi))
+        table.get(f"{PREFIX}/events")(self.guarded(assets.events))
+        table.get(f"{PREFIX}/web/{{path:.+}}")(self.guarded(assets.module))
+        table.get(f"{PREFIX}/locales/{{language:[A-Za-z-]+}}")(self.guarded(assets.texts))
+        table.get(f"{PREFIX}/previews/{{model_id:.+}}")(self.guarded(assets.preview))
+        for route in ROUTES:
+            table.route(route.method, PREFIX + route.path)(self.guarded(self._handler(route)))
 
     async def enter(self, request: web.Request, *, changes_things: bool = False) -> Librarian:
         """The Librarian, for a caller that may use it. Raises `ForbiddenError`, `StartingError`."""
@@ -47,31 +56,12 @@ class Door:
         """Run a blocking function in a thread."""
         return await self._host.run(function, *arguments)
 
-    def handler(self, endpoint: Endpoint) -> WebHandler:
-        """The web handler of an endpoint."""
-
-        async def handle(request: web.Request) -> web.StreamResponse:
-            librarian = await self.enter(request, changes_things=endpoint.changes_things)
-            arguments: dict[str, Any] = {name: request.match_info[name] for name in endpoint.path_names}
-            if endpoint.query is not None:
-                arguments["query"] = endpoint.query.model_validate(_query_values(request, endpoint.query))
-            if endpoint.method in ("POST", "PUT", "PATCH"):
-                body = await _json_body(request)
-                if endpoint.body is not None:
-                    arguments["body"] = endpoint.body.model_validate(body)
-            data = await self.run(call, endpoint, librarian, arguments)
-            return web.Response(status=endpoint.status, body=data, content_type="application/json")
-
-        return self.guarded(handle)
-
     def guarded(self, handle: WebHandler) -> WebHandler:
         """Turn whatever a handler raises into a problem document."""
 
         async def safely(request: web.Request) -> web.StreamResponse:
             try:
                 return await handle(request)
-            except ValidationError as error:
-                return problem_of_validation(error)
             except LibrarianError as error:
                 return problem_of(error)
             except (web.HTTPException, ConnectionError, asyncio.CancelledError):
@@ -82,28 +72,39 @@ class Door:
 
         return safely
 
+    def _handler(self, route: Route) -> WebHandler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            librarian = await self.enter(request, changes_things=route.changes_things)
+            endpoint = self._endpoints.get(route)
+            if endpoint is None:
+                endpoint = await self.run(self._load, route)
+            body = await _json_body(request) if route.method in ("POST", "PUT", "PATCH") else b""
+            query = {name: request.query.getall(name) for name in request.query}
+            data = await self.run(endpoint.call, librarian, dict(request.match_info), query, body)
+            return web.Response(status=endpoint.status, body=data, content_type="application/json")
 
-async def _json_body(request: web.Request) -> Any:
+        return handle
+
+    def _load(self, route: Route) -> Endpoint:
+        from .endpoints import Endpoint
+
+        return self._endpoints.setdefault(route, Endpoint(route))
+
+    async def _openapi(self, _request: web.Request) -> web.Response:
+        def make() -> bytes:
+            from .openapi import document
+
+            return json.dumps(document([self._load(route) for route in ROUTES], PREFIX)).encode()
+
+        return web.Response(body=await self.run(make), content_type="application/json")
+
+
+async def _json_body(request: web.Request) -> bytes:
     if request.content_type != "application/json":
         raise UnsupportedMediaError("Send a JSON body, with «Content-Type: application/json».")
-    if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
-        raise BodyTooLargeError("The body is larger than 16 MB.")
     data = bytearray()
     async for chunk in request.content.iter_chunked(256 * 1024):
         data += chunk
         if len(data) > MAX_BODY_BYTES:
             raise BodyTooLargeError("The body is larger than 16 MB.")
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequestError("The body is not valid JSON.") from error
-
-
-def _query_values(request: web.Request, record: type[BaseModel]) -> dict[str, Any]:
-    """The query as a record takes it: lists from repeated names, empty values left out."""
-    values: dict[str, Any] = {}
-    for name, field in record.model_fields.items():
-        given = [value for value in request.query.getall(name, []) if value != ""]
-        if given:
-            values[name] = given if "list" in str(field.annotation) else given[-1]
-    return values
+    return bytes(data)

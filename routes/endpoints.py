@@ -8,38 +8,18 @@ annotations, so that it cannot say anything else.
 from __future__ import annotations
 
 import inspect
+import json
 import typing
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from ..core.errors import InvalidFieldsError, InvalidRequestError
 from ..core.jobs import Job
 from ..core.librarian import Librarian
-
-Handler = TypeVar("Handler", bound=Callable[..., BaseModel])
-
-
-class Endpoint(NamedTuple):
-    """One call of the API. ``path`` is below ``/librarian`` and may hold ``{name}`` or ``{name:.+}``."""
-
-    method: str
-    path: str
-    handler: Callable[..., BaseModel]
-    query: type[BaseModel] | None
-    body: type[BaseModel] | None
-    answer: type[BaseModel]
-    path_names: tuple[str, ...]
-
-    @property
-    def status(self) -> int:
-        """202 for queued work, 200 else."""
-        return 202 if issubclass(self.answer, JobAccepted) else 200
-
-    @property
-    def changes_things(self) -> bool:
-        """Whether the call may change anything."""
-        return self.method != "GET"
+from .table import Route
 
 
 class JobAccepted(BaseModel):
@@ -48,35 +28,60 @@ class JobAccepted(BaseModel):
     job: Job
 
 
-class Endpoints:
-    """The endpoints of one resource."""
+class Endpoint:
+    """One call of the API, with the types that its function is annotated with."""
 
-    def __init__(self) -> None:
-        self.all: list[Endpoint] = []
+    def __init__(self, route: Route) -> None:
+        module = import_module(f".{route.module}", __package__)
+        self.route = route
+        self.function: Callable[..., BaseModel] = getattr(module, route.function)
+        hints = typing.get_type_hints(self.function)
+        self.query: type[BaseModel] | None = hints.get("query")
+        self.body: type[BaseModel] | None = hints.get("body")
+        self.answer: type[BaseModel] = hints["return"]
+        parameters = inspect.signature(self.function).parameters
+        self.path_names = tuple(name for name in parameters if name not in ("librarian", "query", "body"))
 
-    def add(self, method: str, path: str) -> Callable[[Handler], Handler]:
-        """Make a function ``f(librarian, …)`` an endpoint."""
+    @property
+    def status(self) -> int:
+        """202 for queued work, 200 else."""
+        return 202 if issubclass(self.answer, JobAccepted) else 200
 
-        def decorate(handler: Handler) -> Handler:
-            hints = typing.get_type_hints(handler)
-            names = [name for name in inspect.signature(handler).parameters if name != "librarian"]
-            self.all.append(
-                Endpoint(
-                    method=method,
-                    path=path,
-                    handler=handler,
-                    query=hints.get("query"),
-                    body=hints.get("body"),
-                    answer=hints["return"],
-                    path_names=tuple(name for name in names if name not in ("query", "body")),
-                )
-            )
-            return handler
+    def call(
+        self, librarian: Librarian, path: Mapping[str, str], query: Mapping[str, Sequence[str]], body: bytes
+    ) -> bytes:
+        """Parse, run the function, and make the JSON of what it returns. Blocks; run it in a thread.
 
-        return decorate
+        Raises `InvalidRequestError`, and what the function raises.
+        """
+        arguments: dict[str, Any] = {name: path[name] for name in self.path_names}
+        try:
+            if self.query is not None:
+                arguments["query"] = self.query.model_validate(_query_values(query, self.query))
+            if self.body is not None:
+                arguments["body"] = self.body.model_validate(_parsed(body))
+        except ValidationError as error:
+            raise _wrong_fields(error) from error
+        return self.function(librarian, **arguments).model_dump_json(by_alias=True).encode()
 
 
-def call(endpoint: Endpoint, librarian: Librarian, arguments: dict[str, Any]) -> bytes:
-    """Run an endpoint and make its JSON. Blocks; run it in a thread."""
-    answer = endpoint.handler(librarian, **arguments)
-    return answer.model_dump_json(by_alias=True).encode()
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError("The body is not valid JSON.") from error
+
+
+def _query_values(query: Mapping[str, Sequence[str]], record: type[BaseModel]) -> dict[str, Any]:
+    """The query as a record takes it: lists from repeated names, empty values left out."""
+    values: dict[str, Any] = {}
+    for name, field in record.model_fields.items():
+        given = [value for value in query.get(name, ()) if value != ""]
+        if given:
+            values[name] = given if typing.get_origin(field.annotation) is list else given[-1]
+    return values
+
+
+def _wrong_fields(error: ValidationError) -> InvalidFieldsError:
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return InvalidFieldsError([(".".join(str(part) for part in one["loc"]), one["msg"]) for one in found])

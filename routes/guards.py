@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from ..core.errors import ForbiddenError
-from ..core.settings import Settings
+
+if TYPE_CHECKING:
+    from ..core.settings import Settings
 
 
 def check_caller(request: web.Request, settings: Settings, *, changes_things: bool) -> None:

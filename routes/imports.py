@@ -7,9 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..core.importing import ImportRequest, Inspection
 from ..core.librarian import Librarian
 from ..core.reports import BrowseReport
-from .endpoints import Endpoints, JobAccepted
-
-endpoints = Endpoints()
+from .endpoints import JobAccepted
 
 
 class InspectRequest(BaseModel):
@@ -26,19 +24,16 @@ class BrowseQuery(BaseModel):
     path: str | None = None
 
 
-@endpoints.add("POST", "/inspect")
 def inspect(librarian: Librarian, body: InspectRequest) -> Inspection:
     """Say what files are, before importing them."""
     return librarian.inspect(body.paths)
 
 
-@endpoints.add("POST", "/imports")
 def import_models(librarian: Librarian, body: ImportRequest) -> JobAccepted:
     """Import models."""
     return JobAccepted(job=librarian.import_models(body))
 
 
-@endpoints.add("GET", "/browse")
 def browse(librarian: Librarian, query: BrowseQuery) -> BrowseReport:
     """List a folder inside the allowed roots."""
     return librarian.browse(query.path)

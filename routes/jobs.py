@@ -8,9 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..core.jobs import Job
 from ..core.librarian import Librarian
-from .endpoints import Endpoints, JobAccepted
-
-endpoints = Endpoints()
+from .endpoints import JobAccepted
 
 
 class JobList(BaseModel):
@@ -31,25 +29,21 @@ class Empty(BaseModel):
     """Nothing."""
 
 
-@endpoints.add("GET", "/jobs")
 def jobs(librarian: Librarian) -> JobList:
     """List the jobs."""
     return JobList(jobs=librarian.jobs.all())
 
 
-@endpoints.add("GET", "/jobs/{job_id}")
 def job(librarian: Librarian, job_id: str) -> Job:
     """One job."""
     return librarian.jobs.get(job_id)
 
 
-@endpoints.add("POST", "/jobs/{job_id}/cancel")
 def cancel(librarian: Librarian, job_id: str, body: Empty) -> Job:
     """Ask a job to stop."""
     return librarian.jobs.cancel(job_id)
 
 
-@endpoints.add("POST", "/scan")
 def scan(librarian: Librarian, body: ScanRequest) -> JobAccepted:
     """Bring the index in step with the disk."""
     return JobAccepted(job=librarian.scan(body.kind))

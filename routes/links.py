@@ -7,9 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from ..core.librarian import Librarian
 from ..core.linking import Link, LinkChoice, LinkState, Plan, SyncResult
 from ..core.reports import AppReport
-from .endpoints import Endpoints, JobAccepted
-
-endpoints = Endpoints()
+from .endpoints import JobAccepted
 
 
 class LinkQuery(BaseModel):
@@ -43,31 +41,26 @@ class AppList(BaseModel):
     apps: list[AppReport]
 
 
-@endpoints.add("GET", "/links")
 def links(librarian: Librarian, query: LinkQuery) -> LinkList:
     """List the links that Librarian made."""
     return LinkList(links=librarian.links(query.model_id, query.app, query.state))
 
 
-@endpoints.add("POST", "/mappings/preview")
 def preview(librarian: Librarian, body: PreviewRequest) -> Plan:
     """Say what a sync would do. Changes nothing."""
     return librarian.preview_links(body.app, body.model_ids)
 
 
-@endpoints.add("POST", "/mappings/apply")
-def apply(librarian: Librarian, body: LinkChoice) -> JobAccepted:
+def apply_plan(librarian: Librarian, body: LinkChoice) -> JobAccepted:
     """Carry out a previewed plan."""
     return JobAccepted(job=librarian.apply_links(body))
 
 
-@endpoints.add("GET", "/apps")
 def apps(librarian: Librarian) -> AppList:
     """List the apps."""
     return AppList(apps=librarian.app_reports())
 
 
-@endpoints.add("DELETE", "/apps/{app}")
 def uninstall(librarian: Librarian, app: str) -> SyncResult:
     """Remove all links of an app, and nothing else."""
     return librarian.uninstall_app(app)

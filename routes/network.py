@@ -7,9 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ..core.librarian import Librarian
 from ..core.reports import ModelDetails
 from ..core.sources import LookupCandidate, LookupResult
-from .endpoints import Endpoints
-
-endpoints = Endpoints()
 
 
 class LookupRequest(BaseModel):
@@ -37,13 +34,11 @@ class ApplyRequest(BaseModel):
     candidate: LookupCandidate
 
 
-@endpoints.add("POST", "/lookup")
 def lookup(librarian: Librarian, body: LookupRequest) -> LookupResult:
     """Ask Hugging Face what a file is."""
     return librarian.lookup(model_id=body.model_id, filename=body.filename, sha256=body.sha256)
 
 
-@endpoints.add("POST", "/lookup/apply")
-def apply(librarian: Librarian, body: ApplyRequest) -> ModelDetails:
+def apply_candidate(librarian: Librarian, body: ApplyRequest) -> ModelDetails:
     """Take over what a candidate says."""
     return librarian.apply_lookup(body.model_id, body.candidate)

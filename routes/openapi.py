@@ -36,11 +36,11 @@ def document(endpoints: Iterable[Endpoint], prefix: str) -> dict[str, Any]:
     references, definitions = models_json_schema(list(dict.fromkeys(records)), ref_template=_REFERENCE)  # type: ignore[arg-type]
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
-        path = prefix + re.sub(r"\{(\w+)[^}]*\}", r"{\1}", endpoint.path)
+        path = prefix + re.sub(r"\{(\w+)[^}]*\}", r"{\1}", endpoint.route.path)
         answer = references[endpoint.answer, "serialization"]
         operation: dict[str, Any] = {
-            "operationId": endpoint.handler.__name__,
-            "summary": (endpoint.handler.__doc__ or "").strip(),
+            "operationId": endpoint.function.__name__,
+            "summary": (endpoint.function.__doc__ or "").strip(),
             "parameters": _parameters(endpoint),
             "responses": {
                 str(endpoint.status): {
@@ -60,7 +60,7 @@ def document(endpoints: Iterable[Endpoint], prefix: str) -> dict[str, Any]:
                 "required": True,
                 "content": {"application/json": {"schema": references[endpoint.body, "validation"]}},
             }
-        paths.setdefault(path, {})[endpoint.method.lower()] = operation
+        paths.setdefault(path, {})[endpoint.route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {"title": "Model Librarian", "version": VERSION},

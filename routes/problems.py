@@ -6,11 +6,8 @@ import json
 from typing import Any
 
 from aiohttp import web
-from pydantic import ValidationError
 
 from ..core import errors
-from ..core.host import StartingError
-from ..core.network import HostNotAllowedError, NetworkError
 
 
 class UnsupportedMediaError(errors.LibrarianError):
@@ -29,14 +26,12 @@ STATUS: tuple[tuple[type[errors.LibrarianError], int], ...] = (
     (errors.InvalidRequestError, 400),
     (errors.ForbiddenError, 403),
     (errors.OutsideRootsError, 403),
-    (HostNotAllowedError, 403),
     (errors.NotFoundError, 404),
     (errors.ConflictError, 409),
     (errors.SourceChangedError, 409),
     (errors.NotAModelError, 422),
     (errors.PickleNotAcknowledgedError, 422),
-    (StartingError, 503),
-    (NetworkError, 503),
+    (errors.UnavailableError, 503),
     (BodyTooLargeError, 413),
     (UnsupportedMediaError, 415),
     (errors.InsufficientSpaceError, 507),
@@ -83,14 +78,6 @@ def problem_of(error: errors.LibrarianError) -> web.Response:
     wait = getattr(error, "retry_after_s", None)
     if wait is not None:
         more["retry_after_s"] = wait
+    if isinstance(error, errors.InvalidFieldsError):
+        more["fields"] = [{"field": name, "message": wrong} for name, wrong in error.fields]
     return problem(status_of(error), error.code, error.message, **more)
-
-
-def problem_of_validation(error: ValidationError) -> web.Response:
-    """What of a request is wrong, field by field."""
-    fields = [
-        {"field": ".".join(str(part) for part in found["loc"]), "message": found["msg"]}
-        for found in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
-    detail = "; ".join(f"{field['field']}: {field['message']}" for field in fields[:5])
-    return problem(400, errors.InvalidRequestError.code, detail, fields=fields)

@@ -1,41 +1,49 @@
-"""Every route of the API in one place."""
+"""Every call of the API, in one place.
+
+Importing this loads no endpoint: each is loaded with its types at its first call, so that the package
+adds next to nothing to ComfyUI's start.
+"""
 
 from __future__ import annotations
 
-import json
-from itertools import chain
+from typing import NamedTuple
 
-from aiohttp import web
 
-from . import imports, jobs, links, models, network, status
-from .assets import Assets
-from .door import PREFIX, Door
-from .openapi import document
+class Route(NamedTuple):
+    """``path`` is below ``/librarian``; ``function`` is the endpoint in ``module`` beside this file."""
 
-ENDPOINTS = tuple(
-    chain(
-        status.endpoints.all,
-        models.endpoints.all,
-        imports.endpoints.all,
-        jobs.endpoints.all,
-        links.endpoints.all,
-        network.endpoints.all,
-    )
+    method: str
+    path: str
+    module: str
+    function: str
+
+    @property
+    def changes_things(self) -> bool:
+        """Whether the call may change anything."""
+        return self.method != "GET"
+
+
+ROUTES = (
+    Route("GET", "/status", "status", "status"),
+    Route("GET", "/settings", "status", "settings"),
+    Route("PATCH", "/settings", "status", "change_settings"),
+    Route("GET", "/models", "models", "search"),
+    Route("GET", "/facets", "models", "facets"),
+    Route("GET", "/models/{model_id:.+}", "models", "details"),
+    Route("PATCH", "/models/{model_id:.+}", "models", "edit"),
+    Route("DELETE", "/models/{model_id:.+}", "models", "delete"),
+    Route("POST", "/inspect", "imports", "inspect"),
+    Route("POST", "/imports", "imports", "import_models"),
+    Route("GET", "/browse", "imports", "browse"),
+    Route("GET", "/jobs", "jobs", "jobs"),
+    Route("GET", "/jobs/{job_id}", "jobs", "job"),
+    Route("POST", "/jobs/{job_id}/cancel", "jobs", "cancel"),
+    Route("POST", "/scan", "jobs", "scan"),
+    Route("GET", "/links", "links", "links"),
+    Route("POST", "/mappings/preview", "links", "preview"),
+    Route("POST", "/mappings/apply", "links", "apply_plan"),
+    Route("GET", "/apps", "links", "apps"),
+    Route("DELETE", "/apps/{app}", "links", "uninstall"),
+    Route("POST", "/lookup", "network", "lookup"),
+    Route("POST", "/lookup/apply", "network", "apply_candidate"),
 )
-
-
-def add_routes(table: web.RouteTableDef, door: Door) -> None:
-    """Put every route into a table that an aiohttp application takes."""
-    assets = Assets(door)
-    table.get(f"{PREFIX}/openapi.json")(openapi)
-    table.get(f"{PREFIX}/events")(door.guarded(assets.events))
-    table.get(f"{PREFIX}/web/{{path:.+}}")(door.guarded(assets.module))
-    table.get(f"{PREFIX}/locales/{{language:[A-Za-z-]+}}")(door.guarded(assets.texts))
-    table.get(f"{PREFIX}/previews/{{model_id:.+}}")(door.guarded(assets.preview))
-    for endpoint in ENDPOINTS:
-        table.route(endpoint.method, PREFIX + endpoint.path)(door.handler(endpoint))
-
-
-async def openapi(_request: web.Request) -> web.Response:
-    """The OpenAPI document."""
-    return web.Response(text=json.dumps(document(ENDPOINTS, PREFIX)), content_type="application/json")

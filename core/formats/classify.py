@@ -24,6 +24,7 @@ from .rules import (
     MODEL_TYPES,
     NAME_PRECISIONS,
     NAME_VARIANTS,
+    SAME_TENSORS,
     SUBTYPE_NAMES,
     SUBTYPE_TENSORS,
     TensorRule,
@@ -55,8 +56,13 @@ def model_type_of(subtype: str) -> str:
 
 
 def name_tokens(name: str) -> str:
-    """A name in lower case with its words set apart: ``sd_xl-base`` is ``" sd xl base "``."""
-    return " " + " ".join(re.findall(r"[a-z]+|\d+(?:\.\d+)*|[^\W\d_a-z]+", name.casefold())) + " "
+    """A name in lower case with its words set apart, as it is written and split where its case changes.
+
+    ``ponyXL-v6`` is ``" ponyxl v 6 | pony xl v 6 "``.
+    """
+    plain = re.findall(r"[a-z]+|\d+(?:\.\d+)*|[^\W\d_a-z]+", name.casefold())
+    camel = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+(?:\.\d+)*|[^\W\d_A-Za-z]+", name)
+    return f" {' '.join(plain)} | {' '.join(camel).casefold()} "
 
 
 def classify(facts: FileFacts | None, file_name: str, *, subtype: str | None = None) -> Guess:
@@ -81,8 +87,8 @@ def classify(facts: FileFacts | None, file_name: str, *, subtype: str | None = N
     if family is not None:
         guess.family, guess.base_model = family
     named = _by_name(FAMILY_NAMES, tokens)
-    if named is not None and family is not None and named[0] == family[0]:
-        guess.base_model = named[1]  # the tensors tell SDXL, only the name tells Pony
+    if named is not None and family is not None and family[0] in (named[0], SAME_TENSORS.get(named[0])):
+        guess.family, guess.base_model = named  # the tensors tell SDXL, only the name tells Pony
     guess.precision = (_precision(facts) if facts else "") or _by_name(NAME_PRECISIONS, tokens) or ""
     guess.variant = _by_name(NAME_VARIANTS, tokens) or ""
     return guess

@@ -278,6 +278,9 @@ FAMILY_NAMES: tuple[tuple[str, tuple[str, str]], ...] = (
 )
 """Words in file names that tell the family and base model."""
 
+SAME_TENSORS = {"z-image": "lumina", "chroma": "flux", "flux2": "flux"}
+"""Families whose tensors are named like those of another: only their names tell them apart."""
+
 SUBTYPE_NAMES: tuple[tuple[str, str], ...] = (
     ("lora", "loras"),
     ("lycoris", "loras"),

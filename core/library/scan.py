@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from ..errors import LibrarianError
 from ..formats import FileFacts, classify, identify
 from ..jobs import JobContext
-from ..settings import TargetFolder
+from ..settings import MODEL_EXTENSIONS, TargetFolder
 from ..storage.names import name_with_suffix, safe_name
 from ..storage.roots import is_within, real_path
 from .index import Index, IndexedFile, IndexedModel
@@ -287,7 +287,7 @@ class Scanner:
                 for entry in listing:
                     extension = os.path.splitext(entry.name)[1].lower()
                     try:
-                        if extension not in folder.extensions:
+                        if extension not in MODEL_EXTENSIONS:
                             if not entry.name.startswith(".") and entry.is_dir():
                                 stack.append(
                                     os.path.realpath(entry.path) if entry.is_symlink() else entry.path

@@ -164,7 +164,11 @@ class Search:
 
 def _typed(query: ModelQuery) -> str:
     """The text without what no database takes: NUL and lone surrogates."""
-    return query.q[:MAX_QUERY_CHARS].replace("\0", " ").encode(errors="replace").decode().strip()
+    return _storable(query.q[:MAX_QUERY_CHARS]).replace("\0", " ").strip()
+
+
+def _storable(text: str) -> str:
+    return text.encode(errors="replace").decode()
 
 
 def _terms(text: str) -> list[str]:
@@ -206,14 +210,13 @@ def _like_condition(terms: list[str]) -> _Condition:
 def _filters(query: ModelFilter, *, leave_out: str | None = None) -> list[_Condition]:
     conditions = []
     for name, column in _FILTER_COLUMNS.items():
-        values: list[str] = getattr(query, name)
+        values = [_storable(value) for value in getattr(query, name)]
         if values and name != leave_out:
             conditions.append(_Condition(f"m.{column} IN ({', '.join('?' * len(values))})", tuple(values)))
     if query.tag and leave_out != "tag":
-        marks = ", ".join("?" * len(query.tag))
-        conditions.append(
-            _Condition(f"m.id IN (SELECT model FROM model_tags WHERE tag IN ({marks}))", tuple(query.tag))
-        )
+        tags = tuple(_storable(tag) for tag in query.tag)
+        marks = ", ".join("?" * len(tags))
+        conditions.append(_Condition(f"m.id IN (SELECT model FROM model_tags WHERE tag IN ({marks}))", tags))
     return conditions
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..errors import LibrarianError
+from ..errors import ForbiddenError, UnavailableError
 
 
-class NetworkError(LibrarianError):
+class NetworkError(UnavailableError):
     """Base of everything that can go wrong with another computer's answer."""
 
     code = "network_error"
@@ -20,7 +20,7 @@ class OfflineError(NetworkError):
         super().__init__("Network access is switched off in Librarian's settings.")
 
 
-class HostNotAllowedError(NetworkError):
+class HostNotAllowedError(NetworkError, ForbiddenError):
     """The address is not on the list of hosts that Librarian may talk to, or is a private one."""
 
     code = "host_not_allowed"
