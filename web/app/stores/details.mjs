@@ -138,10 +138,12 @@ export function createDetails(api, tell) {
       return answer
     },
 
-    /** A `librarian.library` event. @param {{changed?: string[], removed?: string[]}} event */
-    libraryChanged({ changed = [], removed = [] }) {
+    /** A `librarian.library` event; `everything` stands for more changes than are listed.
+     * @param {{changed?: string[], removed?: string[], everything?: boolean}} event */
+    libraryChanged({ changed = [], removed = [], everything = false }) {
       const { modelId, saving } = store.get()
-      if (modelId && !saving && (changed.includes(modelId) || removed.includes(modelId))) void load(true)
+      if (!modelId || saving) return
+      if (everything || changed.includes(modelId) || removed.includes(modelId)) void load(true)
     }
   }
 }

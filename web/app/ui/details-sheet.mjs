@@ -24,7 +24,7 @@ const SHOWN = new Set([
   'tags', 'trained_words', 'description', 'notes', 'files', 'links', 'size_bytes', 'security_tier', 'storage',
   'match_source', 'match_method', 'match_confidence', 'hash_mismatch', 'pending_online_lookup', 'repo_id',
   'download_url', 'preview_url', 'preview_image', 'added_date', 'updated_date', 'model_format', 'problem', 'linked',
-  'hashes', 'schema', 'cleaned_name', 'approx_weight_size_gb'
+  'hashes', 'schema', 'pickle_acknowledged', 'cleaned_name', 'approx_weight_size_gb'
 ])
 
 /** Only web addresses become links: what a publisher wrote is text. @param {string | undefined} address */
@@ -114,7 +114,7 @@ function Facts({ record }) {
         ${/** @type {const} */ (['family', 'base_model', 'variant', 'precision']).map(
           (field) =>
             html`<${Fact} key=${field} label=${t(`field.${field}`)}>
-              <${EditableField} field=${field} label=${t(`field.${field}`)} value=${record[field]} suggestions=${words(field)} />
+              <${EditableField} field=${field} label=${t(`field.${field}`)} value=${record[field] === 'unknown' ? '' : record[field]} suggestions=${words(field)} />
             <//>`
         )}
         <${Fact} label=${t('field.tags')}>
@@ -196,6 +196,20 @@ function OtherFacts({ record }) {
   </details>`
 }
 
+/** A pickle is loaded only after a person vouched for it. @param {{record: ModelRecord}} props */
+function PickleNote({ record }) {
+  const { details } = usePanel()
+  const { t } = useI18n()
+  const { saving } = useStore(details)
+  if (record.security_tier !== 'pickle') return null
+  const trusted = Boolean(record['pickle_acknowledged'])
+  return html`<label class=${`lib-acknowledge ${trusted ? '' : 'is-open'}`}>
+    <input type="checkbox" checked=${trusted} disabled=${saving === 'pickle_acknowledged'}
+      onChange=${(/** @type {any} */ event) => details.save('pickle_acknowledged', event.target.checked)} />
+    <span><strong>${t('pickle.trust')}</strong> ${t('pickle.why')}</span>
+  </label>`
+}
+
 /** Everything about one model. */
 export function DetailsSheet() {
   const panel = usePanel()
@@ -238,6 +252,7 @@ export function DetailsSheet() {
     ${loading && !record && !error && html`<${SkeletonRows} count=${5} />`}
     ${record &&
     html`
+      <${PickleNote} record=${record} />
       <${LookupSection} record=${record} />
       <${Facts} record=${record} />
       <${Section} title=${t('details.files', { count: (record.files ?? []).length })}>

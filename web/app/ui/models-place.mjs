@@ -150,13 +150,15 @@ function FilterChips() {
 function SortMenu() {
   const { search } = usePanel()
   const { t } = useI18n()
-  const { sortId } = useStore(search)
+  const { sortId, text } = useStore(search)
+  // Nothing can match best while nothing is searched for: the server then lists the newest first.
+  const order = t(`sort.${sortId === 'best' && !text.trim() ? 'newest' : sortId}`)
   return html`<${Popover}
     label=${t('sort.label')}
     role="menu"
     button=${(/** @type {any} */ props) =>
-      html`<button type="button" class="lib-sort" aria-label=${t('sort.by', { order: t(`sort.${sortId}`) })} ...${props}>
-        <${Icon} name="sort" /><span>${t(`sort.${sortId}`)}</span>
+      html`<button type="button" class="lib-sort" aria-label=${t('sort.by', { order })} ...${props}>
+        <${Icon} name="sort" /><span>${order}</span>
       </button>`}
   >
     ${(/** @type {() => void} */ close) =>
