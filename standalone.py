@@ -19,7 +19,8 @@ def application(surroundings: Surroundings) -> web.Application:
     """An aiohttp application that owns a Librarian from its start to its end."""
     host = Host(lambda: Librarian(surroundings))
     table = web.RouteTableDef()
-    Door(host).add_routes(table)
+    door = Door(host)
+    door.add_routes(table)
 
     @table.get("/")
     async def page(_request: web.Request) -> web.StreamResponse:
@@ -36,6 +37,7 @@ def application(surroundings: Surroundings) -> web.Application:
         await host.close()
 
     app.on_startup.append(start)
+    app.on_shutdown.append(door.end_streams)
     app.on_cleanup.append(stop)
     return app
 

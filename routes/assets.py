@@ -52,6 +52,7 @@ class Assets:
     ) -> None:
         self._enter = enter
         self._run = run
+        self._streams: set[asyncio.Task[None]] = set()
 
     async def module(self, request: web.Request) -> web.StreamResponse:
         """A file of the panel. ComfyUI serves ``*.mjs`` so that browsers keep stale ones; this does not."""
@@ -97,20 +98,20 @@ class Assets:
                 queue.put_nowait(message)
 
         unsubscribe = librarian.events.subscribe(listen)
+        stream = loop.create_task(_stream(request, response, queue))
+        self._streams.add(stream)
         try:
-            await response.prepare(request)
-            await response.write(b": listening\n\n")
-            while True:
-                try:
-                    message = await asyncio.wait_for(queue.get(), KEEP_ALIVE_S)
-                except asyncio.TimeoutError:
-                    message = b": still here\n\n"
-                await response.write(message)
-        except (ConnectionError, asyncio.CancelledError):
-            pass
+            await asyncio.wait([stream])
         finally:
+            stream.cancel()
+            self._streams.discard(stream)
             unsubscribe()
         return response
+
+    async def end_streams(self, _app: web.Application) -> None:
+        """End every stream of events, so that the server need not wait for pages to go."""
+        for stream in self._streams:
+            stream.cancel()
 
     async def _file(self, request: web.Request, folder: Path, below: str) -> web.StreamResponse:
         data, content_type = await self._run(_read, folder, below)
@@ -120,6 +121,18 @@ class Assets:
             return web.Response(status=304, headers=headers)
         charset = "utf-8" if content_type.startswith("text/") or content_type == "application/json" else None
         return web.Response(body=data, content_type=content_type, charset=charset, headers=headers)
+
+
+async def _stream(request: web.Request, response: web.StreamResponse, queue: asyncio.Queue[bytes]) -> None:
+    with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+        await response.prepare(request)
+        await response.write(b": listening\n\n")
+        while True:
+            try:
+                message = await asyncio.wait_for(queue.get(), KEEP_ALIVE_S)
+            except asyncio.TimeoutError:
+                message = b": still here\n\n"
+            await response.write(message)
 
 
 def _read(folder: Path, below: str) -> tuple[bytes, str]:

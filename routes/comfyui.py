@@ -34,7 +34,8 @@ def install(server: Any) -> None:
         return librarian
 
     host = Host(build)
-    Door(host).add_routes(server.routes)
+    door = Door(host)
+    door.add_routes(server.routes)
     server.librarian = host
 
     async def start(_app: web.Application) -> None:
@@ -44,6 +45,7 @@ def install(server: Any) -> None:
         await host.close()
 
     server.app.on_startup.append(start)
+    server.app.on_shutdown.append(door.end_streams)
     server.app.on_cleanup.append(stop)
 
 

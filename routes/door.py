@@ -34,10 +34,11 @@ class Door:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._endpoints: dict[Route, Endpoint] = {}
+        self._assets = Assets(self.enter, self.run)
 
     def add_routes(self, table: web.RouteTableDef) -> None:
         """Put every route into a table that an aiohttp application takes."""
-        assets = Assets(self.enter, self.run)
+        assets = self._assets
         table.get(f"{PREFIX}/openapi.json")(self.guarded(self._openapi))
         table.get(f"{PREFIX}/events")(self.guarded(assets.events))
         table.get(f"{PREFIX}/web/{{path:.+}}")(self.guarded(assets.module))
@@ -45,6 +46,10 @@ class Door:
         table.get(f"{PREFIX}/previews/{{model_id:.+}}")(self.guarded(assets.preview))
         for route in ROUTES:
             table.route(route.method, PREFIX + route.path)(self.guarded(self._handler(route)))
+
+    async def end_streams(self, app: web.Application) -> None:
+        """For ``on_shutdown``: end the streams of events."""
+        await self._assets.end_streams(app)
 
     async def enter(self, request: web.Request, *, changes_things: bool = False) -> Librarian:
         """The Librarian, for a caller that may use it. Raises `ForbiddenError`, `StartingError`."""

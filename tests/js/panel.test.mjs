@@ -273,6 +273,19 @@ describe('details', () => {
     expect(page.panel.panel.search.get().rows[2]?.match_method).toBe('hash')
   })
 
+  test('a pickle is vouched for once, in its details', async () => {
+    const page = await openPanel()
+    await settle()
+    await openDetails(page, fakeModel(0).model_id)
+    expect(page.find('.lib-acknowledge')).toBeNull()
+    await openDetails(page, fakeModel(16).model_id)
+    const trust = page.find('.lib-acknowledge input')
+    expect(trust.checked).toBe(false)
+    trust.click()
+    await settle()
+    expect(page.fake.requests.at(-1)).toMatchObject({ method: 'PATCH', body: { pickle_acknowledged: true } })
+  })
+
   test('«Add to graph» is there for what has a loader, and only in ComfyUI', async () => {
     const standalone = await openPanel()
     await settle()
