@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from _real_comfyui import RealComfyUI, server_python
+from _real_comfyui import CORE, FRONTEND, OLD_CORE, OLD_FRONTEND, RealComfyUI, server_python
 from playwright.sync_api import Page, expect
 
 WRITE_UPSCALER = """
@@ -38,14 +38,15 @@ WORKFLOW = {
 }
 
 
-@pytest.fixture
-def server(start_comfyui: Callable[..., RealComfyUI], tmp_path: Path, make_model) -> RealComfyUI:
+@pytest.fixture(params=[(CORE, FRONTEND), (OLD_CORE, OLD_FRONTEND)], ids=" + ".join)
+def server(request, start_comfyui: Callable[..., RealComfyUI], tmp_path: Path, make_model) -> RealComfyUI:
     """A ComfyUI with three models in its folders and an upscaler waiting among its inputs."""
     models = tmp_path / "models"
     make_model(models / "checkpoints" / "sd_xl_base_1.0.safetensors")
     make_model(models / "loras" / "characters" / "flux-realism-lora.safetensors")
     make_model(models / "upscale_models" / "4x-UltraSharp.safetensors")
-    server = start_comfyui(models=models)
+    core, frontend = request.param
+    server = start_comfyui(core=core, frontend=frontend, models=models)
     upscaler = server.base_dir / "input" / "2x-TestCompact.safetensors"
     upscaler.parent.mkdir(exist_ok=True)
     subprocess.run([server_python(), "-c", WRITE_UPSCALER, upscaler], check=True)
