@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import LibrarianError, UnavailableError
@@ -34,26 +35,29 @@ class Host:
     def __init__(self, build: Callable[[], Librarian]) -> None:
         self._build = build
         self._threads = ThreadPoolExecutor(THREADS, "librarian-host")
-        self._starting: Future[Librarian] | None = None
+        self._started: Future[Librarian] = Future()
+        self._opened = False
 
     def open(self) -> None:
         """Build and start the Librarian in the background. Returns at once."""
-        self._starting = self._threads.submit(self._build_and_start)
+        self._opened = True
+        self._threads.submit(self._build_and_start)
 
-    def _build_and_start(self) -> Librarian:
+    def _build_and_start(self) -> None:
         try:
             librarian = self._build()
             librarian.start()
-        except Exception:
+        except Exception as error:
             logger.exception("Model Librarian could not start; nothing else is affected")
-            raise
-        return librarian
+            self._started.set_exception(error)
+        else:
+            self._started.set_result(librarian)
 
     async def close(self) -> None:
         """End the Librarian's work and wait for it."""
-        if self._starting is not None:
+        if self._opened:
             try:
-                librarian = await asyncio.wrap_future(self._starting)
+                librarian = await asyncio.wrap_future(self._started)
             except Exception:  # it never started, and that was reported then
                 return
             await self.run(librarian.close)
@@ -61,10 +65,10 @@ class Host:
 
     def wait(self) -> Librarian:
         """The Librarian, for threads that block. Raises what kept it from starting."""
-        if self._starting is None:
-            raise StartingError("Model Librarian has not started yet.")
         try:
-            return self._starting.result(START_TIMEOUT_S)
+            return self._started.result(START_TIMEOUT_S)
+        except FutureTimeout:
+            raise StartingError("Model Librarian is still starting. Try again in a moment.") from None
         except LibrarianError:
             raise
         except Exception as error:
@@ -72,10 +76,9 @@ class Host:
 
     async def librarian(self) -> Librarian:
         """The Librarian, for coroutines. Raises as `wait`."""
-        starting = self._starting
-        if starting is not None and not starting.done():
-            await asyncio.wait([asyncio.wrap_future(starting)], timeout=START_TIMEOUT_S)
-            if not starting.done():
+        if not self._started.done():
+            await asyncio.wait([asyncio.wrap_future(self._started)], timeout=START_TIMEOUT_S)
+            if not self._started.done():
                 raise StartingError("Model Librarian is still starting. Try again in a moment.")
         return self.wait()
 

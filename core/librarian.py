@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 HASH_FOR_LOOKUP_BYTES = 2 * 1024**3
 """A lookup reads files up to this size to know their hash; larger ones are looked up by name first."""
 
+SECRETS = frozenset({"remote_token", "huggingface_token", "civitai_token"})
+
 FileFate = Literal["trash", "permanent", "keep"]
 
 
@@ -455,10 +457,14 @@ class Librarian:
             ):
                 raise InvalidRequestError(f"{root} is not a full path of a folder that exists.")
         with self._settings_lock:
-            values = change.model_dump(exclude_none=True)
-            for name, value in values.items():
-                if isinstance(value, SecretStr) and not value.get_secret_value():
-                    values[name] = None
+            values = {
+                name: value
+                for name, value in change.model_dump(exclude_unset=True).items()
+                if value is not None or name in SECRETS
+            }
+            for name in SECRETS & values.keys():
+                secret = values[name]
+                values[name] = secret if secret is not None and secret.get_secret_value() else None
             before = self.settings.library_root
             self.settings = self.settings.model_copy(update=values)
             self._settings_file.save(self.settings)

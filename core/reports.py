@@ -125,7 +125,7 @@ class SettingsReport(BaseModel):
 
 
 class SettingsChange(BaseModel):
-    """Settings to change; what is left out stays. An empty token removes it."""
+    """Settings to change; what is left out stays. An empty token, or null for it, removes it."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -6,6 +6,7 @@ thread that builds the Librarian.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from ..core.librarian import Librarian
+
+START_DELAY_S = 0.2
 
 
 def install(server: Any) -> None:
@@ -39,7 +42,8 @@ def install(server: Any) -> None:
     server.librarian = host
 
     async def start(_app: web.Application) -> None:
-        host.open()
+        # The server listens right after this; what is heavy begins then.
+        asyncio.get_running_loop().call_later(START_DELAY_S, host.open)
 
     async def stop(_app: web.Application) -> None:
         await host.close()

@@ -170,7 +170,24 @@ async def test_settings_file_is_for_its_owner_only(api, surroundings):
     _, body = await api("GET", "/settings")
     assert body["huggingface_token_set"] is True
     assert "hf_secret" not in json.dumps(body)
+    assert (await api("PATCH", "/settings", {"online": False}))[1]["huggingface_token_set"] is True
+    assert (await api("PATCH", "/settings", {"huggingface_token": None}))[1]["huggingface_token_set"] is False
+    await api("PATCH", "/settings", {"huggingface_token": "hf_secret"})
     assert (await api("PATCH", "/settings", {"huggingface_token": ""}))[1]["huggingface_token_set"] is False
+
+
+async def test_allowed_folders_take_effect_at_once(api, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    assert (await api("GET", "/browse", params={"path": str(tmp_path / "elsewhere")}))[0] == 403
+    status, body = await api("PATCH", "/settings", {"allowed_roots": [str(tmp_path / "elsewhere")]})
+    assert (status, body["allowed_roots"], body["restart_required"]) == (
+        200,
+        [str(tmp_path / "elsewhere")],
+        False,
+    )
+    assert (await api("GET", "/browse", params={"path": str(tmp_path / "elsewhere")}))[0] == 200
+    status, body = await api("PATCH", "/settings", {"library_root": str(tmp_path / "other-library")})
+    assert (status, body["restart_required"]) == (200, True)
 
 
 async def test_modules_are_never_stale(api):

@@ -2,7 +2,7 @@ import { html, useEffect, useState } from '../../vendor/htm-preact.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { Section } from './details-sheet.mjs'
 import { Icon } from './icons.mjs'
-import { Button, CopyButton, ErrorBox, MiddleName, Sheet, SkeletonRows } from './parts.mjs'
+import { Button, CopyButton, ErrorBox, IconButton, MiddleName, Sheet, SkeletonRows } from './parts.mjs'
 
 /** A switch for a setting that is on or off. @param {{name: string, on: boolean}} props */
 function Switch({ name, on }) {
@@ -41,6 +41,39 @@ function Secret({ name, isSet }) {
   </div>`
 }
 
+/** Folders outside the library and the apps that may be browsed and imported from. @param {{folders: string[]}} props */
+function AllowedFolders({ folders }) {
+  const { settings } = usePanel()
+  const { t } = useI18n()
+  const { saving } = useStore(settings)
+  const [draft, setDraft] = useState('')
+  const busy = saving === 'allowed_roots'
+  const add = async () => {
+    const folder = draft.trim()
+    if (folder && (await settings.save('allowed_roots', [...new Set([...folders, folder])]))) setDraft('')
+  }
+  return html`<p class="lib-note">${t('settings.allowed_rootsText')}</p>
+    <ul class="lib-entries">
+      ${folders.map(
+        (folder) => html`<li class="lib-entry" key=${folder}>
+          <${Icon} name="folder" />
+          <div class="lib-entry-text"><${MiddleName} text=${folder} /></div>
+          <${IconButton} icon="trash" label=${t('settings.takeOut', { folder })} disabled=${busy}
+            onClick=${() => settings.save('allowed_roots', folders.filter((other) => other !== folder))} />
+        </li>`
+      )}
+    </ul>
+    <div class="lib-secret-line">
+      <input class="lib-input" type="text" aria-label=${t('settings.allowed_roots')} placeholder=${t('settings.fullPath')} value=${draft}
+        onInput=${(/** @type {any} */ event) => setDraft(event.target.value)}
+        onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
+          if (event.key === 'Enter') void add()
+          if (event.key !== 'Escape') event.stopPropagation()
+        }} />
+      <${Button} icon="plus" disabled=${!draft.trim()} busy=${busy} onClick=${add}>${t('settings.add')}<//>
+    </div>`
+}
+
 const SECRETS = ['huggingface_token', 'civitai_token']
 
 /** What `/settings` offers and the panel has words for. */
@@ -63,6 +96,8 @@ export function SettingsSheet() {
         ${told && html`<p class="lib-note">${t('settings.counts', { models: told.library.models, in_place: told.library.in_place ?? 0 })}</p>`}
         ${typeof settings['index_in_place'] === 'boolean' && html`<${Switch} name="index_in_place" on=${settings['index_in_place']} />`}
       <//>
+      ${Array.isArray(settings['allowed_roots']) &&
+      html`<${Section} title=${t('settings.allowed_roots')}><${AllowedFolders} folders=${settings['allowed_roots']} /><//>`}
       <${Section} title=${t('settings.network')}>
         ${typeof settings['online'] === 'boolean' && html`<${Switch} name="online" on=${settings['online']} />`}
         ${SECRETS.map((name) => `${name}_set` in settings && html`<${Secret} key=${name} name=${name} isSet=${Boolean(settings[`${name}_set`])} />`)}
