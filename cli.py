@@ -216,6 +216,41 @@ def _lookup(options: argparse.Namespace) -> int:
     return 0 if result.found else 1
 
 
+def _duplicates(options: argparse.Namespace) -> int:
+    with _librarian(options) as librarian:
+        if librarian.library.usage.count_unhashed():
+            _follow(librarian, librarian.hash_in_background(), options)
+        report = librarian.duplicates()
+
+        def human() -> None:
+            for group in report.groups:
+                print(f"{_size(group.bytes_to_win)} to win, {len(group.files)} × {_size(group.size_bytes)}")
+                for file in group.files:
+                    print(f"    {file.path}")
+            print(f"{_size(report.bytes_to_win)} to win in {len(report.groups)} groups", file=sys.stderr)
+
+        _show(options, report, human)
+    return 0
+
+
+def _storage(options: argparse.Namespace) -> int:
+    with _librarian(options) as librarian:
+        report = librarian.storage()
+
+        def human() -> None:
+            for title, shares in (
+                ("Type", report.by_type),
+                ("Family", report.by_family),
+                ("Drive", report.by_drive),
+            ):
+                for share in shares:
+                    print(f"{title:8} {share.name:30} {share.models:7} models {_size(share.size_bytes):>10}")
+            print(f"{_size(report.size_bytes)} in all", file=sys.stderr)
+
+        _show(options, report, human)
+    return 0
+
+
 def _preview_links(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
         plan = librarian.preview_links(options.app)
@@ -363,6 +398,8 @@ def _parser() -> argparse.ArgumentParser:
     scan.add_argument("--deep", action="store_true", help="read all metadata again")
     lookup = command("lookup", _lookup, "ask Hugging Face what a model or file is")
     lookup.add_argument("model", help="a model id or a file name")
+    command("duplicates", _duplicates, "list files with the same bytes")
+    command("storage", _storage, "say what takes the room")
     links = commands.add_parser("links", help="preview or apply links", description="preview or apply links")
     actions = links.add_subparsers(metavar="action", required=True)
     for name, run, help_text in (

@@ -9,15 +9,30 @@ from typing import Any, Literal
 
 from pydantic import SecretStr
 
-from .errors import InvalidRequestError, LibrarianError, NotFoundError, PickleNotAcknowledgedError
+from .errors import (
+    ConflictError,
+    InvalidRequestError,
+    LibrarianError,
+    NotFoundError,
+    PickleNotAcknowledgedError,
+)
 from .events import Events
 from .importing import Importer, ImportRequest, Inspection
 from .jobs import Job, JobContext, JobItem, JobRunner, utc_now
-from .library import Facets, Library, Model, ModelQuery, SearchResult
+from .library import (
+    DuplicateReport,
+    Facets,
+    Library,
+    ModelQuery,
+    SearchResult,
+    StorageReport,
+    Watcher,
+)
 from .linking import Link, LinkChoice, Linker, LinkState, Plan, SyncResult
 from .linking.registry import Registry
 from .loop import LoopThread
 from .network import Answers, NetworkManager, NetworkSettings
+from .removal import FileFate, Removal
 from .reports import (
     AppReport,
     BrowseEntry,
@@ -35,10 +50,8 @@ from .reports import (
 )
 from .settings import MODEL_EXTENSIONS, SettingsFile, Surroundings, TargetFolder
 from .sources import HuggingFace, Lookup, LookupCandidate, LookupResult
-from .storage.atomic import fsync_directory
-from .storage.disk import storage_error
+from .storage.disk import lower_thread_priority, storage_error
 from .storage.roots import AllowedRoots, real_path
-from .storage.trash import to_trash
 from .version import VERSION
 
 logger = logging.getLogger(__name__)
@@ -47,8 +60,6 @@ HASH_FOR_LOOKUP_BYTES = 2 * 1024**3
 """A lookup reads files up to this size to know their hash; larger ones are looked up by name first."""
 
 SECRETS = frozenset({"remote_token", "huggingface_token", "civitai_token"})
-
-FileFate = Literal["trash", "permanent", "keep"]
 
 
 class Librarian:
@@ -69,12 +80,15 @@ class Librarian:
         self.library = Library(root, surroundings.data_dir / "models.db", self.events)
         self._registry = Registry(surroundings.data_dir / "registry.db", root, surroundings.apps)
         self.linker = Linker(self._registry, self.library, surroundings.apps)
-        self.importer = Importer(self.library)
+        self.importer = Importer(
+            self.library, [folder.path for app in surroundings.apps for folder in app.folders]
+        )
         self.network = NetworkManager(self._network_settings(), log_dir=surroundings.data_dir)
         self._answers = Answers(self.network, surroundings.data_dir / "answers.db")
         self._lookup = Lookup(_hugging_face(self._answers))
         self._loop = LoopThread()
         self._scan: Job | None = None
+        self._watcher = Watcher([root, *(folder.path for folder in self._watched())], self._folders_changed)
         self._settings_lock = threading.Lock()
         self._warnings = self._start_warnings()
         self.network.on_change(self._tell_status)
@@ -105,9 +119,11 @@ class Librarian:
             )
         self.linker.recover()
         self.scan("quick")
+        self._watcher.start()
 
     def close(self) -> None:
         """Stop jobs between two chunks and close everything. May take as long as one chunk."""
+        self._watcher.close()
         self.jobs.close()
         with suppress(LibrarianError):
             self._loop.run(self._close_network())
@@ -152,10 +168,17 @@ class Librarian:
         """Everything known of one model, with its files and links. Raises `NotFoundError`."""
         model = self.library.model(model_id)
         summary = self.library.summary(model_id)
-        paths = [file.path for file in self.library.files(model_id)]
         files = [
-            FileDetails(**file.model_dump(), path=path, exists=Path(path).is_file())
-            for file, path in zip(model.files, paths, strict=False)
+            FileDetails(
+                **{
+                    **file.model_dump(),
+                    "sha256": file.sha256 or known.sha256,
+                    "blake3": file.blake3 or known.blake3,
+                    "path": known.path,
+                    "exists": Path(known.path).is_file(),
+                }
+            )
+            for file, known in zip(model.files, self.library.files(model_id), strict=False)
         ]
         return ModelDetails(
             **model.model_dump(by_alias=True, exclude={"files"}),
@@ -262,42 +285,18 @@ class Librarian:
     def delete(self, model_id: str, files: FileFate) -> DeleteReport:
         """Remove a model: links first, then registry rows, then files as ``files`` says.
 
-        Raises `NotFoundError`, `StorageError` where the files cannot go; the links are gone then, and the
-        model stays listed.
+        What cannot go is found out before anything is touched, as far as that is possible. Raises
+        `NotFoundError`; `OutsideRootsError`, `ConflictError`, `InvalidRequestError` with nothing changed;
+        `StorageError` where the files cannot go: links may be gone then, and the model stays listed.
         """
-        model = self.library.model(model_id)
-        if files == "keep" and model.storage == "in-place":
-            raise InvalidRequestError(
-                f"{model.official_name} lies in a folder that is indexed, so it stays listed as long as its file "
-                "is there. Delete the file, too, or take the folder out of the app."
-            )
-        paths = [Path(file.path) for file in self.library.files(model_id)]
-        unlinked, unreachable = self.linker.unlink_models([model_id])
-        removed = self._remove_files(model, paths, files)
+        with self.library.metadata.locked():
+            removal = Removal(self.library, model_id, files, self._roots())
+            unlinked, unreachable = self.linker.unlink_models([model_id])
+            removed = removal.carry_out()
         self.library.forget([model_id])
         return DeleteReport(
             unlinked=unlinked, files_removed=removed, unreachable=[link.target for link in unreachable]
         )
-
-    def _remove_files(self, model: Model, paths: list[Path], fate: FileFate) -> int:
-        folder = self.library.metadata.folder(model.model_id)
-        present = [path for path in paths if os.path.lexists(path)]
-        try:
-            if fate == "keep":
-                (folder / "metadata.json").rename(folder / "metadata.removed.json")
-                fsync_directory(folder)
-                return 0
-            if model.storage == "in-place":
-                for path in present:
-                    to_trash(path) if fate == "trash" else path.unlink()
-                self.library.metadata.discard(model.model_id)
-            elif fate == "trash":
-                to_trash(folder)
-            else:
-                self.library.metadata.discard(model.model_id)
-        except OSError as error:
-            raise storage_error(error, folder) from error
-        return len(present)
 
     def inspect(self, paths: list[str]) -> Inspection:
         """Say what the files at some paths are. Raises `OutsideRootsError`, `NotFoundError`."""
@@ -315,7 +314,7 @@ class Librarian:
             self.importer.check(request.items[0], paths[0])
 
         def work(job: JobContext) -> dict[str, Any]:
-            imported = self.importer.run(request, paths, job)
+            imported = self.importer.run(request, paths, roots, job)
             states = [item.state for item in job.job.items]
             if states.count("failed") == len(states):
                 first = job.job.items[0]
@@ -343,10 +342,36 @@ class Librarian:
         def work(job: JobContext) -> dict[str, Any]:
             scan = self.library.deep_scan if kind == "deep" else self.library.quick_scan
             result = scan(self._watched(), job).model_dump()
+            if self.library.usage.count_unhashed():
+                self.hash_in_background()
             return {"kind": kind, **result}
 
         self._scan = self.jobs.submit("scan", work, lane="scan")
         return self._scan
+
+    def hash_in_background(self) -> Job:
+        """Queue the hashing of files that only a hash can tell apart, at the lowest priority."""
+
+        def work(job: JobContext) -> dict[str, Any]:
+            lower_thread_priority()
+            return {"files_hashed": self.library.hash_what_only_hashes_tell(job)}
+
+        return self.jobs.submit("hash", work, lane="hash")
+
+    def duplicates(self) -> DuplicateReport:
+        """Files with the same bytes, and what links in their place would free."""
+        return self.library.usage.duplicates()
+
+    def storage(self) -> StorageReport:
+        """How much room the models take, by type, family and drive."""
+        return self.library.usage.storage()
+
+    def _folders_changed(self, paths: set[Path]) -> None:
+        """Somebody else changed files: look what it was, unless a scan that will see it waits already."""
+        waiting = self._scan is not None and self.jobs.get(self._scan.id).state == "queued"
+        with suppress(OSError, ConflictError):
+            if not waiting and any(self.library.is_news(path) for path in paths):
+                self.scan("quick")
 
     # Links
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, RootModel
 
 from ..core.librarian import FileFate, Librarian
-from ..core.library import Facets, ModelQuery, SearchResult
+from ..core.library import DuplicateReport, Facets, ModelQuery, SearchResult, StorageReport
 from ..core.reports import DeleteReport, ModelDetails
 
 
@@ -44,3 +44,13 @@ def edit(librarian: Librarian, model_id: str, body: ModelChange) -> ModelDetails
 def delete(librarian: Librarian, model_id: str, query: DeleteQuery) -> DeleteReport:
     """Delete a model: links, registry rows, files."""
     return librarian.delete(model_id, query.files)
+
+
+def duplicates(librarian: Librarian) -> DuplicateReport:
+    """Files with the same bytes."""
+    return librarian.duplicates()
+
+
+def storage(librarian: Librarian) -> StorageReport:
+    """How much room the models take, and where."""
+    return librarian.storage()

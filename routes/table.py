@@ -39,6 +39,8 @@ ROUTES = (
     Route("GET", "/jobs/{job_id}", "jobs", "job"),
     Route("POST", "/jobs/{job_id}/cancel", "jobs", "cancel"),
     Route("POST", "/scan", "jobs", "scan"),
+    Route("GET", "/duplicates", "models", "duplicates"),
+    Route("GET", "/storage", "models", "storage"),
     Route("GET", "/links", "links", "links"),
     Route("POST", "/mappings/preview", "links", "preview"),
     Route("POST", "/mappings/apply", "links", "apply_plan"),

@@ -12,8 +12,11 @@ from .records import (
     ModelSummary,
     SearchResult,
 )
+from .usage import DuplicateReport, StorageReport
+from .watch import Watcher
 
 __all__ = [
+    "DuplicateReport",
     "Facets",
     "Library",
     "LibraryChange",
@@ -24,4 +27,6 @@ __all__ = [
     "ModelQuery",
     "ModelSummary",
     "SearchResult",
+    "StorageReport",
+    "Watcher",
 ]

@@ -10,14 +10,15 @@ from typing import Any
 from blake3 import blake3
 from pydantic import ValidationError
 
-from ..errors import InvalidRequestError, NotFoundError, SourceChangedError
+from ..errors import InvalidRequestError, NotFoundError, SourceChangedError, StorageError
 from ..events import Events
 from ..jobs import JobContext
 from ..settings import TargetFolder
 from ..storage.database import Database
 from ..storage.disk import storage_error
+from ..storage.roots import is_within, real_path
 from .index import Index, IndexedFile
-from .metadata import MetadataStore
+from .metadata import METADATA_NAME, MetadataStore
 from .records import (
     EDITABLE_FIELDS,
     Facets,
@@ -31,6 +32,7 @@ from .records import (
 from .scan import PREVIEW_ENDINGS, Scanner, ScanResult
 from .schema import migrate
 from .search import Search
+from .usage import Usage
 
 HASH_BLOCK_BYTES = 8 * 1024 * 1024
 
@@ -50,6 +52,7 @@ class Library:
         self.index = Index(self._database)
         self._search = Search(self._database)
         self._scanner = Scanner(self.metadata, self.index, self._announce)
+        self.usage = Usage(self._database)
 
     @property
     def searchable(self) -> bool:
@@ -137,6 +140,23 @@ class Library:
             self.index.set_hashes(file.path, *digests)
         return digests
 
+    def hash_what_only_hashes_tell(self, job: JobContext) -> int:
+        """Hash the files that share their size with another; answers how many were hashed.
+
+        What was hashed is remembered, so that a job that was cut off goes on where it was.
+        """
+        waiting = list(self.usage.unhashed())
+        job.stage("hashes", total=sum(size for _, size in waiting), unit="bytes")
+        done = hashed = 0
+        for model_id, size in waiting:
+            job.check_cancelled()
+            with contextlib.suppress(NotFoundError, SourceChangedError, StorageError):
+                self.hash_of(model_id, job)
+                hashed += 1
+            done += size
+            job.advance(done)
+        return hashed
+
     def model_with_bytes(self, path: Path, size: int, digest: str | None = None) -> str | None:
         """The model that has the same bytes as the file at ``path``, found by size and then hash.
 
@@ -214,8 +234,37 @@ class Library:
             folder = main.parent
         return next((folder / name for name in names if (folder / name).is_file()), None)
 
+    def is_news(self, path: Path) -> bool:
+        """Whether a change at a path is one that the index does not know yet: not of our own making."""
+        db = self._database.read()
+        if not os.path.lexists(path):
+            below = str(path) + os.sep
+            return (
+                db.execute(
+                    "SELECT 1 FROM model_files WHERE path = ? OR (path >= ? AND path < ?) LIMIT 1",
+                    (str(path), below, below + "\U0010ffff"),
+                ).fetchone()
+                is not None
+            )
+        if path.name == METADATA_NAME and is_within(path, self.root):
+            row = db.execute(
+                "SELECT metadata_mtime_ns FROM models WHERE model_id = ?",
+                (path.parent.relative_to(self.root).as_posix(),),
+            ).fetchone()
+            return row is None or row[0] != path.stat().st_mtime_ns
+        if is_within(real_path(path), self.root):
+            return False  # one of our links, or a file that its metadata speaks for
+        if path.is_dir():
+            return True
+        row = db.execute(
+            "SELECT size, mtime_ns FROM model_files WHERE path = ?", (str(real_path(path)),)
+        ).fetchone()
+        status = path.stat()
+        return row is None or tuple(row) != (status.st_size, status.st_mtime_ns)
+
     def quick_scan(self, folders: Iterable[TargetFolder], job: JobContext) -> ScanResult:
         """Bring the index in step with what changed on disk; see `Scanner.quick`."""
+        self._search.load()
         result = self._scanner.quick(folders, job)
         self._database.checkpoint()
         return result
@@ -235,6 +284,7 @@ class Library:
         self._database.close()
 
     def _announce(self, change: LibraryChange) -> None:
+        self._search.catch_up()  # here, so that no search has to
         self._events.publish("librarian.library", change)
 
 

@@ -5,12 +5,26 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from ..errors import InsufficientSpaceError, StorageError
 
 SPACE_MARGIN_BYTES = 64 * 1024 * 1024
 """Room that stays free after an import, so that the disk is not filled to the last byte."""
+
+
+def lower_thread_priority() -> None:
+    """Let this thread have processor and disk only when nobody else wants them, where the system can."""
+    thread = threading.get_native_id()
+    with suppress(OSError, AttributeError, psutil.Error, ValueError):
+        if sys.platform == "linux":
+            os.setpriority(os.PRIO_PROCESS, thread, 19)
+            psutil.Process(thread).ionice(psutil.IOPRIO_CLASS_IDLE)
 
 
 def existing_ancestor(path: Path) -> Path:
@@ -45,14 +59,19 @@ def require_writable(folder: Path) -> None:
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
-    """What an `OSError` means to a person."""
+    """What an `OSError` means to a person; ``path`` is named where the error itself names none."""
+    place = error.filename if isinstance(error.filename, str) else path
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return InsufficientSpaceError(f"The disk became full while writing {path}. Nothing was changed.")
+        return InsufficientSpaceError(
+            f"The disk became full while writing {place}. Nothing was changed. Free some room and try again."
+        )
     if error.errno == errno.EROFS:
-        return StorageError(f"{path} lies on a read-only filesystem.")
+        return StorageError(
+            f"{place} lies on a read-only filesystem. Make it writable, or choose another folder."
+        )
     if error.errno in (errno.EACCES, errno.EPERM):
-        return StorageError(f"No permission for {path}.")
-    return StorageError(f"{path}: {error.strerror or error}")
+        return StorageError(f"No permission for {place}. Change its permissions, or choose another folder.")
+    return StorageError(f"{place}: {error.strerror or error}. Check the drive and try again.")
 
 
 def _gigabytes(size: int) -> str:

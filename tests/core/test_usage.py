@@ -1,0 +1,126 @@
+"""Equal files are found by their bytes, what takes the room is said, and changes are noticed."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from model_librarian.core.importing import ImportRequest
+from model_librarian.core.librarian import Librarian
+from model_librarian.core.library import ModelQuery
+
+
+@pytest.fixture
+def scanned(librarian, finished, make_model, models_folder):
+    """Two equal files, a hard link and a symlink of one of them, and one more of the same size."""
+    one = make_model(models_folder / "loras" / "one.safetensors", seed=1)
+    make_model(models_folder / "vae" / "same-bytes.safetensors", seed=1)
+    make_model(models_folder / "vae" / "same-size.safetensors", seed=2)
+    make_model(models_folder / "vae" / "other-size.safetensors", {"a": (3, 3)})
+    os.link(one, models_folder / "loras" / "hard.safetensors")
+    (models_folder / "loras" / "soft.safetensors").symlink_to(one)
+    finished(librarian.scan("quick"))
+    [job] = [job for job in librarian.jobs.all() if job.kind == "hash"]
+    assert finished(job).state == "done"
+    return librarian
+
+
+def test_equal_bytes_are_one_group_and_links_never_count(scanned, models_folder):
+    report = scanned.duplicates()
+    [group] = report.groups
+    size = (models_folder / "loras" / "one.safetensors").stat().st_size
+    assert len(group.files) == 2
+    assert (group.size_bytes, group.bytes_to_win, report.bytes_to_win) == (size, size, size)
+    assert report.files_to_hash == 0
+
+
+def test_only_files_of_equal_size_are_hashed_by_themselves(scanned):
+    hashed = {
+        model.official_name: scanned.details(model.model_id).files[0].sha256 is not None
+        for model in scanned.search(ModelQuery()).models
+    }
+    assert hashed.pop("other-size") is False
+    assert all(hashed.values())
+
+
+def test_hashing_goes_on_where_it_was_cut_off(librarian, finished, make_model, models_folder, monkeypatch):
+    for number in range(4):
+        make_model(models_folder / "loras" / f"{number}.safetensors")
+    monkeypatch.setattr(librarian, "hash_in_background", lambda: None)
+    finished(librarian.scan("quick"))
+    monkeypatch.undo()
+    real, hashed = librarian.library.hash_of, []
+
+    def hash_two(model_id, job=None):
+        if len(hashed) == 2:
+            librarian.jobs.cancel(job.job.id)
+            job.check_cancelled()
+        hashed.append(model_id)
+        return real(model_id, job)
+
+    monkeypatch.setattr(librarian.library, "hash_of", hash_two)
+    assert finished(librarian.hash_in_background()).state == "cancelled"
+    monkeypatch.undo()
+    assert librarian.library.usage.count_unhashed() == 2
+    assert finished(librarian.hash_in_background()).result == {"files_hashed": 2}
+    assert librarian.library.usage.count_unhashed() == 0
+
+
+def test_storage_adds_up(scanned, models_folder):
+    report = scanned.storage()
+    files = {path.stat().st_ino: path.stat().st_size for path in models_folder.rglob("*.safetensors")}
+    assert report.size_bytes == sum(files.values())
+    assert {share.name: share.models for share in report.by_type} == {"loras": 1, "vae": 3}
+    assert sum(share.size_bytes for share in report.by_family) == report.size_bytes
+    [drive] = report.by_drive
+    assert drive.total_bytes > drive.free_bytes > 0
+
+
+def eventually(condition, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_what_a_person_drops_into_a_folder_is_noticed(librarian, make_model, models_folder, downloads):
+    librarian.start()
+    eventually(lambda: librarian.status().index.state == "ready")
+
+    def names():
+        return {model.official_name for model in librarian.search(ModelQuery()).models}
+
+    source = make_model(downloads / "dropped.safetensors")
+    os.rename(source, models_folder / "vae" / "dropped.safetensors")
+    eventually(lambda: names() == {"dropped"})
+    (models_folder / "vae" / "dropped.safetensors").rename(models_folder / "vae" / "renamed.safetensors")
+    eventually(lambda: names() == {"renamed"})
+    (models_folder / "vae" / "renamed.safetensors").unlink()
+    eventually(lambda: names() == set())
+
+
+def test_our_own_changes_are_no_news(librarian, finished, make_model, models_folder):
+    make_model(models_folder / "vae" / "ae.safetensors")
+    finished(librarian.scan("quick"))
+    [model_id] = librarian.library.index.all_ids()
+    librarian.edit(model_id, {"notes": "mine"})
+    written = librarian.library.root / model_id / "metadata.json"
+    assert librarian.library.is_news(written) is False
+    assert librarian.library.is_news(models_folder / "vae" / "ae.safetensors") is False
+    written.write_text(written.read_text().replace("mine", "theirs"))
+    assert librarian.library.is_news(written) is True
+    assert librarian.library.is_news(models_folder / "vae" / "never-was.safetensors") is False
+
+
+def test_another_process_sees_an_edit(librarian, surroundings, finished, make_model, downloads):
+    source = make_model(downloads / "up.safetensors")
+    request = ImportRequest.model_validate({"items": [{"paths": [str(source)]}]})
+    [model_id] = finished(librarian.import_models(request)).result["imported"]
+    other = Librarian(surroundings.model_copy(update={"data_dir": surroundings.data_dir.with_name("other")}))
+    other.start()
+    eventually(lambda: other.library.index.contains(model_id))
+    librarian.edit(model_id, {"notes": "seen by both"})
+    eventually(lambda: other.details(model_id).notes == "seen by both")
+    other.close()
