@@ -294,9 +294,7 @@ class Librarian:
             unlinked, unreachable = self.linker.unlink_models([model_id])
             removed = removal.carry_out()
         self.library.forget([model_id])
-        return DeleteReport(
-            unlinked=unlinked, files_removed=removed, unreachable=[link.target for link in unreachable]
-        )
+        return DeleteReport(unlinked=unlinked, files_removed=removed, unreachable=unreachable)
 
     def inspect(self, paths: list[str]) -> Inspection:
         """Say what the files at some paths are. Raises `OutsideRootsError`, `NotFoundError`."""

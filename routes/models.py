@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, RootModel
 
-from ..core.librarian import FileFate, Librarian
+from ..core.librarian import Librarian
 from ..core.library import DuplicateReport, Facets, ModelQuery, SearchResult, StorageReport
+from ..core.removal import FileFate
 from ..core.reports import DeleteReport, ModelDetails
 
 

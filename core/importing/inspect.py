@@ -8,6 +8,8 @@ from ..errors import InvalidRequestError, LibrarianError, NotFoundError
 from ..formats import classify, identify
 from ..library import Library
 from ..settings import MODEL_EXTENSIONS
+from ..storage.disk import storage_error
+from ..storage.names import is_text, shown
 from ..storage.roots import AllowedRoots
 from .records import GroupFile, ImportGroup, Inspection
 
@@ -29,14 +31,23 @@ def inspect(paths: Iterable[Path], library: Library, roots: AllowedRoots) -> Ins
             raise InvalidRequestError(
                 f"There are more than {MAX_FILES} files here. Choose a folder further inside."
             )
-        groups.append(inspect_file(file, library))
+        try:
+            groups.append(inspect_file(file, library))
+        except OSError as error:  # gone meanwhile, or not ours to read
+            problem = storage_error(error, file).message
+            groups.append(ImportGroup(name=shown(file.name), files=[], size_bytes=0, problem=problem))
     return Inspection(groups=groups)
 
 
 def inspect_file(path: Path, library: Library) -> ImportGroup:
     """Say what one file is and whether it can be imported."""
     size = path.stat().st_size
-    group = ImportGroup(name=path.name, files=[GroupFile(path=str(path), size=size)], size_bytes=size)
+    group = ImportGroup(
+        name=shown(path.name), files=[GroupFile(path=shown(str(path)), size=size)], size_bytes=size
+    )
+    if not is_text(str(path)):
+        group.problem = "Its name or that of a folder above it is no valid Unicode. Rename it."
+        return group
     try:
         facts = identify(path)
     except LibrarianError as error:

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -12,28 +13,50 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from ..library.metadata import INCOMING, METADATA_NAME, MetadataStore
-from ..storage.atomic import fsync_directory, make_directories, remove_tree, write_atomic
+from ..library.scan import inode_of
+from ..storage.atomic import (
+    free_name,
+    fsync_directory,
+    make_directories,
+    remove_tree,
+    rename_new,
+    write_atomic,
+)
 
 logger = logging.getLogger(__name__)
 
 JOURNAL_NAME = "journal.json"
+GRAVEYARD = "removed-"
+
+_OURS = re.compile(rf"(?:{GRAVEYARD})?[0-9a-f]{{32}}")
+"""What Librarian itself puts into ``.incoming``; anything else there is somebody's and stays."""
 
 
 class Entry(BaseModel):
     """What one import is doing, as it stands on disk before each step that a crash could cut in two.
 
+    ``taken`` means that the file in staging is (or is about to be) the source itself and no copy.
     ``placing`` means that the staged folder may have its final name already. ``inode``, ``size`` (bytes)
     and ``mtime_ns`` tell whether the source is still the file that was read.
     """
 
-    model_id: str
+    model_id: str = ""
     mode: Literal["copy", "move"]
+    taken: bool = False
     state: Literal["staging", "placing"] = "staging"
     source: Path
     staged_name: str
     size: int
     mtime_ns: int
     inode: str
+
+    def is_of(self, status: os.stat_result) -> bool:
+        """Whether this is the very file that the import is about, unchanged."""
+        return (self.size, self.mtime_ns, self.inode) == (
+            status.st_size,
+            status.st_mtime_ns,
+            inode_of(status),
+        )
 
 
 class Staging:
@@ -43,17 +66,28 @@ class Staging:
         self.folder = folder
         self.model_folder = folder / "model"
         self.lock = FileLock(folder / "lock", blocking=False)
+        self.entry: Entry | None = None
 
     def write(self, entry: Entry) -> None:
         """Make the journal durable."""
         write_atomic(self.folder / JOURNAL_NAME, entry.model_dump_json().encode())
+        self.entry = entry
 
-    def read(self) -> Entry | None:
-        """The journal, or nothing if there is none that can be read."""
+    def read(self) -> None:
+        """Read the journal that an earlier process left; none means that nothing had begun.
+
+        Raises `OSError` or `ValidationError` if there is one that cannot be read.
+        """
         try:
-            return Entry.model_validate_json((self.folder / JOURNAL_NAME).read_bytes())
-        except (OSError, ValidationError):
-            return None
+            self.entry = Entry.model_validate_json((self.folder / JOURNAL_NAME).read_bytes())
+        except FileNotFoundError:
+            self.entry = None
+
+    def remove(self) -> None:
+        """Remove the folder and its lock; the journal first, so that nobody takes it for an unfinished one."""
+        (self.folder / JOURNAL_NAME).unlink(missing_ok=True)
+        self.lock.release()
+        remove_tree(self.folder)
 
 
 class Recovered(BaseModel):
@@ -73,7 +107,7 @@ class Journal:
 
     @contextmanager
     def staging(self) -> Iterator[Staging]:
-        """A fresh folder, locked while it is used and removed afterwards."""
+        """A fresh folder, locked while it is used. However it is left, its import is finished or undone then."""
         with self._metadata.locked():
             staging = Staging(self._incoming / uuid.uuid4().hex)
             make_directories(staging.model_folder)
@@ -81,11 +115,7 @@ class Journal:
         try:
             yield staging
         finally:
-            entry = staging.read()
-            if entry is not None:
-                _give_back(staging, entry)
-            staging.lock.release()
-            remove_tree(staging.folder)
+            self._close(staging)
 
     def place(self, staging: Staging, entry: Entry) -> bool:
         """Give the staged folder its final name; ``False`` if that name is taken meanwhile.
@@ -97,74 +127,105 @@ class Journal:
         entry.state = "placing"
         staging.write(entry)
         with self._metadata.locked():
-            if final.exists():
+            if os.path.lexists(final):
                 return False
             staging.model_folder.rename(final)
-        fsync_directory(final.parent)
-        fsync_directory(staging.folder)
         return True
 
     def recover(self) -> Iterator[Recovered]:
-        """Finish or undo what a crash cut off. Imports that still run in another process are left alone."""
-        if not self._incoming.is_dir():
+        """Finish or undo what a crash cut off. Imports that still run in another process are left alone.
+
+        Never raises: what cannot be mended now stays as it is until the next start.
+        """
+        try:
+            folders = sorted(path for path in self._incoming.iterdir() if _is_ours(path))
+        except OSError as error:
+            logger.warning("%s cannot be read, so nothing is mended there: %s", self._incoming, error)
             return
-        for folder in sorted(self._incoming.iterdir()):
-            if not folder.is_dir():
-                continue
+        for folder in folders:
             staging = Staging(folder)
-            with self._metadata.locked():
-                try:
-                    staging.lock.acquire()
-                except Timeout:
-                    continue
-            entry = staging.read()
             try:
-                recovered = self._recover(staging, entry) if entry is not None else None
-            except OSError as error:
-                logger.warning(
-                    "%s could not be cleaned up and is tried again at the next start: %s", folder, error
-                )
+                with self._metadata.locked():
+                    staging.lock.acquire()
+                staging.read()
+            except Timeout:
+                continue
+            except FileNotFoundError:
+                continue  # another process was faster
+            except (OSError, ValidationError) as error:
+                logger.warning("%s holds an import that cannot be understood and is kept: %s", folder, error)
                 staging.lock.release()
                 continue
-            staging.lock.release()
-            remove_tree(folder)
+            recovered = self._close(staging)
             if recovered is not None:
                 logger.info("the import of %s was cut off and is now %s", recovered.source, recovered.outcome)
                 yield recovered
 
-    def _recover(self, staging: Staging, entry: Entry) -> Recovered:
-        placed = (
-            entry.state == "placing"
-            and not staging.model_folder.exists()
-            and (self._metadata.folder(entry.model_id) / METADATA_NAME).exists()
+    def _close(self, staging: Staging) -> Recovered | None:
+        """Finish or undo the import and remove its staging; what cannot be settled is kept for the next start."""
+        recovered = None
+        try:
+            if staging.entry is not None:
+                recovered = self._settle(staging, staging.entry)
+            staging.remove()
+        except OSError as error:
+            logger.warning("%s could not be cleaned up and is tried again later: %s", staging.folder, error)
+            staging.lock.release()
+        return recovered
+
+    def _settle(self, staging: Staging, entry: Entry) -> Recovered:
+        """The one way in which an import ends, whether it ran through, failed, or was killed."""
+        staged = staging.model_folder / entry.staged_name
+        final = self._metadata.folder(entry.model_id)
+        done = (
+            entry.state == "placing" and not os.path.lexists(staging.model_folder) and _is_whole(final, entry)
         )
-        if placed:
+        if done:
+            fsync_directory(final.parent)
+            fsync_directory(staging.folder)
             if entry.mode == "move":
-                remove_source(entry)
-            return Recovered(model_id=entry.model_id, source=str(entry.source), outcome="finished")
-        _give_back(staging, entry)
-        return Recovered(model_id=entry.model_id, source=str(entry.source), outcome="undone")
+                _remove_source(entry, final / entry.staged_name)
+        elif entry.taken and os.path.lexists(staged):
+            _give_back(staged, entry.source)
+        return Recovered(
+            model_id=entry.model_id, source=str(entry.source), outcome="finished" if done else "undone"
+        )
 
 
-def _give_back(staging: Staging, entry: Entry) -> None:
-    """Return a file that was moved into staging, where that is its only name."""
-    staged = staging.model_folder / entry.staged_name
-    if entry.mode == "move" and staged.exists() and not os.path.lexists(entry.source):
-        staged.rename(entry.source)
-        fsync_directory(entry.source.parent)
+def _is_ours(folder: Path) -> bool:
+    return bool(_OURS.fullmatch(folder.name)) and folder.is_dir() and not folder.is_symlink()
 
 
-def remove_source(entry: Entry) -> bool:
+def _is_whole(final: Path, entry: Entry) -> bool:
+    try:
+        return (final / METADATA_NAME).is_file() and (final / entry.staged_name).stat().st_size == entry.size
+    except FileNotFoundError:
+        return False
+
+
+def _give_back(staged: Path, source: Path) -> None:
+    """Return a file that was taken into staging; if its name has another file now, under a name beside it."""
+    if os.path.lexists(source) and not source.is_symlink() and staged.samefile(source):
+        return  # it never lost its own name
+    try:
+        rename_new(staged, source)
+    except FileExistsError:
+        source = free_name(source, ".recovered")
+        logger.warning("another file has the name of an import that was undone; it is kept as %s", source)
+        rename_new(staged, source)
+    fsync_directory(source.parent)
+
+
+def _remove_source(entry: Entry, placed: Path) -> None:
     """Remove the original of a move, if it is still the very file that was read."""
-    with suppress(FileNotFoundError):
+    try:
         status = entry.source.stat(follow_symlinks=False)
-        if (status.st_size, status.st_mtime_ns, f"{status.st_dev}:{status.st_ino}") == (
-            entry.size,
-            entry.mtime_ns,
-            entry.inode,
-        ):
+        if entry.is_of(status) or os.path.samestat(status, placed.stat(follow_symlinks=False)):
             entry.source.unlink()
             fsync_directory(entry.source.parent)
-            return True
-        logger.warning("%s changed after it was imported and was therefore kept", entry.source)
-    return False
+        else:
+            logger.warning("%s changed after it was imported and was therefore kept", entry.source)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        logger.warning("%s was imported, but the original cannot be removed: %s", entry.source, error)

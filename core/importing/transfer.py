@@ -19,6 +19,9 @@ BLOCKS = 4
 Progress = Callable[[int], None]
 """Called with the bytes done so far, after every block; may raise `CancelledError`."""
 
+Check = Callable[[os.stat_result], None]
+"""Called with what was opened, before anything is read; raises if that is not what was meant."""
+
 
 class Transferred(NamedTuple):
     """A file's size in bytes and its hashes as lower-case hexadecimal."""
@@ -28,16 +31,16 @@ class Transferred(NamedTuple):
     blake3: str
 
 
-def hash_file(source: Path, progress: Progress) -> Transferred:
+def hash_file(source: Path, progress: Progress, check: Check) -> Transferred:
     """SHA-256 and BLAKE3 of a file in one pass.
 
     Raises `SourceChangedError` if the file changes or vanishes meanwhile, `StorageError` if it cannot be
     read.
     """
-    return _stream(source, None, progress)
+    return _stream(source, None, progress, check)
 
 
-def copy_file(source: Path, target: Path, progress: Progress) -> Transferred:
+def copy_file(source: Path, target: Path, progress: Progress, check: Check) -> Transferred:
     """Copy a file and hash it in the same pass; ``target`` must not exist and is durable afterwards.
 
     Raises as `hash_file`, and `InsufficientSpaceError` if the disk becomes full. Whatever was written is
@@ -45,14 +48,17 @@ def copy_file(source: Path, target: Path, progress: Progress) -> Transferred:
     """
     try:
         with open(target, "xb", buffering=0) as file:
-            result = _stream(source, file, progress)
+            result = _stream(source, file, progress, check)
             os.fsync(file.fileno())
+            written = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise storage_error(error, target) from error
+    if written != result.size:
+        raise StorageError(f"{target} has {written} bytes instead of {result.size}. Check the drive.")
     return result
 
 
-def _stream(source: Path, target: BinaryIO | None, progress: Progress) -> Transferred:
+def _stream(source: Path, target: BinaryIO | None, progress: Progress, check: Check) -> Transferred:
     """Read block by block while the blocks before are hashed and written in threads of their own."""
     sha, b3 = hashlib.sha256(), blake3()
     free = deque(memoryview(bytearray(BLOCK_BYTES)) for _ in range(BLOCKS))
@@ -66,6 +72,7 @@ def _stream(source: Path, target: BinaryIO | None, progress: Progress) -> Transf
         ThreadPoolExecutor(1, "librarian-write") as write_thread,
     ):
         before = os.fstat(file.fileno())
+        check(before)
         try:
             while True:
                 if not free:
@@ -112,7 +119,9 @@ def _read(file: BinaryIO, buffer: memoryview, source: Path) -> int:
     try:
         return file.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
     except OSError as error:
-        raise StorageError(f"{source} cannot be read to its end: {error.strerror or error}.") from error
+        raise StorageError(
+            f"{source} cannot be read to its end: {error.strerror or error}. Check its drive."
+        ) from error
 
 
 def _update_blake3(hasher: blake3, block: memoryview) -> None:

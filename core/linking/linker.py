@@ -8,15 +8,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import LibrarianError, NotFoundError, PlanChangedError
+from filelock import Timeout
+
+from ..errors import LibrarianError, NotFoundError, PlanChangedError, StorageError
 from ..jobs import JobContext
 from ..library import Library
 from ..settings import App
-from ..storage.atomic import make_directories
+from ..storage.atomic import free_name, make_directories, rename_new
 from ..storage.disk import same_filesystem, storage_error
+from ..storage.roots import is_within, real_path
 from ..storage.trash import to_trash
 from .links import fingerprint, leads_to, make_link, remove_link, state_of
-from .planner import Planner
+from .planner import Planner, can_be_made
 from .records import Conflict, Link, LinkChoice, LinkType, Plan, PlannedLink, Resolution, SyncResult
 from .registry import NewLink, Registry
 
@@ -24,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 KEPT_PLANS = 20
 BATCH = 500
+RECOVERY_TIMEOUT_S = 10.0
 
 
 class _Prepared(NamedTuple):
@@ -58,11 +62,17 @@ class Linker:
             raise NotFoundError(f"There is no app {name!r}. Known apps: {known}.") from None
 
     def recover(self) -> None:
-        """Register the links that a crash left on disk without an entry, and drop other intents."""
-        intents = list(self.registry.intents())
-        self.registry.register(
-            [(intent, kind, ext) for intent in intents for kind, ext in _standing(intent)], intents
-        )
+        """Register the links that a crash left on disk without an entry, and undo what it cut in two."""
+        try:
+            with self.registry.changing(timeout=RECOVERY_TIMEOUT_S):
+                intents = list(self.registry.intents())
+                for intent in intents:
+                    _put_back(intent)
+                self.registry.register(
+                    [(intent, kind, ext) for intent in intents for kind, ext in _standing(intent)], intents
+                )
+        except Timeout:
+            logger.info("another process is linking; what was cut off is mended at the next start")
 
     def links(
         self, *, model_ids: Sequence[str] | None = None, app: str | None = None, state: str | None = None
@@ -97,131 +107,186 @@ class Linker:
         is changed if the folders are not as they were.
         """
         with self._lock:
-            prepared = self._prepared.get(choice.plan_id)
+            prepared = self._prepared.pop(choice.plan_id, None)
         if prepared is None:
             raise NotFoundError("This plan is not known any more. Preview again.")
-        plan = prepared.plan
-        for target, seen in prepared.seen.items():
-            if fingerprint(Path(target)) != seen:
-                raise PlanChangedError(f"{target} has changed since the preview. Preview again.")
-        with self._lock:
-            self._prepared.pop(choice.plan_id, None)
+        with self.registry.changing():
+            for target, seen in prepared.seen.items():
+                if fingerprint(Path(target)) != seen:
+                    raise PlanChangedError(f"{target} has changed since the preview. Preview again.")
+            return self._carry_out(prepared, choice, job)
 
-        result = SyncResult()
-        chosen = [
-            (conflict, choice.resolutions.get(conflict.target, choice.default_resolution))
-            for conflict in plan.conflicts
-        ]
-        job.stage("links", total=plan.total_actions + len(plan.conflicts), unit="links")
+    def _carry_out(self, prepared: _Prepared, choice: LinkChoice, job: JobContext) -> SyncResult:
+        plan = prepared.plan
+        result = SyncResult(skipped=len(plan.to_skip_exists))
         removals = [*plan.broken_to_remove, *plan.orphaned_to_remove]
+        job.stage("links", total=plan.total_actions + len(plan.conflicts), unit="links")
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            job.advance(done)
+            job.check_cancelled()
+
         by_id = {link.link_id: link for link in self.registry.links()}
-        result.links_removed += self._unlink(
-            [by_id[r.link_id] for r in removals if r.link_id in by_id], result
-        )
-        job.advance(len(removals))
+        self._unlink([by_id[r.link_id] for r in removals if r.link_id in by_id], result)
+        advance(len(removals))
         for start in range(0, len(plan.to_create), BATCH):
-            job.check_cancelled()
-            result.links_created += self._create(plan.to_create[start : start + BATCH], result)
-            job.advance(len(removals) + min(start + BATCH, len(plan.to_create)))
-        for conflict, resolution in chosen:
-            job.check_cancelled()
-            self._resolve(conflict, resolution, result)
-        result.skipped += len(plan.to_skip_exists)
+            batch = plan.to_create[start : start + BATCH]
+            self._create([self._new_link(planned) for planned in batch], result)
+            advance(len(batch))
+        for conflict in plan.conflicts:
+            resolution = choice.resolutions.get(conflict.target, choice.default_resolution)
+            self._resolve(conflict, resolution, prepared.seen[conflict.target], result)
+            advance(1)
         return result
 
-    def unlink_models(self, model_ids: Sequence[str]) -> tuple[int, list[Link]]:
-        """Remove every link of some models; answers how many went and which could not be reached."""
+    def unlink_models(self, model_ids: Sequence[str]) -> tuple[int, list[str]]:
+        """Remove every link of some models.
+
+        Answers how many went, and the places that could not be reached and stay registered. Raises
+        `StorageError` if a link cannot be removed.
+        """
         result = SyncResult()
-        links = self.registry.links(model_ids=model_ids)
-        unreachable = [link for link in links if not Path(link.target).parent.is_dir()]
-        removed = self._unlink([link for link in links if link not in unreachable], result)
-        return removed, unreachable
+        with self.registry.changing():
+            self._unlink(self.registry.links(model_ids=model_ids), result)
+        if result.errors:
+            raise StorageError(result.errors[0])
+        return result.links_removed, result.unreachable
 
     def uninstall(self, app: str) -> SyncResult:
         """Remove all links of one app and nothing else. Raises `NotFoundError` for an unknown app."""
-        links = self.registry.links(app=app)
-        if not links:
-            self.app(app)
         result = SyncResult()
-        result.links_removed = self._unlink(links, result)
+        with self.registry.changing():
+            links = self.registry.links(app=app)
+            if not links:
+                self.app(app)
+            self._unlink(links, result)
         return result
 
-    def _create(self, planned: Iterable[PlannedLink], result: SyncResult) -> int:
-        links = [
-            NewLink(p.model_id, p.app, Path(p.target), Path(p.source), self._hash(p.model_id, p.source))
-            for p in planned
-        ]
+    def _new_link(self, planned: PlannedLink, aside: Path | None = None) -> NewLink:
+        file_hash = self._hash(planned.model_id, planned.source)
+        return NewLink(
+            planned.model_id, planned.app, Path(planned.target), Path(planned.source), file_hash, aside
+        )
+
+    def _create(self, links: list[NewLink], result: SyncResult) -> int:
+        """Make links; answers how many. What fails is told in ``result`` and is as it was before."""
         self.registry.intend(links)
         made: list[tuple[NewLink, LinkType, bool]] = []
         for link in links:
             try:
-                make_directories(link.target.parent)
-                made.append(
-                    (
-                        link,
-                        make_link(link.source, link.target),
-                        not same_filesystem(link.source, link.target.parent),
-                    )
-                )
+                kind = self._make(link)
+                made.append((link, kind, not same_filesystem(link.source, link.target.parent)))
             except FileExistsError:
-                result.errors.append(f"{link.target} appeared meanwhile and was left as it is.")
+                if leads_to(link.target, link.source):  # two apps that share a folder
+                    result.skipped += 1
+                else:
+                    result.errors.append(
+                        f"{link.target} appeared meanwhile and was left as it is. Preview again."
+                    )
             except LibrarianError as error:
                 result.errors.append(error.message)
             except OSError as error:
                 result.errors.append(storage_error(error, link.target).message)
         self.registry.register(made, links)
+        result.links_created += len(made)
         return len(made)
 
-    def _unlink(self, links: Iterable[Link], result: SyncResult) -> int:
-        removed = 0
+    def _make(self, link: NewLink) -> LinkType:
+        self._make_folder(link)
+        if link.aside is None:
+            return make_link(link.source, link.target)
+        rename_new(link.target, link.aside)
+        try:
+            return make_link(link.source, link.target)
+        except BaseException:
+            rename_new(link.aside, link.target)
+            raise
+
+    def _make_folder(self, link: NewLink) -> None:
+        """The app's folder where that may be made, and in it the one for a name that two models share."""
+        folder = link.target.parent
+        if folder.is_dir():
+            return
+        app = self.app(link.app)
+        known = next((f.path for f in app.folders if f.path == folder or f.path in folder.parents), None)
+        if known is None or not can_be_made(known, app.root):
+            raise StorageError(f"{folder} is not there. Connect its drive, or make the folder.")
+        make_directories(known)
+        if folder != known:
+            self.registry.own_folder(folder)
+            make_directories(folder)
+
+    def _unlink(self, links: Iterable[Link], result: SyncResult) -> None:
         gone: list[int] = []
         for link in links:
             target = Path(link.target)
+            if not self._is_reachable(link):
+                result.unreachable.append(link.target)
+                continue
             try:
                 if remove_link(target, Path(link.source), link.link_type):
-                    removed += 1
+                    result.links_removed += 1
                 elif os.path.lexists(target):
                     logger.info("%s is not the link that was made there and was left as it is", target)
                 gone.append(link.link_id)
-                self._remove_own_folder(target.parent, link)
+                self._remove_own_folder(target.parent)
             except OSError as error:
                 result.errors.append(storage_error(error, target).message)
         self.registry.remove(gone)
-        return removed
 
-    def _remove_own_folder(self, folder: Path, link: Link) -> None:
-        """Remove the folder that was made for one model of several with the same file name, if it is empty."""
-        app = self._apps.get(link.app)
-        if app is not None and folder not in {known.path for known in app.folders}:
+    def _is_reachable(self, link: Link) -> bool:
+        """Whether the link's place can be looked at; a drive that is not there says nothing of its links."""
+        target, root = Path(link.target), self.registry.root_of(link.app)
+        if target.parent.is_dir():
+            return True
+        return root is not None and root.is_dir() and is_within(target, root)
+
+    def _remove_own_folder(self, folder: Path) -> None:
+        """Remove a folder that was made for links, if it is empty; one of the person's stays."""
+        if self.registry.owns_folder(folder):
             try:
                 folder.rmdir()
+            except FileNotFoundError:
+                pass
             except OSError:
                 return
+            self.registry.disown_folder(folder)
 
-    def _resolve(self, conflict: Conflict, resolution: Resolution, result: SyncResult) -> None:
+    def _resolve(
+        self, conflict: Conflict, resolution: Resolution, seen: tuple[int, ...] | None, result: SyncResult
+    ) -> None:
+        """Put a link where something else is, which goes aside or to the trash only once the link stands."""
         target = Path(conflict.target)
         if resolution == "skip":
             result.skipped += 1
             return
-        aside = _free_name(target)
+        aside = free_name(target, ".old")
+        if fingerprint(target) != seen or real_path(target) == real_path(Path(conflict.source)):
+            result.errors.append(
+                f"{target} has changed since the preview and was left as it is. Preview again."
+            )
+            return
+        if not self._create([self._new_link(conflict, aside)], result):
+            return
+        result.conflicts_resolved += 1
+        if resolution == "rename":
+            return
         try:
-            target.rename(aside)
-            if not self._create([conflict], result):
-                aside.rename(target)
-                return
-            result.links_created += 1
-            result.conflicts_resolved += 1
-            if resolution == "overwrite":
-                if aside.is_symlink():
-                    aside.unlink()
-                else:
-                    size = aside.stat().st_size
-                    to_trash(aside)
-                    result.bytes_freed += size
+            if fingerprint(aside) != seen:
+                result.errors.append(f"{target} changed meanwhile. What was there is kept as {aside}.")
+            elif aside.is_symlink():
+                aside.unlink()
+            else:
+                size = aside.stat().st_size
+                to_trash(aside)
+                result.bytes_freed += size
         except LibrarianError as error:
             result.errors.append(error.message)
         except OSError as error:
-            result.errors.append(storage_error(error, target).message)
+            result.errors.append(storage_error(error, aside).message)
 
     def _hash(self, model_id: str, source: str) -> str | None:
         return next((file.sha256 for file in self._library.files(model_id) if file.path == source), None)
@@ -235,11 +300,14 @@ def _standing(intent: NewLink) -> list[tuple[LinkType, bool]]:
     return [(kind, not same_filesystem(intent.source, intent.target.parent))]
 
 
-def _free_name(target: Path) -> Path:
-    """``name.old``, or ``name.old.1``, ``.old.2``, … where that is taken."""
-    aside = target.with_name(target.name + ".old")
-    number = 0
-    while os.path.lexists(aside):
-        number += 1
-        aside = target.with_name(f"{target.name}.old.{number}")
-    return aside
+def _put_back(intent: NewLink) -> None:
+    """Return what had to make room for a link that was never made."""
+    if intent.aside is None or not os.path.lexists(intent.aside):
+        return
+    try:
+        if not os.path.lexists(intent.target):
+            rename_new(intent.aside, intent.target)
+        elif os.path.samestat(intent.aside.lstat(), intent.target.lstat()):
+            intent.aside.unlink()  # cut off between getting the second name and losing the first
+    except OSError as error:
+        logger.warning("%s is kept as %s: %s", intent.target, intent.aside, error)

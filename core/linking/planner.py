@@ -9,7 +9,9 @@ from ..errors import LibrarianError
 from ..library import Library, Model
 from ..library.library import sha256_of
 from ..settings import App
-from ..storage.disk import same_filesystem
+from ..storage.disk import same_filesystem, storage_error
+from ..storage.names import collision_key, is_text, shown
+from ..storage.roots import is_within, real_path
 from .links import leads_to, state_of
 from .records import Conflict, ConflictReason, Link, Plan, PlannedLink, PlannedRemoval
 
@@ -33,22 +35,23 @@ class Planner:
         models = list(self._library.index.owned_models(model_ids))
         by_target = {(link.app, link.target): link for link in registered}
         for app in apps:
-            wanted: set[str] = set()
-            own = [link for link in registered if link.app == app.app]
-            in_place = {(link.model_id, link.source): link for link in own}
+            view = _AppView(
+                app, self._library.root, [link for link in registered if link.app == app.app], plan
+            )
             for model in models:
-                for planned in self._wanted(app, model, in_place, wanted, plan):
-                    wanted.add(planned.target)
-                    self._look(planned, by_target.get((app.app, planned.target)), plan)
-            self._removals(own, wanted, model_ids, plan)
+                try:
+                    for planned in self._wanted(view, model, plan):
+                        view.claim(planned.target)
+                        self._look(planned, by_target.get((app.app, planned.target)), plan)
+                except OSError as error:
+                    plan.errors.append(storage_error(error, app.root).message)
+            self._removals(view, model_ids, plan)
         plan.total_actions = len(plan.to_create) + len(plan.broken_to_remove) + len(plan.orphaned_to_remove)
         plan.warnings = list(dict.fromkeys(plan.warnings))
         return plan
 
-    def _wanted(
-        self, app: App, model: Model, registered: dict[tuple[str, str], Link], wanted: set[str], plan: Plan
-    ) -> Iterator[PlannedLink]:
-        folder = app.link_folder(model.subtype)
+    def _wanted(self, view: _AppView, model: Model, plan: Plan) -> Iterator[PlannedLink]:
+        folder = view.folder(model.subtype)
         if folder is None:
             if model.subtype == "unknown":
                 plan.warnings.append(
@@ -58,7 +61,9 @@ class Planner:
         for file in self._library.files(model.model_id):
             source = Path(file.path)
             if not source.is_file():
-                plan.errors.append(f"{model.official_name}: {source} is not there.")
+                plan.errors.append(
+                    f"{model.official_name}: {source} is not there. Connect its drive, or scan the library."
+                )
                 continue
             if not same_filesystem(source, folder):
                 plan.warnings.append(
@@ -67,14 +72,15 @@ class Planner:
                 )
             name = source.name
             target = folder / name
-            known = registered.get((model.model_id, str(source)))
+            known = view.links.get((model.model_id, str(source)))
             if known is not None and Path(known.target).name == name and folder in Path(known.target).parents:
                 target = Path(known.target)
-            elif str(target) in wanted or self._taken_by_other_model(target, source):
-                target = folder / model.cleaned_name / name
+            elif view.is_claimed(str(target)) or self._taken_by_other_model(target, source):
+                # The id is the name of a real folder; what a metadata.json calls the model may be anything.
+                target = folder / model.model_id.rpartition("/")[2] / name
             yield PlannedLink(
                 model_id=model.model_id,
-                app=app.app,
+                app=view.app.app,
                 target=str(target),
                 source=str(source),
                 size_bytes=file.size,
@@ -122,10 +128,10 @@ class Planner:
             pass
         return "file_exists"
 
-    def _removals(self, own: list[Link], wanted: set[str], model_ids: list[str] | None, plan: Plan) -> None:
+    def _removals(self, view: _AppView, model_ids: list[str] | None, plan: Plan) -> None:
         removed = {removal.link_id for removal in plan.broken_to_remove}
-        for link in own:
-            if link.target in wanted or link.link_id in removed:
+        for link in view.links.values():
+            if link.target in view.wanted or link.link_id in removed:
                 continue
             if model_ids is not None and link.model_id not in model_ids:
                 continue
@@ -134,6 +140,55 @@ class Planner:
                 plan.broken_to_remove.append(_removal(link))
             elif state in ("ok", "missing"):
                 plan.orphaned_to_remove.append(_removal(link))
+
+
+class _AppView:
+    """One app while a plan is made: its links, and the places that are given away."""
+
+    def __init__(self, app: App, library_root: Path, links: list[Link], plan: Plan) -> None:
+        self.app = app
+        self.links = {(link.model_id, link.source): link for link in links}
+        self.wanted: set[str] = set()
+        self._claimed: set[str] = set()
+        self._library_root = library_root
+        self._plan = plan
+        self._folders: dict[str, Path | None] = {}
+
+    def folder(self, subtype: str) -> Path | None:
+        """Where links of this subtype belong; nothing, and an error in the plan, where that cannot be."""
+        if subtype not in self._folders:
+            folder = self.app.link_folder(subtype)
+            problem = folder and self._problem(folder)
+            if problem:
+                self._plan.errors.append(problem)
+                folder = None
+            self._folders[subtype] = folder
+        return self._folders[subtype]
+
+    def _problem(self, folder: Path) -> str | None:
+        if not is_text(str(folder)):
+            return (
+                f"{shown(str(folder))} is no valid Unicode. Rename it, so that models can be linked into it."
+            )
+        if not can_be_made(folder, self.app.root):
+            return f"{folder} is not there. Connect its drive, or make the folder."
+        if is_within(real_path(folder), self._library_root):
+            return f"{folder} leads into the library itself, so nothing is linked there."
+        return None
+
+    def claim(self, target: str) -> None:
+        """Give a place away. Names that differ only in case are one place on some filesystems."""
+        self.wanted.add(target)
+        self._claimed.add(collision_key(target))
+
+    def is_claimed(self, target: str) -> bool:
+        """Whether the place is given away already."""
+        return collision_key(target) in self._claimed
+
+
+def can_be_made(folder: Path, app_root: Path) -> bool:
+    """Whether an app's folder is there, or may be made: not where a drive is not plugged in."""
+    return folder.is_dir() or (app_root.is_dir() and is_within(folder, app_root))
 
 
 def _removal(link: Link) -> PlannedRemoval:

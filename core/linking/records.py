@@ -84,11 +84,15 @@ class LinkChoice(BaseModel):
 
 
 class SyncResult(BaseModel):
-    """What a sync did. ``bytes_freed`` counts the copies that links replaced."""
+    """What a sync did. ``bytes_freed`` counts the copies that links replaced.
+
+    ``unreachable`` lists links that should go, in folders that are not there now; they stay registered.
+    """
 
     links_created: int = 0
     links_removed: int = 0
     skipped: int = 0
     conflicts_resolved: int = 0
     bytes_freed: int = 0
+    unreachable: list[str] = Field(default_factory=list)
     errors: list[str] = Field(default_factory=list)

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+
+from filelock import FileLock
 
 from ..jobs import utc_now
 from ..settings import App
@@ -47,7 +50,13 @@ def _create_tables(db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
 
 
-MIGRATIONS = (_create_tables,)
+def _remember_what_else_was_touched(db: sqlite3.Connection) -> None:
+    """Where the file that stood in a link's place went, and which folders were made for links."""
+    db.execute("ALTER TABLE intents ADD COLUMN aside TEXT")
+    db.execute("CREATE TABLE folders (path TEXT PRIMARY KEY) WITHOUT ROWID")
+
+
+MIGRATIONS = (_create_tables, _remember_what_else_was_touched)
 
 
 def migrate(db: sqlite3.Connection) -> bool:
@@ -71,13 +80,17 @@ def migrate(db: sqlite3.Connection) -> bool:
 
 
 class NewLink(NamedTuple):
-    """A link about to be made, with absolute paths."""
+    """A link about to be made, with absolute paths.
+
+    ``aside`` is where that goes which stands in its place.
+    """
 
     model_id: str
     app: str
     target: Path
     source: Path
     file_hash: str | None
+    aside: Path | None = None
 
 
 class Registry:
@@ -90,6 +103,7 @@ class Registry:
 
     def __init__(self, path: Path, library_root: Path, apps: Iterable[App]) -> None:
         self._database = Database(path, migrate)
+        self._lock_path = path.with_name(path.name + ".lock")
         self._library_root = library_root
         with self._database.write() as db:
             db.executemany(
@@ -111,6 +125,19 @@ class Registry:
     def set_aside(self) -> Path | None:
         """Where an unusable ``registry.db`` was put at start, if there was one."""
         return self._database.set_aside
+
+    @contextmanager
+    def changing(self, timeout: float = -1) -> Iterator[None]:
+        """Be the only one, of all threads and processes, who makes or removes links. Cannot be nested.
+
+        Raises `filelock.Timeout` if somebody else still is after ``timeout`` seconds.
+        """
+        with FileLock(self._lock_path, timeout=timeout):
+            yield
+
+    def root_of(self, app: str) -> Path | None:
+        """The root of an app, also of one that is not there any more."""
+        return self._roots.get(app)
 
     def links(
         self,
@@ -147,9 +174,9 @@ class Registry:
         """Write down what is about to be linked."""
         with self._database.write() as db:
             db.executemany(
-                "INSERT INTO intents (model_id, app, target_app_path, source_model_path, file_hash) "
-                "VALUES (?, ?, ?, ?, ?)",
-                (self._stored(link) for link in links),
+                "INSERT INTO intents (model_id, app, target_app_path, source_model_path, file_hash, aside) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                ((*self._stored(link), str(link.aside) if link.aside else None) for link in links),
             )
 
     def register(self, made: Iterable[tuple[NewLink, LinkType, bool]], intended: Iterable[NewLink]) -> None:
@@ -175,7 +202,23 @@ class Registry:
                 self._absolute(row["target_app_path"], self._roots.get(row["app"])),
                 self._absolute(row["source_model_path"], self._library_root),
                 row["file_hash"],
+                Path(row["aside"]) if row["aside"] else None,
             )
+
+    def own_folder(self, folder: Path) -> None:
+        """Write down that a folder is about to be made for links."""
+        with self._database.write() as db:
+            db.execute("INSERT OR IGNORE INTO folders (path) VALUES (?)", (str(folder),))
+
+    def disown_folder(self, folder: Path) -> bool:
+        """Forget a folder; ``False`` if it never was ours."""
+        with self._database.write() as db:
+            return db.execute("DELETE FROM folders WHERE path = ?", (str(folder),)).rowcount > 0
+
+    def owns_folder(self, folder: Path) -> bool:
+        """Whether the folder was made for links."""
+        found = self._database.read().execute("SELECT 1 FROM folders WHERE path = ?", (str(folder),))
+        return found.fetchone() is not None
 
     def remove(self, link_ids: Iterable[int]) -> None:
         """Forget links that are gone from disk."""

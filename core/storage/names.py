@@ -33,6 +33,20 @@ def safe_name(text: str, *, max_bytes: int = MAX_NAME_BYTES) -> str:
     return (stem + extension).rstrip(". ") or "model"
 
 
+def is_text(text: str) -> bool:
+    """Whether a name or path is valid Unicode; one that was made in another encoding need not be."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(text: str) -> str:
+    """A name or path as it can be shown, whatever bytes it is made of."""
+    return text.encode(errors="replace").decode()
+
+
 def name_with_suffix(name: str, suffix: str, *, max_bytes: int = MAX_NAME_BYTES) -> str:
     """``name-suffix``, within ``max_bytes``; for a second model that would get the same name."""
     return _shorten(name, max_bytes - len(suffix.encode()) - 1) + "-" + suffix

@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import InvalidRequestError, OutsideRootsError
+from ..errors import InvalidRequestError, OutsideRootsError, SourceChangedError
+from .names import is_text
 
 
 def is_within(path: Path, folder: Path) -> bool:
@@ -40,9 +41,14 @@ class AllowedRoots:
         Raises `InvalidRequestError` for text that cannot be a path, `OutsideRootsError` for a path that
         is not, or does not stay, inside an allowed root.
         """
-        if not text or "\0" in text:
+        if not text or "\0" in text or not is_text(text):
             raise InvalidRequestError("Give the full path of a file or folder.")
-        path = Path(text).expanduser()
+        try:
+            path = Path(text).expanduser()
+        except RuntimeError as error:  # ~somebody who is not known here
+            raise InvalidRequestError(
+                f"{text!r} names a user who is not known here. Give a full path."
+            ) from error
         if not path.is_absolute():
             raise InvalidRequestError(
                 f"{text!r} is not a full path. Give the path from the root of the drive."
@@ -57,4 +63,26 @@ class AllowedRoots:
                 f"{path} is outside the folders that Librarian may use. "
                 "Add its folder under Settings → Allowed folders, or start with --allow FOLDER."
             )
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # whoever wants it to be there says so
+        except OSError as error:
+            raise InvalidRequestError(f"{text!r} cannot be used: {error.strerror or error}.") from error
         return path
+
+    def require_same(self, path: Path, opened: os.stat_result) -> None:
+        """Check what was opened as ``path``, or got a second name from there, once it cannot change any more.
+
+        Between `confine` and opening, a link may have been put into the way. Raises `OutsideRootsError`
+        for a file outside the roots, `SourceChangedError` if the path means another file by now.
+        """
+        real = real_path(path)
+        if not self.contains(real):
+            raise OutsideRootsError(f"{path} leads to {real}, outside the folders that Librarian may use.")
+        try:
+            same = os.path.samestat(real.stat(), opened)
+        except OSError:
+            same = False
+        if not same:
+            raise SourceChangedError(f"{path} was replaced while it was opened. Try again.")

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from send2trash import TrashPermissionError, send2trash
 
 from ..errors import StorageError
+
+_one_at_a_time = threading.Lock()
+"""Send2Trash looks for a free name and then renames: two at once could take the same name."""
 
 
 def to_trash(path: Path) -> None:
@@ -13,6 +17,9 @@ def to_trash(path: Path) -> None:
     A link goes as a link; what it points to stays.
     """
     try:
-        send2trash(path)
+        with _one_at_a_time:
+            send2trash(path)
     except (TrashPermissionError, OSError) as error:
-        raise StorageError(f"{path} cannot go to the trash ({error}). It was left where it is.") from error
+        raise StorageError(
+            f"{path} cannot go to the trash ({error}). It was left where it is. Delete it for good, or by hand."
+        ) from error

@@ -292,7 +292,8 @@ def test_a_link_cut_off_between_disk_and_registry_is_mended(
     with pytest.raises(Killed):
         from model_librarian.core.linking import SyncResult
 
-        librarian.linker._create(plan.to_create, SyncResult())
+        linker = librarian.linker
+        linker._create([linker._new_link(planned) for planned in plan.to_create], SyncResult())
     assert os.path.lexists(place) is made
     librarian.close()
     again = Librarian(surroundings)
