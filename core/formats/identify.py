@@ -37,8 +37,8 @@ def identify(path: Path) -> FileFacts:
             if looks_like_safetensors(start, size):
                 return read_safetensors(file, size)
             if looks_like_pickle(start):
-                return read_pickle(size)
-            facts = read_onnx(start, size)
+                return read_pickle(file, size)
+            facts = read_onnx(file, size)
             if facts is not None:
                 return facts
     except FileNotFoundError as error:

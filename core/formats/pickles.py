@@ -1,18 +1,22 @@
 """Files that hold a Python pickle: raw ones and the ZIPs that torch has written since version 1.6.
 
-Nothing here ever loads one; only the shape of the file is looked at.
+Nothing here ever loads one. What tensors a file names is read from the text of its pickle by
+`pickle_text`, which knows no code to run.
 """
 
 from __future__ import annotations
 
 import zipfile
-from typing import BinaryIO
+import zlib
+from typing import IO, BinaryIO, cast
 
 from ..errors import NotAModelError
-from .facts import FileFacts
+from .facts import FileFacts, facts_of
+from .pickle_text import tensors_of_pickle
 
 ZIP_MAGIC = b"PK\x03\x04"
-MAX_ZIP_ENTRIES = 200_000
+MAX_DIRECTORY_BYTES = 4 * 1024 * 1024
+"""Of a ZIP's list of entries: room for 40,000 tensors, and ten times what real files need."""
 
 
 def looks_like_pickle(start: bytes) -> bool:
@@ -20,20 +24,47 @@ def looks_like_pickle(start: bytes) -> bool:
     return start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
 
 
-def read_pickle(size: int) -> FileFacts:
-    """A raw pickle."""
-    return FileFacts(format="pickle", security_tier="pickle", size=size)
+def read_pickle(file: BinaryIO, size: int) -> FileFacts:
+    """A raw pickle, as torch wrote before version 1.6: magic, protocol, machine, then the object itself."""
+    return facts_of("pickle", size, tensors=tensors_of_pickle(file))
 
 
 def read_torch_zip(file: BinaryIO, size: int) -> FileFacts:
     """A ZIP with ``data.pkl`` in it. Raises `NotAModelError` for any other or a damaged ZIP."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        with zipfile.ZipFile(cast("IO[bytes]", _SmallReads(file))) as archive:
+            pickles = [
+                entry for entry in archive.infolist() if entry.filename.rsplit("/", 1)[-1] == "data.pkl"
+            ]
+            if not pickles:
+                raise NotAModelError("This is a ZIP archive without a torch model in it. Unpack it first.")
+            entry = pickles[0]
+            tensors = {}
+            if entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and not entry.flag_bits & 1:
+                with archive.open(entry) as data:
+                    tensors = tensors_of_pickle(data)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, EOFError, OSError) as error:
         raise NotAModelError(
             "The file begins like a torch file but its end is missing: download it again."
         ) from error
-    if len(names) > MAX_ZIP_ENTRIES or not any(name.rsplit("/", 1)[-1] == "data.pkl" for name in names):
-        raise NotAModelError("This is a ZIP archive without a torch model in it. Unpack it first.")
-    return FileFacts(format="torch", security_tier="pickle", size=size)
+    return facts_of("torch", size, tensors=tensors)
+
+
+class _SmallReads:
+    """A file of which nobody reads more than `MAX_DIRECTORY_BYTES` at once.
+
+    `zipfile` reads a list of entries of any length in one go and makes an object of each entry.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek = file.seek
+        self.tell = file.tell
+        self.seekable = file.seekable
+        self.close = lambda: None
+
+    def read(self, count: int = -1) -> bytes:
+        data = self._file.read(count if 0 <= count <= MAX_DIRECTORY_BYTES else MAX_DIRECTORY_BYTES + 1)
+        if len(data) > MAX_DIRECTORY_BYTES:
+            raise NotAModelError("This ZIP archive has more entries than any torch model. Unpack it first.")
+        return data

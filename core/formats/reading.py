@@ -6,6 +6,12 @@ from typing import Any, BinaryIO
 
 from ..errors import NotAModelError
 
+MAX_ENTRIES = 1024
+MAX_KEY = 256
+MAX_VALUE = 8192
+LONG_VALUES = {"ss_tag_frequency": 256 * 1024}
+"""Header keys whose values are kept beyond `MAX_VALUE` characters, and up to how many."""
+
 
 class BoundedReader:
     """Reads numbers and bytes from a header, never past the end of the file.
@@ -18,13 +24,15 @@ class BoundedReader:
         self._file = file
         self._size = size
         self._what = what
+        self.position = file.tell()
 
     def bytes(self, count: int) -> bytes:
-        """The next ``count`` bytes."""
+        """The next ``count`` bytes. The caller has seen to it that the count is a sane one."""
         self._require(count)
         data = self._file.read(count)
         if len(data) != count:
             raise NotAModelError(f"The {self._what} file ended inside its header.")
+        self.position += count
         return data
 
     def number(self, layout: str) -> Any:
@@ -35,9 +43,31 @@ class BoundedReader:
         """Go past the next ``count`` bytes."""
         self._require(count)
         self._file.seek(count, SEEK_CUR)
+        self.position += count
+
+    def text(self, length: int, limit: int) -> str:
+        """The next ``length`` bytes as text, of which at most ``limit`` bytes are kept."""
+        kept = self.bytes(min(length, limit))
+        self.skip(length - len(kept))
+        return kept.decode(errors="replace")
 
     def _require(self, count: int) -> None:
-        if count < 0 or self._file.tell() + count > self._size:
+        if count < 0 or self.position + count > self._size:
             raise NotAModelError(
                 f"The {self._what} header claims more than the file holds: it is damaged or cut short."
             )
+
+
+def value_limit(key: str) -> int:
+    """How many characters of the header value called ``key`` are kept."""
+    return LONG_VALUES.get(key, MAX_VALUE)
+
+
+def keep(metadata: dict[str, str], key: str, value: str) -> None:
+    """Put a header's key-value into ``metadata``, cut to a sane length.
+
+    Publishers put whole workflows, images and training sets into headers; what is not kept here is
+    never parsed, shown or stored.
+    """
+    if len(metadata) < MAX_ENTRIES:
+        metadata[key[:MAX_KEY]] = value[: value_limit(key)]

@@ -162,7 +162,7 @@ def test_no_safetensors_header_crashes_the_reader(length, text):
         ({"double_blocks.0.img_attn.qkv.weight": (4, 4)}, {}, "unet", "diffusion_models", "flux"),
         ({"encoder.block.0.layer.0.SelfAttention.q.weight": (4, 4)}, {}, "te", "text_encoders", "t5"),
         ({"decoder.conv_in.weight": (1, 1), "encoder.conv_in.weight": (1, 1)}, {}, "ae", "vae", "unknown"),
-        ({"vision_model.encoder.layers.0.a": (1, 1)}, {}, "v", "clip_vision", "unknown"),
+        ({"vision_model.encoder.layers.0.a": (1, 1)}, {}, "v", "clip_vision", "clip"),
     ],
 )
 def test_headers_tell_what_a_model_is(make_model, tmp_path, tensors, metadata, name, subtype, family):

@@ -1,0 +1,268 @@
+"""The tensors that a torch pickle names, from its text alone.
+
+A pickle is a small program. `pickletools.genops` splits it into its operations; what is here follows them
+with inert records only: no class is looked up, nothing is imported, nothing is called. A tensor stands in
+such a program as the call of ``torch._utils._rebuild_tensor…`` with a storage ("persistent id"), an
+offset and a shape, all of them plain text and numbers.
+
+Sources: Python's ``pickletools``; ``torch/_utils.py`` and ``torch/serialization.py`` for what is called.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from contextlib import suppress
+from typing import Any, Protocol, cast
+
+from .facts import Tensor
+
+MAX_OPERATIONS = 400_000
+MAX_PICKLE_BYTES = 16 * 1024 * 1024
+MAX_ARGUMENT_BYTES = 256 * 1024
+MAX_TENSORS = 20_000
+MAX_NAME = 256
+MAX_DEPTH = 12
+
+WRAPPERS = ("state_dict", "params_ema", "params-ema", "params", "model", "net", "generator", "state")
+"""Keys under which trainers keep the weights beside other things."""
+
+_DTYPES = {
+    "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
+    "LongStorage": "I64", "IntStorage": "I32", "ShortStorage": "I16", "CharStorage": "I8", "ByteStorage": "U8",
+    "BoolStorage": "BOOL",
+}  # fmt: skip
+_PUSHES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_MAKES_LIST = {"EMPTY_LIST", "LIST", "EMPTY_SET", "FROZENSET"}
+_MAKES_DICT = {"EMPTY_DICT", "DICT"}
+_MAKES_TUPLE = {"EMPTY_TUPLE", "TUPLE"}
+
+
+class _Readable(Protocol):
+    def read(self, count: int = ..., /) -> bytes: ...
+    def readline(self, count: int = ..., /) -> bytes: ...
+
+
+class _Global(str):
+    """The name of a class or function, as ``module name``; never looked up."""
+
+
+class _Storage(str):
+    """A tensor's storage: what type its numbers have."""
+
+
+class _Call:
+    """Something that loading would make by a call: what would be called, with what, and the state it gets."""
+
+    def __init__(self, function: Any, arguments: Any) -> None:
+        self.function = function
+        self.arguments = arguments
+        self.state: dict[Any, Any] = {}
+
+
+_MARK = object()
+
+
+class _Bounded:
+    """What of the pickle may be read; more of it ends the reading."""
+
+    def __init__(self, file: _Readable) -> None:
+        self._file = file
+        self._left = MAX_PICKLE_BYTES
+
+    def read(self, count: int) -> bytes:
+        if count > min(MAX_ARGUMENT_BYTES, self._left):
+            raise ValueError("too long")
+        self._left -= count
+        return self._file.read(count)
+
+    def readline(self) -> bytes:
+        line = self._file.readline(min(4096, self._left))
+        self._left -= len(line)
+        return line
+
+
+def tensors_of_pickle(file: _Readable) -> dict[str, Tensor]:
+    """Name, type and shape of the tensors that a pickle describes, as far as it can be followed.
+
+    Never raises for what the pickle holds: what cannot be followed ends the reading.
+    """
+    stack: list[Any] = []
+    with suppress(ValueError, IndexError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        _follow(_Bounded(file), stack)
+    tensors: dict[str, Tensor] = {}
+    for value in reversed(stack):
+        _collect(_unwrapped(value), "", tensors, MAX_DEPTH, set())
+        if tensors:
+            break
+    return tensors
+
+
+def _follow(file: _Bounded, stack: list[Any]) -> None:
+    """Run through the operations, keeping on ``stack`` what a loader would have there, but inert."""
+    memo: dict[int, Any] = {}
+    budget = MAX_OPERATIONS
+    while True:  # a legacy torch file is several pickles in a row
+        first = len(stack)
+        for operation, argument, _ in pickletools.genops(cast("Any", file)):
+            budget -= 1
+            if budget < 0:
+                return
+            _step(operation.name, argument, stack, memo)
+        memo.clear()
+        if any(isinstance(value, (dict, _Call)) and _holds_tensor(value) for value in stack[first:]):
+            return
+
+
+def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> None:
+    if name == "MARK":
+        stack.append(_MARK)
+    elif name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
+        memo[len(memo) if argument is None else argument] = stack[-1]
+    elif name in ("GET", "BINGET", "LONG_BINGET"):
+        stack.append(memo[argument])
+    elif name in _PUSHES:
+        stack.append(_PUSHES[name])
+    elif name in _MAKES_DICT or name in _MAKES_LIST or name in _MAKES_TUPLE:
+        items = [] if name.startswith("EMPTY") else _to_mark(stack)
+        stack.append(
+            _pairs(items) if name in _MAKES_DICT else tuple(items) if name in _MAKES_TUPLE else items
+        )
+    elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
+        count = int(name[-1])
+        items = stack[-count:]
+        del stack[-count:]
+        stack.append(tuple(items))
+    elif name == "SETITEM":
+        value, key = stack.pop(), stack.pop()
+        _set(stack[-1], [key, value])
+    elif name == "SETITEMS":
+        items = _to_mark(stack)
+        _set(stack[-1], items)
+    elif name in ("APPEND", "APPENDS", "ADDITEMS"):
+        items = [stack.pop()] if name == "APPEND" else _to_mark(stack)
+        if isinstance(stack[-1], list):
+            stack[-1].extend(items)
+    elif name in ("GLOBAL", "INST"):
+        function = _Global(argument)
+        stack.append(_Call(function, tuple(_to_mark(stack))) if name == "INST" else function)
+    elif name == "STACK_GLOBAL":
+        last, module = stack.pop(), stack.pop()
+        stack.append(
+            _Global(f"{str(module)[:MAX_NAME]} {str(last)[:MAX_NAME]}" if isinstance(module, str) else "")
+        )
+    elif name in ("REDUCE", "NEWOBJ"):
+        arguments, function = stack.pop(), stack.pop()
+        stack.append(_Call(function, arguments))
+    elif name == "BUILD":
+        state = stack.pop()
+        if isinstance(stack[-1], _Call) and isinstance(state, dict) and not stack[-1].state:
+            stack[-1].state = state  # by reference: copies of copies would grow without bound
+    elif name == "BINPERSID":
+        stack.append(_storage(stack.pop()))
+    elif name == "POP":
+        stack.pop()
+    elif name == "POP_MARK":
+        _to_mark(stack)
+    elif name == "DUP":
+        stack.append(stack[-1])
+    elif name in ("PROTO", "FRAME", "STOP"):
+        pass
+    elif argument is not None:
+        stack.append(argument if isinstance(argument, (str, int, bool)) else None)
+    else:
+        raise ValueError(f"cannot follow {name}")
+
+
+def _to_mark(stack: list[Any]) -> list[Any]:
+    """Take everything above the last mark off the stack, and the mark."""
+    for place in range(len(stack) - 1, -1, -1):
+        if stack[place] is _MARK:
+            items = stack[place + 1 :]
+            del stack[place:]
+            return items
+    raise ValueError("no mark")
+
+
+def _pairs(items: list[Any]) -> dict[Any, Any]:
+    return {
+        key: value
+        for key, value in zip(items[::2], items[1::2], strict=False)
+        if isinstance(key, str) or (isinstance(key, int) and abs(key) < 2**31)
+    }
+
+
+def _set(target: Any, items: list[Any]) -> None:
+    if isinstance(target, dict):
+        target.update(_pairs(items))
+    elif isinstance(target, _Call):  # an OrderedDict
+        target.state.update(_pairs(items))
+
+
+def _storage(identity: Any) -> _Storage:
+    """``("storage", torch.FloatStorage, "0", "cpu", 42)`` says what type the numbers have."""
+    kind = identity[1] if isinstance(identity, tuple) and len(identity) > 1 else ""
+    return _Storage(_DTYPES.get(kind.rpartition(" ")[2], "") if isinstance(kind, _Global) else "")
+
+
+def _tensor(value: Any) -> Tensor | None:
+    """A call of ``_rebuild_tensor_v2(storage, offset, shape, …)`` or of ``_rebuild_parameter(tensor, …)``."""
+    for _ in range(3):
+        if not isinstance(value, _Call) or not isinstance(value.function, _Global):
+            return None
+        arguments = value.arguments
+        if (
+            not value.function.startswith("torch._utils _rebuild")
+            or not isinstance(arguments, tuple)
+            or not arguments
+        ):
+            return None
+        if isinstance(arguments[0], _Storage):
+            shape = arguments[2] if len(arguments) > 2 and isinstance(arguments[2], tuple) else ()
+            extents = tuple(extent for extent in shape[:8] if isinstance(extent, int) and 0 <= extent < 2**40)
+            return Tensor(str(arguments[0]), extents)
+        value = arguments[0]
+    return None
+
+
+def _unwrapped(value: Any) -> Any:
+    """The weights themselves, where a trainer keeps them beside other things."""
+    for wrapper in WRAPPERS:
+        inner = _inside(value).get(wrapper)
+        if inner is not None and _holds_tensor(inner):
+            return inner
+    return value
+
+
+def _inside(value: Any) -> dict[Any, Any]:
+    inner = value.state if isinstance(value, _Call) else value
+    if isinstance(inner, tuple):  # a hypernetwork keeps its two halves so
+        return dict(enumerate(inner[:4]))
+    return inner if isinstance(inner, dict) else {}
+
+
+def _holds_tensor(value: Any) -> bool:
+    found: dict[str, Tensor] = {}
+    _collect(value, "", found, MAX_DEPTH, set(), limit=1)
+    return bool(found)
+
+
+def _collect(
+    value: Any, path: str, found: dict[str, Tensor], depth: int, seen: set[int], limit: int = MAX_TENSORS
+) -> None:
+    """Put the tensors below ``value`` into ``found`` under their dotted paths; each branch only once."""
+    if depth == 0 or id(value) in seen:
+        return
+    seen.add(id(value))
+    inner = _inside(value)
+    for key, item in inner.items():
+        if len(found) >= limit:
+            return
+        name = f"{path}{key}"
+        if len(name) > MAX_NAME:
+            continue
+        tensor = _tensor(item)
+        if tensor is not None:
+            found[name] = tensor
+        elif isinstance(item, (dict, tuple, _Call)):
+            joint = "" if key in ("_modules", "_parameters", "_buffers") else f"{key}."
+            _collect(item, path + joint, found, depth - 1, seen, limit)

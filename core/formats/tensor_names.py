@@ -1,0 +1,94 @@
+"""Tensor names as the rules of `tensor_rules` read them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from itertools import islice
+
+from .facts import Tensor
+from .tensor_rules import PREFIXES, Fits
+
+MAX_NAMES = 20_000
+"""More names than any real model has tell nothing new."""
+MAX_TEXT = 400_000
+
+_NUMBER = re.compile(r"(?<![^._])\d+(?![^._])")
+_KOHYA = ("lora_", "lycoris_")
+
+
+class TensorNames:
+    """The tensor names of a file, with the numbers taken out: a network repeats few blocks many times."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = tensors
+        whole: dict[str, None] = {}
+        bare: dict[str, None] = {}
+        for name in islice(tensors, MAX_NAMES):
+            pattern = _NUMBER.sub("#", name)
+            if pattern not in whole:
+                whole[pattern] = None
+                bare[_bare(pattern)] = None
+        self._whole = f"\n{chr(10).join(whole)}\n"[:MAX_TEXT]
+        self._bare = f"\n{chr(10).join(bare)}\n"[:MAX_TEXT]
+
+    def fit(self, rule: Fits, *, bare: bool) -> bool:
+        """Whether ``rule`` fits the whole names, or those without the prefixes of wrappers and trainers."""
+        text = self._bare if bare else self._whole
+        if not all(_occurs(part, text) for part in rule.all_of):
+            return False
+        if any(_occurs(part, text) for part in rule.none_of):
+            return False
+        if rule.depth is not None and not self._is_deep(*rule.depth):
+            return False
+        return rule.width is None or self._is_wide(*rule.width)
+
+    def _is_wide(self, part: str, axis: int, extent: int) -> bool:
+        for name, tensor in islice(self._tensors.items(), MAX_NAMES):
+            if len(tensor.shape) > axis and tensor.shape[axis] == extent and not name.endswith(_ENDS_OF_UP):
+                pattern = _bare(_NUMBER.sub("#", name))
+                if _occurs(part, f"\n{pattern}\n"):
+                    return True
+        return False
+
+    def _is_deep(self, word: str, number: int) -> bool:
+        find = _depth_pattern(word).search
+        matches = (find(name) for name in islice(self._tensors, MAX_NAMES))
+        return any(match is not None and int(match[1]) >= number for match in matches)
+
+
+_ENDS_OF_UP = ("lora_up.weight", "lora_B.weight", "lora.up.weight", "lora_B.default.weight")
+"""The half of a LoRA whose second extent is its rank, not the width of what it changes."""
+
+
+def _bare(name: str) -> str:
+    """A name without the prefixes that wrappers and trainers put in front of it."""
+    is_kohya = name.startswith(_KOHYA)
+    for _ in range(3):
+        for prefix in PREFIXES:
+            if name.startswith(prefix):
+                name = name[len(prefix) :]
+                break
+        else:
+            break
+    return name.replace(".", "_") if is_kohya else name
+
+
+@lru_cache(maxsize=4096)
+def _spellings(part: str) -> tuple[str, str]:
+    """A rule's text as it reads in dotted names and in names that have underscores only."""
+    start, end = part.startswith("^"), part.endswith("$")
+    text = _NUMBER.sub("#", part.strip("^$"))
+    text = f"{chr(10) * start}{text}{chr(10) * end}"
+    return text, text.replace(".", "_")
+
+
+def _occurs(part: str, text: str) -> bool:
+    dotted, flat = _spellings(part)
+    return dotted in text or flat in text
+
+
+@lru_cache(maxsize=64)
+def _depth_pattern(word: str) -> re.Pattern[str]:
+    return re.compile(rf"{re.escape(word).replace('[.]', '[._]')}[._](\d{{1,4}})(?![^._])")
