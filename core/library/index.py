@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
+from itertools import count, islice
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ from ..errors import NotFoundError
 from ..jobs import utc_now
 from ..storage.database import Database
 from .records import LibraryTotals, Model, ModelSummary
+from .schema import forget_changes
 from .text import name_key, search_parts
 
 
@@ -48,16 +50,15 @@ _COLUMNS = (
     "metadata_mtime_ns", "metadata",
 )  # fmt: skip
 
-_UPSERT = (
-    f"INSERT INTO models ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "
-    "ON CONFLICT (model_id) DO UPDATE SET "
-    + ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS if column != "model_id")
-)
+_INSERT = f"INSERT INTO models (id, {', '.join(_COLUMNS)}) VALUES (?, {', '.join('?' * len(_COLUMNS))})"
+_UPDATE = f"UPDATE models SET {', '.join(f'{column} = ?' for column in _COLUMNS)} WHERE id = ?"
+_BATCH = 900
+"""SQLite before 3.32 takes at most 999 parameters."""
 
 
 def _row(entry: IndexedModel) -> tuple[Any, ...]:
     model = entry.model
-    file_names = "\n".join(Path(file.name).name for file in model.files)
+    file_names = "\n".join(os.path.split(file.name)[1] for file in model.files)
     return (
         model.model_id,
         model.official_name,
@@ -89,7 +90,8 @@ def _row(entry: IndexedModel) -> tuple[Any, ...]:
         entry.problem,
         entry.header_read,
         entry.metadata_mtime_ns,
-        model.model_dump_json(by_alias=True),
+        # Only an owned model's metadata is copied whole; the other's defaults would be most of the database.
+        model.model_dump_json(by_alias=True, exclude_defaults=model.storage == "in-place"),
     )
 
 
@@ -101,24 +103,10 @@ class Index:
 
     def put(self, entries: Iterable[IndexedModel]) -> None:
         """Add or replace models, all in one transaction."""
+        remaining = iter(entries)
         with self._database.write() as db:
-            for entry in entries:
-                db.execute(_UPSERT, _row(entry))
-                key = db.execute(
-                    "SELECT id FROM models WHERE model_id = ?", (entry.model.model_id,)
-                ).fetchone()[0]
-                db.execute("DELETE FROM model_files WHERE model = ?", (key,))
-                db.executemany(
-                    "INSERT OR REPLACE INTO model_files "
-                    "(model, position, path, folder, size, mtime_ns, inode, sha256, blake3) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    ((key, position, *file) for position, file in enumerate(entry.files)),
-                )
-                db.execute("DELETE FROM model_tags WHERE model = ?", (key,))
-                db.executemany(
-                    "INSERT OR IGNORE INTO model_tags (model, tag) VALUES (?, ?)",
-                    ((key, tag) for tag in entry.model.tags),
-                )
+            while batch := {entry.model.model_id: entry for entry in islice(remaining, _BATCH)}:
+                _put(db, batch)
 
     def replace_metadata(self, model: Model, metadata_mtime_ns: int | None) -> None:
         """Write an edited model's row; its files, preview and problem stay as they are."""
@@ -159,6 +147,11 @@ class Index:
         """Remember the hashes of one file."""
         with self._database.write() as db:
             db.execute("UPDATE model_files SET sha256 = ?, blake3 = ? WHERE path = ?", (sha256, blake3, path))
+
+    def forget_changes(self) -> None:
+        """Drop the numbers of changes that every running process has taken over long ago."""
+        with self._database.write() as db:
+            forget_changes(db)
 
     def touch(self, model_id: str) -> None:
         """Note that a model was used now, which ranks it before its equals."""
@@ -284,34 +277,51 @@ class Index:
         return LibraryTotals(models=models, files=files, size_bytes=size, in_place=in_place)
 
 
+def _put(db: sqlite3.Connection, entries: dict[str, IndexedModel]) -> None:
+    known: dict[str, int] = dict(
+        db.execute(
+            f"SELECT model_id, id FROM models WHERE model_id IN ({', '.join('?' * len(entries))})", [*entries]
+        ).fetchall()
+    )
+    if known:
+        db.executemany(_UPDATE, ((*_row(entries[model_id]), key) for model_id, key in known.items()))
+        db.executemany("DELETE FROM model_files WHERE model = ?", ((key,) for key in known.values()))
+        db.executemany("DELETE FROM model_tags WHERE model = ?", ((key,) for key in known.values()))
+    first = db.execute("SELECT coalesce(max(id), 0) + 1 FROM models").fetchone()[0]
+    new = dict(zip((model_id for model_id in entries if model_id not in known), count(first)))
+    db.executemany(_INSERT, ((key, *_row(entries[model_id])) for model_id, key in new.items()))
+    keys = known | new
+    db.executemany(
+        "INSERT OR REPLACE INTO model_files "
+        "(model, position, path, folder, size, mtime_ns, inode, sha256, blake3) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            (keys[model_id], position, *file)
+            for model_id, entry in entries.items()
+            for position, file in enumerate(entry.files)
+        ),
+    )
+    db.executemany(
+        "INSERT OR IGNORE INTO model_tags (model, tag) VALUES (?, ?)",
+        ((keys[model_id], tag) for model_id, entry in entries.items() for tag in entry.model.tags),
+    )
+
+
+SUMMARY_COLUMNS = (
+    "model_id, official_name, file_names, model_type, subtype, family, base_model, variant, precision, "
+    "model_format, size_bytes, security_tier, storage, tags, match_source, match_method, match_confidence, "
+    "hash_mismatch, pending_online_lookup, has_preview, problem, added_date, updated_date"
+)
+"""What `summary_of` needs; the whole metadata is left where it is."""
+
+
 def summary_of(row: sqlite3.Row) -> ModelSummary:
     """A row of ``models`` as lists show it."""
-    return ModelSummary.model_construct(
-        model_id=row["model_id"],
-        official_name=row["official_name"],
-        file_name=row["file_names"].partition("\n")[0],
-        model_type=row["model_type"],
-        subtype=row["subtype"],
-        family=row["family"],
-        base_model=row["base_model"],
-        variant=row["variant"],
-        precision=row["precision"],
-        model_format=row["model_format"],
-        size_bytes=row["size_bytes"],
-        security_tier=row["security_tier"],
-        storage=row["storage"],
-        tags=row["tags"].split("\n") if row["tags"] else [],
-        match_source=row["match_source"],
-        match_method=row["match_method"],
-        match_confidence=row["match_confidence"],
-        hash_mismatch=bool(row["hash_mismatch"]),
-        pending_online_lookup=bool(row["pending_online_lookup"]),
-        linked=False,
-        preview_url=_preview_url(row) if row["has_preview"] else None,
-        problem=row["problem"],
-        added_date=datetime.fromisoformat(row["added_date"]),
-        updated_date=datetime.fromisoformat(row["updated_date"]),
-    )
+    values = dict(row)
+    values["file_name"] = values["file_names"].partition("\n")[0]
+    values["tags"] = values["tags"].split("\n") if values["tags"] else []
+    values["preview_url"] = _preview_url(row) if values["has_preview"] else None
+    return ModelSummary.model_validate(values)
 
 
 def _preview_url(row: sqlite3.Row) -> str:

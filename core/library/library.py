@@ -266,6 +266,7 @@ class Library:
         """Bring the index in step with what changed on disk; see `Scanner.quick`."""
         self._search.load()
         result = self._scanner.quick(folders, job)
+        self.index.forget_changes()
         self._database.checkpoint()
         return result
 

@@ -2,20 +2,27 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ..settings import MODEL_EXTENSIONS
 from ..storage.database import Database
-from .index import summary_of
-from .records import Facets, FacetValue, MatchKind, ModelFilter, ModelQuery, SearchResult
+from .index import SUMMARY_COLUMNS, summary_of
+from .records import Facets, FacetValue, MatchKind, ModelFilter, ModelQuery, ModelSummary, SearchResult
 from .text import CJK, cjk_pairs, fold, name_key, pieces, words
+from .word_index import Document, Hits, WordIndex
 
 MAX_TERMS = 16
 MAX_QUERY_CHARS = 1000
+MAX_FACET_VALUES = 200
 
 RANKED_HITS = 2000
-"""How many hits are ranked. Beyond that the words are so common that rank tells little, and ranking all
+"""How many hits SQLite ranks. Beyond that the words are so common that rank tells little, and ranking all
 of them is what makes bare FTS5 slow; names that begin with the query are always among the ranked."""
+
+_BATCH = 200
 
 _HASH = re.compile(r"[0-9a-fA-F]{10,64}")
 
@@ -39,6 +46,12 @@ _SORT_COLUMNS = {
 }
 _DESCENDING = frozenset({"size", "added", "updated"})
 
+_DOCUMENT_COLUMNS = (
+    "id, name_key, file_names, official_name, family, base_model, model_type, subtype, tags, trained_words, "
+    "description, repo_id, parts, size_bytes, julianday(added_date), julianday(updated_date), security_tier, "
+    "model_format, storage, last_used"
+)
+
 
 class _Condition(NamedTuple):
     """A part of a WHERE clause and its parameters."""
@@ -48,22 +61,147 @@ class _Condition(NamedTuple):
 
 
 class Search:
-    """Finds models by what a person types. No text raises: anything is just words to look for."""
+    """Finds models by what a person types. No text raises: anything is just words to look for.
+
+    Two ways lead to an answer. `load` reads the words of all models into memory, about a second for
+    100,000; from then on answers come from there, each change being taken over before the next answer.
+    Until then SQLite searches: in FTS5, or with LIKE where there is none.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._lock = threading.RLock()
+        self._loading = threading.Lock()
+        self._words: WordIndex | None = None
+        self._changes: sqlite3.Connection | None = None
+        self._version = -1
+        self._last_change = 0
+
+    def load(self) -> None:
+        """Read all models' words into memory, unless they are there; also when too much there is stale."""
+        if not self._database.searchable:
+            return
+        with self._loading:
+            if self._words is not None and not self._words.wasteful:
+                return
+            with self._lock:
+                self._words = None  # the old one goes first, so that memory never holds two
+            db = self._database.read()
+            last = db.execute("SELECT coalesce(max(number), 0) FROM model_changes").fetchone()[0]
+            index = WordIndex()
+            for row in db.execute(f"SELECT {_DOCUMENT_COLUMNS} FROM models ORDER BY name_key, id"):
+                index.put(_document(row))
+            index.warm()
+            with self._lock:
+                self._words, self._last_change, self._version = index, last, -1
+                self._catch_up(index)
+
+    def catch_up(self) -> None:
+        """Take over what was written since, by whichever process; for whoever writes, so that no search has to."""
+        with self._lock:
+            if self._words is None:
+                return
+            index = self._catch_up(self._words)
+        if index is None or index.wasteful:
+            self.load()
+
+    def _catch_up(self, index: WordIndex) -> WordIndex | None:
+        """The index in step with the database, or nothing if it must be read anew; under the lock."""
+        if self._changes is None:
+            self._changes = self._database.connect_reader()
+        db = self._changes
+        version = db.execute("PRAGMA data_version").fetchone()[0]
+        if version == self._version:
+            return index
+        oldest = db.execute("SELECT min(number) FROM model_changes").fetchone()[0]
+        if oldest is not None and oldest > self._last_change + 1:
+            self._words = None  # some changes are forgotten already
+            return None
+        while changes := db.execute(
+            "SELECT number, model FROM model_changes WHERE number > ? ORDER BY number LIMIT ?",
+            (self._last_change, _BATCH),
+        ).fetchall():
+            keys = list({row[1] for row in changes})
+            for key in keys:
+                index.remove(key)
+            for row in db.execute(
+                f"SELECT {_DOCUMENT_COLUMNS} FROM models WHERE id IN ({', '.join('?' * len(keys))})", keys
+            ):
+                index.put(_document(row))
+            self._last_change = changes[-1][0]
+        self._version = version
+        return index
 
     def find(self, query: ModelQuery) -> SearchResult:
         """One page of models, best first; see `SearchResult` for how they were found."""
         started = time.perf_counter()
         text = _typed(query)
-        result = self._list(query) if not text else self._search(text, query)
+        result = self._find(text, query)
         result.query_time_ms = (time.perf_counter() - started) * 1000
         return result
+
+    def _find(self, text: str, query: ModelQuery) -> SearchResult:
+        by_hash = self._by_hash(text, query)
+        if by_hash is not None:
+            return by_hash
+        if self._words is None or not self._database.searchable:
+            result = self._list(query) if not text else self._search(text, query)
+            if result.match in ("list", "like") or (result.total and result.match == "all"):
+                return result
+            self.load()  # only the words in memory know what is spelled nearly so
+        with self._lock:
+            index = self._catch_up(self._words) if self._words is not None else None
+            if index is None:  # it is being read anew
+                return self._list(query) if not text else self._search(text, query)
+            keys, total, kind = self._from_memory(index, text, query)
+        return SearchResult.model_construct(
+            models=self._rows(keys), total=total, match=kind, query_time_ms=0.0
+        )
+
+    def _from_memory(
+        self, index: WordIndex, text: str, query: ModelQuery
+    ) -> tuple[list[int], int, MatchKind]:
+        hits, kind = _matching(index, text, query)
+        total = hits.models.bit_count()
+        if query.sort in (None, "relevance") and text:
+            keys = index.page(hits, _names(text), query.offset, query.limit)
+        else:
+            sort, descending = _sorting(query, default="added")
+            keys = index.sorted_page(hits.models, sort, descending, query.offset, query.limit)
+        return keys, total, kind
+
+    def _rows(self, keys: Sequence[int]) -> list[ModelSummary]:
+        rows = self._database.read().execute(
+            f"SELECT id, {SUMMARY_COLUMNS} FROM models WHERE id IN ({', '.join('?' * len(keys))})", keys
+        )
+        found = {row["id"]: row for row in rows}
+        return [summary_of(found[key]) for key in keys if key in found]
 
     def facets(self, query: ModelQuery) -> Facets:
         """For each filter its values and counts among the models that the text and other filters leave."""
         text = _typed(query)
+        with self._lock:
+            index = self._catch_up(self._words) if self._words is not None else None
+            if index is None or not self._database.searchable or _HASH.fullmatch(text):
+                return self._count_facets(text, query)
+            counts = {}
+            kind = _matching(index, text, query)[1]
+            for name in (*_FACET_COLUMNS, "tag"):
+                hits, _ = _matching(index, text, query, leave_out=name, kind=kind)
+                found = index.counts(name, hits.models, MAX_FACET_VALUES)
+                counts[name] = [FacetValue(value=value, count=count) for value, count in found]
+        return Facets(**counts)
+
+    def _by_hash(self, text: str, query: ModelQuery) -> SearchResult | None:
+        if not _HASH.fullmatch(text):
+            return None
+        where = _where(_filters(query), _hash_condition(text.lower()))
+        total = self._count(where)
+        return self._sorted(where, query, total, "hash") if total else None
+
+    # Without the words in memory
+
+    def _count_facets(self, text: str, query: ModelQuery) -> Facets:
         match = self._match(text, query)[0] if text else None
         counts: dict[str, list[FacetValue]] = {}
         for name in _FACET_COLUMNS:
@@ -86,24 +224,24 @@ class Search:
 
     def _list(self, query: ModelQuery) -> SearchResult:
         where = _where(_filters(query))
+        return self._sorted(where, query, self._count(where), "list", default="added")
+
+    def _sorted(
+        self, where: _Condition, query: ModelQuery, total: int, kind: MatchKind, *, default: str = "name"
+    ) -> SearchResult:
         rows = self._database.read().execute(
-            f"SELECT m.* FROM models m WHERE {where.sql} ORDER BY {_order(query, default='added')} LIMIT ? OFFSET ?",
+            f"SELECT m.* FROM models m WHERE {where.sql} ORDER BY {_order(query, default=default)} LIMIT ? OFFSET ?",
             (*where.parameters, query.limit, query.offset),
         )
-        return self._page(rows, self._count(where), "list")
+        return self._page(rows, total, kind)
 
     def _search(self, text: str, query: ModelQuery) -> SearchResult:
         match, kind = self._match(text, query)
         where = _where(_filters(query), match)
         total = self._count(where)
         if query.sort in (None, "relevance"):
-            rows = self._ranked(text, query, where)
-        else:
-            rows = self._database.read().execute(
-                f"SELECT m.* FROM models m WHERE {where.sql} ORDER BY {_order(query)} LIMIT ? OFFSET ?",
-                (*where.parameters, query.limit, query.offset),
-            )
-        return self._page(rows, total, kind)
+            return self._page(self._ranked(text, query, where), total, kind)
+        return self._sorted(where, query, total, kind)
 
     def _match(self, text: str, query: ModelQuery) -> tuple[_Condition, MatchKind]:
         """How this text finds something: by hash, by all of its words, or else by any of them."""
@@ -160,6 +298,76 @@ class Search:
     def _page(self, rows: sqlite3.Cursor, total: int, kind: MatchKind) -> SearchResult:
         models = [summary_of(row) for row in rows]
         return SearchResult.model_construct(models=models, total=total, match=kind, query_time_ms=0.0)
+
+
+def _document(row: sqlite3.Row) -> Document:
+    (
+        key, name, file_names, official_name, family, base_model, model_type, subtype, tags, trained_words,
+        description, repo_id, parts, size, added, updated, tier, model_format, storage, last_used,
+    ) = row  # fmt: skip
+    stem, _, extension = file_names.partition("\n")[0].rpartition(".")
+    same = stem == official_name and "\n" not in file_names
+    return Document(
+        key=key,
+        name=name,
+        stem=name if same else name_key(stem),
+        texts=(
+            official_name,
+            extension if same else file_names,
+            f"{family} {base_model} {model_type} {subtype}",
+            f"{tags} {trained_words}",
+            f"{description} {repo_id}",
+        ),
+        parts=parts,
+        sorts=(name, size, added, updated, subtype),
+        filters={
+            "type": (model_type,),
+            "subtype": (subtype,),
+            "family": (family,),
+            "base_model": (base_model,),
+            "tier": (tier,),
+            "format": (model_format,),
+            "storage": (storage,),
+            "tag": dict.fromkeys(tags.split("\n")) if tags else (),
+        },
+        last_used=last_used,
+    )
+
+
+def _matching(
+    index: WordIndex,
+    text: str,
+    query: ModelFilter,
+    *,
+    leave_out: str | None = None,
+    kind: MatchKind | None = None,
+) -> tuple[Hits, MatchKind]:
+    """The models that the filters leave and how the text finds some of them, or as ``kind`` says."""
+    wanted = {
+        name: [_storable(value) for value in getattr(query, name)]
+        for name in (*_FILTER_COLUMNS, "tag")
+        if name != leave_out and getattr(query, name)
+    }
+    among = index.filtered(wanted)
+    if not text:
+        return Hits(among, []), "list"
+    terms = list(dict.fromkeys(words(text)))[:MAX_TERMS]
+    hits = index.every(terms, among)
+    if kind == "all" or hits.models:
+        return hits, "all"
+    if len(terms) > 1 or kind == "any":
+        some = index.some(terms, among)
+        if some.models or kind == "any":
+            return some, "any"
+    near = index.nearest(terms, among)
+    return near, "fuzzy" if near.models else "all"
+
+
+def _names(text: str) -> list[str]:
+    """What the text is as a name: itself, and what is left without a model file's extension."""
+    stem, dot, extension = text.rpartition(".")
+    is_file = dot and f".{extension.lower()}" in MODEL_EXTENSIONS
+    return [name_key(text), name_key(stem)] if is_file else [name_key(text)]
 
 
 def _typed(query: ModelQuery) -> str:
@@ -230,7 +438,12 @@ def _where(conditions: list[_Condition], match: _Condition | None = None) -> _Co
     )
 
 
-def _order(query: ModelQuery, *, default: str = "name") -> str:
-    sort = query.sort if query.sort not in (None, "relevance") else default
-    descending = query.order == "desc" if query.order else sort in _DESCENDING
+def _sorting(query: ModelQuery, *, default: str) -> tuple[str, bool]:
+    """What to sort by, and whether the largest or newest comes first."""
+    sort = query.sort if query.sort is not None and query.sort != "relevance" else default
+    return sort, query.order == "desc" if query.order else sort in _DESCENDING
+
+
+def _order(query: ModelQuery, *, default: str) -> str:
+    sort, descending = _sorting(query, default=default)
     return f"{_SORT_COLUMNS[sort]} {'DESC' if descending else 'ASC'}, m.id"

@@ -12,6 +12,8 @@ CJK = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\
 
 def fold(text: str) -> str:
     """The text without accents and case, so that ``Café`` and ``cafe`` are the same."""
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", text)
     return "".join(char for char in decomposed if not unicodedata.combining(char)).casefold()
 
@@ -40,9 +42,11 @@ def search_parts(*texts: str) -> str:
     """The words within words of several texts, for the search table's ``parts`` column."""
     found: list[str] = []
     for text in texts:
-        for word in _WORD.findall(unicodedata.normalize("NFC", text)):
-            inner = pieces(word)
+        plain = text.isascii()
+        for word in _WORD.findall(text if plain else unicodedata.normalize("NFC", text)):
+            inner = _PIECE.findall(word)
             if len(inner) > 1:
-                found.extend(inner)
-            found.extend(cjk_pairs(word))
+                found += inner
+            if not plain:
+                found += cjk_pairs(word)
     return " ".join(found)
