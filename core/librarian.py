@@ -15,6 +15,7 @@ from .errors import (
     LibrarianError,
     NotFoundError,
     PickleNotAcknowledgedError,
+    StorageError,
 )
 from .events import Events
 from .importing import Importer, ImportRequest, Inspection
@@ -74,10 +75,11 @@ class Librarian:
         self._settings_file = SettingsFile(surroundings.data_dir)
         self.settings = self._settings_file.load()
         self.surroundings = surroundings
-        root = real_path(self.settings.library_root or surroundings.library_root)
         self.events = Events()
         self.jobs = JobRunner(self.events)
-        self.library = Library(root, surroundings.data_dir / "models.db", self.events)
+        self._warnings: list[Warning] = []
+        self.library = self._open_library(real_path(self.settings.library_root or surroundings.library_root))
+        root = self.library.root
         self._registry = Registry(surroundings.data_dir / "registry.db", root, surroundings.apps)
         self.linker = Linker(self._registry, self.library, surroundings.apps)
         self.importer = Importer(
@@ -90,8 +92,25 @@ class Librarian:
         self._scan: Job | None = None
         self._watcher = Watcher([root, *(folder.path for folder in self._watched())], self._folders_changed)
         self._settings_lock = threading.Lock()
-        self._warnings = self._start_warnings()
+        self._warnings += self._start_warnings()
         self.network.on_change(self._tell_status)
+
+    def _open_library(self, root: Path) -> Library:
+        """The library at ``root``; where none can be made there, one in the data folder, and a warning."""
+        database = self.surroundings.data_dir / "models.db"
+        try:
+            return Library(root, database, self.events)
+        except StorageError as error:
+            instead = real_path(self.surroundings.data_dir / "model-library")
+            logger.warning("%s The library %s is used instead.", error.message, instead)
+            self._warnings.append(
+                Warning(
+                    code="library_elsewhere",
+                    message=f"No library can be made at {root}: {error.message} "
+                    f"Until that is mended or another folder is chosen, {instead} is used.",
+                )
+            )
+            return Library(instead, database, self.events)
 
     # Life
 
@@ -289,10 +308,13 @@ class Librarian:
         `NotFoundError`; `OutsideRootsError`, `ConflictError`, `InvalidRequestError` with nothing changed;
         `StorageError` where the files cannot go: links may be gone then, and the model stays listed.
         """
-        with self.library.metadata.locked():
-            removal = Removal(self.library, model_id, files, self._roots())
-            unlinked, unreachable = self.linker.unlink_models([model_id])
-            removed = removal.carry_out()
+        try:
+            with self.library.metadata.locked():
+                removal = Removal(self.library, model_id, files, self._roots())
+                unlinked, unreachable = self.linker.unlink_models([model_id])
+                removed = removal.carry_out()
+        except OSError as error:
+            raise storage_error(error, self.library.root) from error
         self.library.forget([model_id])
         return DeleteReport(unlinked=unlinked, files_removed=removed, unreachable=unreachable)
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..errors import LibrarianError
 from ..jobs import utc_now
 from ..storage.atomic import make_directories, remove_tree, write_atomic
+from ..storage.disk import storage_error
 from .records import Model
 
 logger = logging.getLogger(__name__)
@@ -52,25 +53,27 @@ class MetadataStore:
         self._lock_path = root / INCOMING / "metadata.lock"
 
     def identity(self) -> LibraryIdentity:
-        """The library's id; a new library gets one, with its folders."""
-        make_directories(self.root / INCOMING)
+        """The library's id; a new library gets one, with its folders.
+
+        A library that can only be read is opened like any other. Raises `MetadataError` for a damaged
+        ``library.json``, `StorageError` where a new library cannot be made.
+        """
         path = self.root / "library.json"
-        with self.locked():
-            try:
-                return LibraryIdentity.model_validate_json(path.read_bytes())
-            except FileNotFoundError:
-                pass
-            except ValidationError as error:
-                raise MetadataError(
-                    f"{path} is damaged: {_first_reason(error)}. Restore or delete it."
-                ) from error
-            identity = LibraryIdentity(id=str(uuid.uuid4()))
-            write_atomic(path, identity.model_dump_json(indent=2).encode())
-            return identity
+        try:
+            known = _read_identity(path)
+            if known is not None:
+                return known
+            with self.locked():
+                identity = _read_identity(path) or LibraryIdentity(id=str(uuid.uuid4()))
+                write_atomic(path, identity.model_dump_json(indent=2).encode())
+                return identity
+        except OSError as error:
+            raise storage_error(error, path) from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the library's lock; other processes wait."""
+        """Hold the library's lock; other processes wait. Raises `OSError` where nothing can be written."""
+        make_directories(self._lock_path.parent)
         with FileLock(self._lock_path):
             yield
 
@@ -115,13 +118,16 @@ class MetadataStore:
     def update(self, current: Model, change: Callable[[Model], None]) -> tuple[Model, int]:
         """Read, change and write one model under the lock, so that nobody's edit is lost.
 
-        ``current`` is what the index knows, for a model that has no file yet.
+        ``current`` is what the index knows, for a model that has no file yet. Raises `StorageError`.
         """
-        with self.locked():
-            model = self.read(current.model_id) or current
-            change(model)
-            model.updated_date = utc_now()
-            return model, self.write(model)
+        try:
+            with self.locked():
+                model = self.read(current.model_id) or current
+                change(model)
+                model.updated_date = utc_now()
+                return model, self.write(model)
+        except OSError as error:
+            raise storage_error(error, self.folder(current.model_id)) from error
 
     def in_place(self) -> Iterator[Model]:
         """The models with files elsewhere for which something was written down."""
@@ -141,6 +147,15 @@ class MetadataStore:
             folder = path.parent.relative_to(self.root)
             if folder.parts[0] not in (IN_PLACE, INCOMING):
                 yield folder.as_posix(), path
+
+
+def _read_identity(path: Path) -> LibraryIdentity | None:
+    try:
+        return LibraryIdentity.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise MetadataError(f"{path} is damaged: {_first_reason(error)}. Restore or delete it.") from error
 
 
 def serialise(model: Model) -> bytes:

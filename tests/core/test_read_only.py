@@ -1,0 +1,76 @@
+"""Folders that can only be read work, too; a place where nothing can be made is said, not fatal."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from model_librarian.core.errors import StorageError
+from model_librarian.core.importing import ImportRequest
+from model_librarian.core.librarian import Librarian
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+    """Make a folder read-only for everybody, root as well: what would write there fails with EROFS."""
+
+    def protect(folder: Path) -> None:
+        def guard(module, name, position=0, writes=lambda *_: True):
+            real = getattr(module, name)
+
+            def guarded(*arguments, **more):
+                path = arguments[position] if len(arguments) > position else None
+                below = isinstance(path, (str, os.PathLike)) and str(path).startswith(str(folder))
+                if below and writes(*arguments):
+                    raise OSError(errno.EROFS, "Read-only file system", str(path))
+                return real(*arguments, **more)
+
+            monkeypatch.setattr(module, name, guarded)
+
+        guard(
+            os, "open", writes=lambda _path, flags, *_: bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+        )
+        guard(os, "access", writes=lambda *_: False)
+        for name in ("mkdir", "unlink", "rmdir", "replace"):
+            guard(os, name)
+        for name in ("rename", "link", "symlink"):
+            guard(os, name, position=1)
+
+    return protect
+
+
+def test_a_read_only_library_is_searched_and_loaded_from(
+    librarian, finished, surroundings, make_model, downloads, read_only
+):
+    source = make_model(downloads / "up.safetensors")
+    request = ImportRequest.model_validate({"items": [{"paths": [str(source)]}]})
+    [model_id] = finished(librarian.import_models(request)).result["imported"]
+    librarian.close()
+    (surroundings.data_dir / "models.db").unlink()
+    read_only(surroundings.library_root)
+
+    again = Librarian(surroundings)
+    again.start()
+    again.jobs.wait(again._scan.id)
+    assert again.find(model_id).is_file()
+    assert again.details(model_id).files[0].exists
+    with pytest.raises(StorageError, match="read-only"):
+        again.edit(model_id, {"notes": "no"})
+    other = make_model(downloads / "other.safetensors")
+    refused = again.import_models(ImportRequest.model_validate({"items": [{"paths": [str(other)]}]}))
+    assert again.jobs.wait(refused.id).state == "failed"
+    assert other.exists()
+    again.close()
+
+
+def test_where_no_library_can_be_made_another_place_is_used_and_said(surroundings, read_only):
+    read_only(surroundings.library_root)
+    librarian = Librarian(surroundings)
+    assert librarian.library.root == surroundings.data_dir / "model-library"
+    [warning] = librarian.status().warnings
+    assert warning.code == "library_elsewhere"
+    assert str(surroundings.library_root) in warning.message
+    librarian.close()
