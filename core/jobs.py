@@ -24,6 +24,9 @@ ItemState = Literal["queued", "running", "done", "skipped", "failed", "cancelled
 EVENT_INTERVAL = 0.1
 """Seconds between two ``librarian.job`` events of one job, so at most ten a second."""
 
+EVENT_SHARE = 0.1
+"""The most of its time that a job spends on telling how far it is; one of 10,000 items tells it less often."""
+
 KEPT_JOBS = 200
 """How many ended jobs are remembered."""
 
@@ -90,7 +93,7 @@ class JobContext:
         self.job = job
         self._publish = publish
         self._cancelled = threading.Event()
-        self._last_event = 0.0
+        self._next_event = 0.0
         self._progress_since = time.monotonic()
         self._progress_base = 0
 
@@ -114,7 +117,7 @@ class JobContext:
     def advance(self, current: int) -> None:
         """Set the progress of this stage, in its unit."""
         progress = self.job.progress
-        progress.current = current
+        progress.current = current if progress.total is None else min(current, progress.total)
         elapsed = time.monotonic() - self._progress_since
         if elapsed > 0.5 and current:
             progress.rate = current / elapsed
@@ -124,10 +127,11 @@ class JobContext:
 
     def changed(self, *, now: bool = False) -> None:
         """Publish the job, unless that was done less than `EVENT_INTERVAL` ago."""
-        moment = time.monotonic()
-        if now or moment - self._last_event >= EVENT_INTERVAL:
-            self._last_event = moment
+        began = time.monotonic()
+        if now or began >= self._next_event:
             self._publish(self.job)
+            ended = time.monotonic()
+            self._next_event = max(began + EVENT_INTERVAL, ended + (ended - began) / EVENT_SHARE)
 
     def request_cancel(self) -> None:
         """Ask the work to stop at its next check."""
@@ -199,6 +203,12 @@ class JobRunner:
         """Ask a job to stop; one that has not begun ends at once. Raises `NotFoundError`."""
         context = self._context(job_id)
         context.request_cancel()
+        with self._lock:
+            waits = context.job.state == "queued"
+            if waits:
+                self._end(context.job, "cancelled")
+        if waits:
+            self._publish(context.job)
         return context.job.model_copy(deep=True)
 
     def wait(self, job_id: str, timeout: float | None = None) -> Job:
@@ -241,21 +251,36 @@ class JobRunner:
 
     def _run(self, context: JobContext, work: Work) -> None:
         job = context.job
-        job.started_at = utc_now()
+        with self._lock:
+            if job.ended:  # cancelled while it waited
+                return
+            job.started_at = utc_now()
+            job.state = "running"
+        state: JobState = "failed"
         try:
             context.check_cancelled()
-            job.state = "running"
             context.changed(now=True)
             job.result = work(context)
-            job.state = "done"
+            state = "done"
         except CancelledError:
-            job.state = "cancelled"
+            state = "cancelled"
         except LibrarianError as error:
-            job.state = "failed"
             job.error = JobFailure(code=error.code, message=error.message)
-        except Exception as error:
+        except BaseException as error:  # also what would end this thread: nobody else could tell
             logger.exception("the %s job %s failed", job.kind, job.id)
-            job.state = "failed"
-            job.error = JobFailure(code="internal_error", message=f"{type(error).__name__}: {error}")
-        job.finished_at = utc_now()
+            job.error = JobFailure(
+                code="internal_error",
+                message=f"Librarian met an error of its own ({type(error).__name__}: {error}). See its log.",
+            )
+        with self._lock:
+            self._end(job, state)
         context.changed(now=True)
+
+    @staticmethod
+    def _end(job: Job, state: JobState) -> None:
+        """End a job, with its state last: whoever sees it ended sees everything."""
+        for item in job.items:
+            if item.state in ("queued", "running"):
+                item.state = "cancelled"
+        job.finished_at = utc_now()
+        job.state = state

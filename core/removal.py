@@ -120,9 +120,12 @@ class Removal:
                     folder.rmdir()
 
     def _has_more_than(self, ours: list[Path]) -> bool:
+        def give_up(error: OSError) -> None:
+            raise error  # a folder that cannot be read may hold anything
+
         return any(
             Path(folder, name) not in ours
-            for folder, folders, names in os.walk(self._folder)
+            for folder, folders, names in os.walk(self._folder, onerror=give_up)
             for name in (*names, *(entry for entry in folders if Path(folder, entry).is_symlink()))
         )
 

@@ -1,0 +1,364 @@
+"""What is done to a library while something breaks, and what must hold however it ends.
+
+Used by tests that let the n-th call of the filesystem fail, and by those that kill the process there.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import random
+import shutil
+import sqlite3
+import struct
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from model_librarian.core import removal
+from model_librarian.core.importing import ImportRequest, importer, transfer
+from model_librarian.core.jobs import Job
+from model_librarian.core.librarian import Librarian
+from model_librarian.core.linking import LinkChoice, linker
+from model_librarian.core.settings import Surroundings, app_of_models_folder
+from model_librarian.core.storage.database import Database
+
+FOLDERS = ("upscale_models", "loras", "vae")
+
+
+def model_bytes(seed: int) -> bytes:
+    """A small but valid safetensors file, recognised as an upscaler."""
+    shapes = {
+        "conv_first.weight": [8, 3, 3, 3],
+        "body.0.rdb1.conv1.weight": [4, 8, 3, 3],
+        "conv_last.weight": [3, 8, 3, 3],
+    }
+    header: dict[str, object] = {}
+    end = 0
+    for name, shape in shapes.items():
+        size = 2 * shape[0] * shape[1] * shape[2] * shape[3]
+        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + random.Random(seed).randbytes(end)
+
+
+class World:
+    """One machine: a ComfyUI with files of its own, a library, a folder of downloads, a trash."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.models = root / "ComfyUI" / "models"
+        self.library = root / "ComfyUI" / "model-library"
+        self.downloads = root / "downloads"
+        self.trash = root / "trash"
+        self.source = self.downloads / "new.safetensors"
+
+    def make(self) -> None:
+        """Lay it out, with models in the library whose places in the app are taken or free."""
+        for name in FOLDERS:
+            (self.models / name).mkdir(parents=True)
+        self.downloads.mkdir()
+        self.trash.mkdir()
+        self.source.write_bytes(model_bytes(1))
+        places = self.models / "upscale_models"
+        for number, name in enumerate(("a", "b", "c"), start=10):
+            path = self.downloads / f"{name}.safetensors"
+            path.write_bytes(model_bytes(number))
+        with self.librarian() as librarian:
+            items = [{"paths": [str(self.downloads / f"{name}.safetensors")]} for name in "abc"]
+            run(librarian, librarian.import_models(ImportRequest.model_validate({"items": items})))
+        (places / "a.safetensors").write_bytes(model_bytes(20))  # in the way of a link
+        (places / "theirs.safetensors").write_bytes(model_bytes(21))
+        (places / "linked.safetensors").symlink_to(places / "theirs.safetensors")
+        (self.models / "vae" / "empty").mkdir()
+        notes = next(self.library.glob("*/*/b")) / "notes.txt"
+        notes.write_text("somebody's own notes")
+
+    @contextmanager
+    def librarian(self) -> Iterator[Librarian]:
+        """A Librarian over it that was not started."""
+        surroundings = Surroundings(
+            data_dir=self.root / "data",
+            library_root=self.library,
+            apps=[app_of_models_folder(self.models)],
+            allowed_roots=[self.downloads],
+        )
+        librarian = Librarian(surroundings)
+        try:
+            yield librarian
+        finally:
+            librarian.close()
+
+    def to_trash(self, path: Path) -> None:
+        """A trash that works on every machine."""
+        os.lstat(path)
+        os.rename(path, self.trash / f"{uuid.uuid4().hex}-{path.name}")
+
+    def contents(self) -> dict[str, list[str]]:
+        """Where the bytes of each file are: SHA-256 and the places, real files only."""
+        found: dict[str, list[str]] = {}
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                path = Path(folder, name)
+                if not path.is_symlink() and (path.suffix in (".safetensors", ".txt") or ".old" in name):
+                    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                    found.setdefault(digest, []).append(str(path.relative_to(self.root)))
+        return found
+
+    def person(self) -> dict[str, object]:
+        """What lies in the app and is none of ours, exactly."""
+        found: dict[str, object] = {}
+        for folder, folders, names in os.walk(self.models):
+            for name in (*folders, *names):
+                path = Path(folder, name)
+                key = str(path.relative_to(self.models))
+                if path.is_symlink():
+                    if self.library not in Path(os.path.realpath(path)).parents:
+                        found[key] = os.readlink(path)
+                else:
+                    found[key] = path.is_file() and path.read_bytes()
+        return found
+
+
+def run(librarian: Librarian, job: Job) -> Job:
+    """Wait for a job; it must end."""
+    ended = librarian.jobs.wait(job.id, timeout=60)
+    assert ended.ended, ended
+    return ended
+
+
+def _import(mode: str, *, link: bool = False) -> Callable[[World, Librarian], None]:
+    def work(world: World, librarian: Librarian) -> None:
+        if not world.source.exists():
+            return
+        item = {"paths": [str(world.source)], "mode": mode}
+        run(librarian, librarian.import_models(ImportRequest.model_validate({"items": [item], "link": link})))
+
+    return work
+
+
+def _apply(resolution: str) -> Callable[[World, Librarian], None]:
+    def work(_world: World, librarian: Librarian) -> None:
+        plan = librarian.preview_links()
+        choice = LinkChoice.model_validate({"plan_id": plan.plan_id, "default_resolution": resolution})
+        run(librarian, librarian.apply_links(choice))
+
+    return work
+
+
+def _delete(name: str, fate: str) -> Callable[[World, Librarian], None]:
+    def work(_world: World, librarian: Librarian) -> None:
+        for model_id in librarian.library.index.all_ids():
+            if model_id.endswith(f"/{name}"):
+                librarian.delete(model_id, fate)  # type: ignore[arg-type]
+
+    return work
+
+
+def _uninstall(_world: World, librarian: Librarian) -> None:
+    librarian.uninstall_app(librarian.linker.apps[0].app)
+
+
+def _linked(world: World) -> None:
+    with world.librarian() as librarian:
+        _apply("skip")(world, librarian)
+
+
+SCENARIOS: dict[str, tuple[Callable[[World], None] | None, Callable[[World, Librarian], None]]] = {
+    "import by copy": (None, _import("copy")),
+    "import by move": (None, _import("move")),
+    "import by move, no hard links": (None, _import("move")),
+    "import by move, other disk": (None, _import("move")),
+    "import and link": (None, _import("copy", link=True)),
+    "sync": (None, _apply("skip")),
+    "sync, rename": (None, _apply("rename")),
+    "sync, overwrite": (None, _apply("overwrite")),
+    "delete for good": (_linked, _delete("c", "permanent")),
+    "delete for good beside notes": (_linked, _delete("b", "permanent")),
+    "delete to the trash": (_linked, _delete("c", "trash")),
+    "delete to the trash beside notes": (_linked, _delete("b", "trash")),
+    "delete from the list": (_linked, _delete("c", "keep")),
+    "uninstall": (_linked, _uninstall),
+}
+MAY_VANISH = {"delete for good": 12, "delete for good beside notes": 11}
+"""Whose bytes a scenario may take away: the seed of the deleted model."""
+
+
+@contextmanager
+def conditions(world: World, name: str) -> Iterator[None]:
+    """What the scenario's name says of the machine."""
+    kept = (os.link, importer.same_filesystem, removal.to_trash, linker.to_trash)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if "no hard links" in name:
+        os.link = refuse  # type: ignore[assignment]
+    if "other disk" in name:
+        importer.same_filesystem = lambda *_: False  # type: ignore[assignment]
+    removal.to_trash = linker.to_trash = world.to_trash  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os.link, importer.same_filesystem, removal.to_trash, linker.to_trash = kept  # type: ignore[assignment]
+
+
+class Stepping:
+    """Calls ``at_step`` with the number of each call of the filesystem below a folder that changes something.
+
+    Python's audit events see every opening, renaming, linking, making and removing, also of the standard
+    library; what they do not see (fsync, writing a block) is wrapped.
+    """
+
+    EVENTS = frozenset(
+        f"os.{name}"
+        for name in ("rename", "link", "symlink", "mkdir", "rmdir", "remove", "scandir", "listdir")
+    ) | {"open"}
+    _active: Stepping | None = None
+    _hooked = False
+
+    def __init__(self, root: Path, at_step: Callable[[int, str], None]) -> None:
+        self.steps = 0
+        self._root = str(root)
+        self._at_step = at_step
+        self._lock = threading.Lock()
+
+    def step(self, what: str) -> None:
+        with self._lock:
+            self.steps += 1
+            number = self.steps
+        self._at_step(number, what)
+
+    @contextmanager
+    def active(self, *, databases: bool = False) -> Iterator[Stepping]:
+        """Watch; with ``databases`` the begin and end of each transaction count as calls, too."""
+        if not Stepping._hooked:
+            sys.addaudithook(_audit)
+            Stepping._hooked = True
+        real_fsync, real_write = os.fsync, transfer._write
+
+        def fsync(descriptor: int) -> None:
+            self.step("fsync")
+            real_fsync(descriptor)
+
+        def write(*arguments: object) -> None:
+            self.step("write")
+            real_write(*arguments)  # type: ignore[arg-type]
+
+        real_transaction = Database.write
+
+        @contextmanager
+        def transaction(database: Database) -> Iterator[sqlite3.Connection]:
+            self.step(f"begin {database.path.name}")
+            with real_transaction(database) as db:
+                yield db
+            self.step(f"committed {database.path.name}")
+
+        os.fsync, transfer._write = fsync, write  # type: ignore[assignment]
+        if databases:
+            Database.write = transaction  # type: ignore[assignment, method-assign]
+        Stepping._active = self
+        try:
+            yield self
+        finally:
+            Stepping._active = None
+            os.fsync, transfer._write = real_fsync, real_write  # type: ignore[assignment]
+            Database.write = real_transaction  # type: ignore[method-assign]
+
+
+def _audit(event: str, arguments: tuple[object, ...]) -> None:
+    active = Stepping._active
+    if active is None or event not in Stepping.EVENTS or not arguments:
+        return
+    path = arguments[0]
+    text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
+    if (event == "os.link" or text.startswith(active._root)) and "/data/" not in text:
+        active.step(f"{event} {text}")
+
+
+def check(world: World, name: str, before: dict[str, list[str]], person: dict[str, object]) -> None:
+    """What holds right after the break, before anything heals: nothing is lost, nothing is half there."""
+    now = world.contents()
+    may_vanish = hashlib.sha256(model_bytes(MAY_VANISH[name])).hexdigest() if name in MAY_VANISH else None
+    for digest, places in before.items():
+        if digest == may_vanish:
+            continue
+        assert digest in now, f"the bytes of {places} are gone"
+    if "move" not in name:
+        assert world.source.read_bytes() == model_bytes(1)
+    for folder in world.library.glob("*/*/*"):
+        if (
+            folder.relative_to(world.library).parts[0] == ".incoming"
+            or not (folder / "metadata.json").exists()
+        ):
+            continue
+        for file in json.loads((folder / "metadata.json").read_text())["files"]:
+            data = (folder / file["name"]).read_bytes()
+            assert hashlib.sha256(data).hexdigest() == file["sha256"], f"{folder} is not whole"
+    taken = {"upscale_models/a.safetensors"} if name in ("sync, rename", "sync, overwrite") else set()
+    left = world.person()
+    for key, what in person.items():
+        if key not in taken:
+            assert left.get(key, "gone") == what, f"{key} is somebody's and was touched"
+    extra = {key for key in left.keys() - person.keys() if ".old" not in key}
+    assert not extra, f"left in the app: {extra}"
+
+
+def heal_and_check(world: World, name: str, before: dict[str, list[str]], person: dict[str, object]) -> str:
+    """The next start: everything mended, index and disk agree. Then the work can be done to its end."""
+    with world.librarian() as librarian:
+        librarian.start()
+        assert librarian._scan is not None
+        assert run(librarian, librarian._scan).state == "done"
+        check(world, name, before, person)
+        assert os.listdir(world.library / ".incoming") == ["metadata.lock"]
+        assert list(librarian.linker.registry.intents()) == []
+        on_disk = {
+            str(path.parent.relative_to(world.library)) for path in world.library.glob("*/*/*/metadata.json")
+        }
+        owned = {key for key in librarian.library.index.all_ids() if not key.startswith("in-place/")}
+        assert owned == on_disk
+        registered = {link.target for link in librarian.links() if link.state == "ok"}
+        for folder, _, names in os.walk(world.models):
+            for path in (Path(folder, entry) for entry in names):
+                if path.is_symlink() and world.library in Path(os.path.realpath(path)).parents:
+                    assert path.exists(), f"{path} is broken"
+                    assert str(path) in registered, f"{path} was forgotten"
+        if "by move" in name:
+            copies = world.contents()[hashlib.sha256(model_bytes(1)).hexdigest()]
+            assert len(copies) == 1, f"a move leaves one copy, not {copies}"
+        finished = _is_finished(world, name)
+        with conditions(world, name):
+            SCENARIOS[name][1](world, librarian)
+        assert _is_finished(world, name), f"{name} cannot be ended afterwards"
+        check(world, name, before, person)
+    return "finished" if finished else "undone"
+
+
+def _is_finished(world: World, name: str) -> bool:
+    links = [
+        path
+        for path in (world.models / "upscale_models").iterdir()
+        if path.is_symlink() and world.library in Path(os.path.realpath(path)).parents
+    ]
+    if name.startswith("import"):
+        return len(list(world.library.glob("*/*/new/metadata.json"))) == 1 and (
+            "move" not in name or not world.source.exists()
+        )
+    if name.startswith("sync"):
+        return len(links) == (2 if name == "sync" else 3)
+    if name.startswith("delete"):
+        return not list(world.library.glob(f"*/*/{'b' if 'notes' in name else 'c'}/metadata.json"))
+    return not links
+
+
+def prepare(world: World, template: Path) -> None:
+    """Bring the world back to how it was."""
+    shutil.rmtree(world.root, ignore_errors=True)
+    shutil.copytree(template, world.root, symlinks=True)
