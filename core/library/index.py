@@ -31,6 +31,24 @@ class IndexedFile(NamedTuple):
     blake3: str | None = None
 
 
+class ScannedFolder(NamedTuple):
+    """What a directory below a watched folder held; the fingerprint is empty if it was not done with."""
+
+    path: str
+    folder: str
+    subtype: str
+    fingerprint: str
+
+
+class OwnedModel(NamedTuple):
+    """What the index knows of an owned model; ``files`` has each path's size and modification time."""
+
+    metadata_mtime_ns: int | None
+    has_preview: bool
+    problem: str | None
+    files: dict[str, tuple[int, int]]
+
+
 class IndexedModel(NamedTuple):
     """A model and its files, ready to be written into the index."""
 
@@ -134,7 +152,18 @@ class Index:
     def remove(self, model_ids: Iterable[str]) -> None:
         """Forget models; their files are not touched."""
         with self._database.write() as db:
-            db.executemany("DELETE FROM models WHERE model_id = ?", ((model_id,) for model_id in model_ids))
+            for model_id in model_ids:
+                files = db.execute(
+                    "SELECT f.path FROM model_files f JOIN models m ON m.id = f.model "
+                    "WHERE m.model_id = ? AND f.folder IS NOT NULL",
+                    (model_id,),
+                ).fetchall()
+                # A file that is still there is found again: the next scan looks closer where it lies.
+                db.executemany(
+                    "UPDATE scanned_folders SET fingerprint = '' WHERE path = ?",
+                    ((os.path.split(path)[0],) for (path,) in files),
+                )
+                db.execute("DELETE FROM models WHERE model_id = ?", (model_id,))
 
     def set_problem(self, model_ids: Iterable[str], problem: str | None) -> None:
         """Say what is wrong with some models, or that nothing is any more."""
@@ -222,27 +251,106 @@ class Index:
         )
         return [row[0] for row in rows]
 
-    def in_place_files(self) -> dict[str, tuple[str, IndexedFile]]:
-        """Every file in watched folders by its path, with its model's id."""
+    def files_in(self, directory: str) -> list[tuple[str, IndexedFile]]:
+        """Model id and file of what is known to lie in one directory of a watched folder, not below it."""
+        start = directory.rstrip(os.sep) + os.sep
         rows = self._database.read().execute(
-            "SELECT m.model_id, f.* FROM model_files f JOIN models m ON m.id = f.model WHERE f.folder IS NOT NULL"
+            "SELECT m.model_id, f.* FROM model_files f JOIN models m ON m.id = f.model "
+            "WHERE f.path >= ? AND f.path < ? AND f.folder IS NOT NULL AND instr(substr(f.path, ?), ?) = 0",
+            (start, start + "\U0010ffff", len(start) + 1, os.sep),
         )
-        return {row["path"]: (row["model_id"], _indexed_file(row)) for row in rows}
+        return [(row["model_id"], _indexed_file(row)) for row in rows]
 
-    def owned_folders(self) -> dict[str, tuple[int | None, str | None]]:
-        """Each owned model's id with its metadata's modification time and its main file's path."""
-        rows = self._database.read().execute(
-            "SELECT m.model_id, m.metadata_mtime_ns, f.path FROM models m "
-            "LEFT JOIN model_files f ON f.model = m.id AND f.position = 0 WHERE m.storage = 'owned'"
-        )
-        return {row[0]: (row[1], row[2]) for row in rows}
+    def scanned_folders(self) -> dict[str, ScannedFolder]:
+        """What each directory of the watched folders held when it was last scanned, by its path."""
+        rows = self._database.read().execute("SELECT * FROM scanned_folders")
+        return {row["path"]: ScannedFolder(*row) for row in rows}
 
-    def unread(self, limit: int) -> list[str]:
-        """Ids of models whose headers were not read yet."""
+    def remember_folders(self, folders: Iterable[ScannedFolder]) -> None:
+        """Remember what directories hold."""
+        with self._database.write() as db:
+            db.executemany("INSERT OR REPLACE INTO scanned_folders VALUES (?, ?, ?, ?)", folders)
+
+    def forget_folders(self, paths: Iterable[str]) -> None:
+        """Forget directories that are not there any more."""
+        with self._database.write() as db:
+            db.executemany("DELETE FROM scanned_folders WHERE path = ?", ((path,) for path in paths))
+
+    def owned_families(self) -> Iterator[str]:
+        """The first two parts of the owned models' ids, ``<type>/<family>``, each once."""
+        start = ""
+        while row := (
+            self._database.read()
+            .execute(
+                "SELECT model_id FROM models WHERE model_id >= ? AND storage = 'owned' ORDER BY model_id LIMIT 1",
+                (start,),
+            )
+            .fetchone()
+        ):
+            family = row[0].rpartition("/")[0]
+            yield family
+            start = family + "0"  # the character after "/"
+
+    def owned_family(self, family: str) -> dict[str, OwnedModel]:
+        """What is known of the owned models of one ``<type>/<family>``, by their ids."""
         rows = self._database.read().execute(
-            "SELECT model_id FROM models WHERE header_read = 0 LIMIT ?", (limit,)
+            "SELECT m.model_id, m.metadata_mtime_ns, m.has_preview, m.problem, f.path, f.size, f.mtime_ns "
+            "FROM models m LEFT JOIN model_files f ON f.model = m.id "
+            "WHERE m.model_id >= ? AND m.model_id < ? AND m.storage = 'owned' ORDER BY m.model_id, f.position",
+            (family + "/", family + "0"),
         )
-        return [row[0] for row in rows]
+        known: dict[str, OwnedModel] = {}
+        for model_id, metadata_mtime_ns, has_preview, problem, path, size, mtime_ns in rows:
+            model = known.get(model_id)
+            if model is None:
+                model = known[model_id] = OwnedModel(metadata_mtime_ns, bool(has_preview), problem, {})
+            if path is not None:
+                model.files[path] = (size, mtime_ns)
+        return known
+
+    def metadata_text(self, model_id: str) -> str | None:
+        """The metadata of a model as it is stored, or nothing if there is no such model."""
+        row = (
+            self._database.read()
+            .execute("SELECT metadata FROM models WHERE model_id = ?", (model_id,))
+            .fetchone()
+        )
+        return row[0] if row else None
+
+    def owned_inodes(self) -> set[str]:
+        """``<device>:<inode>`` of every file in the library."""
+        return {
+            row[0]
+            for row in self._database.read().execute("SELECT inode FROM model_files WHERE folder IS NULL")
+        }
+
+    def written_in_place(self) -> dict[str, int]:
+        """The modification times of the ``metadata.json`` of models that stay where they are, by id."""
+        return dict(
+            self._database.read()
+            .execute(
+                "SELECT model_id, metadata_mtime_ns FROM models "
+                "WHERE storage = 'in-place' AND metadata_mtime_ns IS NOT NULL"
+            )
+            .fetchall()
+        )
+
+    def unread(self, limit: int) -> list[IndexedModel]:
+        """Models whose headers were not read yet."""
+        db = self._database.read()
+        rows = db.execute(
+            "SELECT id, metadata, has_preview, metadata_mtime_ns FROM models WHERE header_read = 0 LIMIT ?",
+            (limit,),
+        ).fetchall()
+        return [
+            IndexedModel(
+                Model.model_validate_json(row["metadata"]),
+                [_indexed_file(file) for file in _files(db, row["id"])],
+                has_preview=bool(row["has_preview"]),
+                metadata_mtime_ns=row["metadata_mtime_ns"],
+            )
+            for row in rows
+        ]
 
     def count_unread(self) -> int:
         """How many headers wait to be read."""
@@ -271,7 +379,8 @@ class Index:
         """How many models, files and bytes are indexed."""
         db = self._database.read()
         models, size, in_place = db.execute(
-            "SELECT count(*), coalesce(sum(size_bytes), 0), coalesce(sum(storage = 'in-place'), 0) FROM models"
+            "SELECT count(*), coalesce(sum(size_bytes), 0), coalesce(sum(storage = 'in-place'), 0) "
+            "FROM models"
         ).fetchone()
         files = db.execute("SELECT count(*) FROM model_files").fetchone()[0]
         return LibraryTotals(models=models, files=files, size_bytes=size, in_place=in_place)

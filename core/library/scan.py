@@ -1,8 +1,11 @@
+# A scan looks at 100,000 files, and `os` does that several times faster than `pathlib`.
+# ruff: noqa: PTH112, PTH116, PTH118, PTH119
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,17 +15,25 @@ from pydantic import BaseModel, Field
 
 from ..errors import LibrarianError
 from ..formats import FileFacts, classify, identify
+from ..formats.classify import model_type_of
 from ..jobs import JobContext
 from ..settings import MODEL_EXTENSIONS, TargetFolder
 from ..storage.names import name_with_suffix, safe_name
 from ..storage.roots import is_within, real_path
-from .index import Index, IndexedFile, IndexedModel
-from .metadata import IN_PLACE, METADATA_NAME, MetadataError, MetadataStore
+from .index import Index, IndexedFile, IndexedModel, OwnedModel, ScannedFolder
+from .metadata import IN_PLACE, INCOMING, METADATA_NAME, MetadataError, MetadataStore
 from .records import LibraryChange, Model, ModelFile
 
 logger = logging.getLogger(__name__)
 
-BATCH = 500
+FIRST_BATCH = 200
+BATCH = 2000
+"""How many models are written in one transaction: few at first, so that something is there at once."""
+
+HEADER_BATCH = 200
+TOLD_BY_NAME = 500
+"""Of how many changed models an event tells the ids."""
+
 PREVIEW_ENDINGS = (
     ".png",
     ".jpg",
@@ -58,12 +69,20 @@ class FoundFile(NamedTuple):
     has_preview: bool
 
 
+class Known(NamedTuple):
+    """A file in a watched folder as the index knows it, with its model's id."""
+
+    model_id: str
+    file: IndexedFile
+
+
 class Scanner:
     """Keeps the index in step with what is on disk.
 
     The quick scan looks at names, sizes and times and opens only what is new or changed; the deep scan
-    reads every ``metadata.json`` again. Neither ever empties the index first: each writes in
-    transactions that leave it whole.
+    reads every ``metadata.json`` again. Neither ever empties the index: models are replaced some
+    hundred at a time, each batch in one transaction, and what is gone goes last. A scan that is cut off
+    therefore leaves every model as it was or as it is.
     """
 
     def __init__(self, metadata: MetadataStore, index: Index, announce: Announce) -> None:
@@ -73,17 +92,16 @@ class Scanner:
 
     def quick(self, folders: Iterable[TargetFolder], job: JobContext) -> ScanResult:
         """List what is new, changed or gone in the library and in ``folders``; then read new headers."""
-        result = ScanResult()
-        self._scan_owned(job, result, every=False)
-        self._list_in_place(folders, job, result)
-        self._read_headers(job, result)
-        return result
+        return self._scan(folders, job, every=False)
 
     def deep(self, folders: Iterable[TargetFolder], job: JobContext) -> ScanResult:
-        """Read every ``metadata.json`` again and check that the files are there; then a quick scan."""
+        """The same, but read every ``metadata.json`` and look at every folder, changed or not."""
+        return self._scan(folders, job, every=True)
+
+    def _scan(self, folders: Iterable[TargetFolder], job: JobContext, *, every: bool) -> ScanResult:
         result = ScanResult()
-        self._scan_owned(job, result, every=True)
-        self._list_in_place(folders, job, result)
+        self._scan_owned(job, result, every=every)
+        self._scan_in_place(folders, job, result, every=every)
         self._read_headers(job, result)
         return result
 
@@ -91,69 +109,109 @@ class Scanner:
 
     def _scan_owned(self, job: JobContext, result: ScanResult, *, every: bool) -> None:
         job.stage("library", unit="models")
-        known = self._index.owned_folders()
-        present: set[str] = set()
         changed: list[IndexedModel] = []
-        for count, (model_id, path) in enumerate(self._metadata.owned(), start=1):
-            job.check_cancelled()
-            job.advance(count)
-            result.models_found += 1
-            mtime_ns, main_path = known.get(model_id, (None, None))
-            in_step = mtime_ns == _mtime_ns(path) and str(main_path).startswith(str(path.parent))
-            if in_step and not every:
-                present.add(model_id)
-                continue
-            try:
-                entry = self.owned_entry(model_id, path.parent)
-            except MetadataError as error:
-                result.errors.append(error.message)
-                logger.warning("%s", error.message)
-                if model_id in known:
-                    present.add(model_id)
-                    self._index.set_problem([model_id], error.message)
-                continue
-            if entry is None:
-                result.models_skipped_missing_files += 1
-                continue
-            present.add(model_id)
-            changed.append(entry)
-        self._index.put(changed)
-        result.models_indexed += len(changed)
-        gone = [model_id for model_id in known if model_id not in present]
-        if gone and not self._metadata.root.is_dir():
-            result.errors.append(
-                f"The library {self._metadata.root} cannot be reached; its models stay listed."
-            )
+        gone: list[str] = []
+        reachable = self._metadata.root.is_dir()
+        unseen = set(self._index.owned_families())
+        for family, names in _families(str(self._metadata.root)):
+            unseen.discard(family)
+            known = self._index.owned_family(family)
+            for name in names:
+                job.check_cancelled()
+                model_id = f"{family}/{name}"
+                before = known.get(model_id)
+                present = self._look_at(model_id, before, result, changed, every=every)
+                if present:
+                    known.pop(model_id, None)
+                if len(changed) >= BATCH:
+                    self._write(changed, result)
+            gone += known
+            job.advance(result.models_found)
+        self._write(changed, result)
+        if not reachable:
+            if unseen:
+                result.errors.append(
+                    f"The library {self._metadata.root} cannot be reached; its models stay listed."
+                )
             return
-        self._index.remove(gone)
-        result.models_removed += len(gone)
-        self._tell([entry.model.model_id for entry in changed], gone)
+        for family in unseen:
+            gone += self._index.owned_family(family)
+        self._remove(gone, result)
+
+    def _look_at(
+        self,
+        model_id: str,
+        before: OwnedModel | None,
+        result: ScanResult,
+        changed: list[IndexedModel],
+        *,
+        every: bool,
+    ) -> bool:
+        """Whether a folder holds a model that stays or comes into the index; adds to ``changed`` what is new."""
+        folder = os.path.join(self._metadata.root, model_id)
+        try:
+            mtime_ns = os.stat(os.path.join(folder, METADATA_NAME)).st_mtime_ns
+        except OSError:
+            return False
+        result.models_found += 1
+        same_files = before is not None and all(
+            path.startswith(folder) and _size_and_time(path) == seen for path, seen in before.files.items()
+        )
+        if before is not None and same_files and before.metadata_mtime_ns == mtime_ns and not every:
+            return True
+        try:
+            entry = self.owned_entry(model_id, Path(folder))
+        except MetadataError as error:
+            result.errors.append(error.message)
+            logger.warning("%s", error.message)
+            if before is not None:
+                self._index.set_problem([model_id], error.message)
+            return before is not None
+        if entry is None:
+            result.models_skipped_missing_files += 1
+            return False
+        if before is None or not same_files or self._differs(entry, before):
+            changed.append(_without_stale_hashes(entry, before))
+        return True
+
+    def _differs(self, entry: IndexedModel, before: OwnedModel) -> bool:
+        """Whether what was read anew is not what the index says."""
+        return (
+            (entry.metadata_mtime_ns, entry.has_preview, entry.problem)
+            != (before.metadata_mtime_ns, before.has_preview, before.problem)
+            or len(entry.files) != len(before.files)
+            or self._index.metadata_text(entry.model.model_id) != entry.model.model_dump_json(by_alias=True)
+        )
 
     def owned_entry(self, model_id: str, folder: Path) -> IndexedModel | None:
         """What the index should say of one model folder; nothing if a listed file is not there.
 
         Raises `MetadataError`.
         """
-        model = self._metadata.read_file(folder / METADATA_NAME)
+        metadata_path = folder / METADATA_NAME
+        model = self._metadata.read_file(metadata_path)
         if model is None or not model.files:
             return None
         model.model_id = model_id  # where it lies is its id, whatever a copied file says
         files = []
         for file in model.files:
-            path = folder / file.name
-            if not is_within(real_path(path), real_path(folder)):
-                raise MetadataError(
-                    f"{folder / METADATA_NAME} lists {file.name!r}, which lies outside its folder."
-                )
+            path = os.path.join(folder, file.name)
             try:
-                status = path.stat()
-            except OSError:
+                plain = not os.path.split(file.name)[0] and file.name not in ("", ".", "..")
+                status = os.lstat(path) if plain else None
+                if status is None or not stat.S_ISREG(status.st_mode):
+                    if not is_within(real_path(Path(path)), real_path(folder)):
+                        raise MetadataError(
+                            f"{metadata_path} lists {file.name!r}, which lies outside its folder."
+                        )
+                    status = os.stat(path)
+            except (OSError, ValueError):
                 return None
             if status.st_size != file.size:
                 return None
             files.append(
                 IndexedFile(
-                    str(path),
+                    path,
                     None,
                     status.st_size,
                     status.st_mtime_ns,
@@ -163,80 +221,118 @@ class Scanner:
                 )
             )
         preview = model.preview_image is not None and (folder / Path(model.preview_image).name).is_file()
-        return IndexedModel(
-            model, files, has_preview=preview, metadata_mtime_ns=_mtime_ns(folder / METADATA_NAME)
-        )
+        return IndexedModel(model, files, has_preview=preview, metadata_mtime_ns=_mtime_ns(metadata_path))
 
     # Models that stay where they are
 
-    def _list_in_place(self, folders: Iterable[TargetFolder], job: JobContext, result: ScanResult) -> None:
+    def _scan_in_place(
+        self, folders: Iterable[TargetFolder], job: JobContext, result: ScanResult, *, every: bool
+    ) -> None:
         job.stage("folders", unit="models")
-        known = self._index.in_place_files()
-        by_inode = {file.inode: path for path, (_, file) in known.items()}
-        written = {file.name: model for model in self._metadata.in_place() for file in model.files}
-        taken = self._index.all_ids()
-        present: set[str] = set()
+        unvisited = self._index.scanned_folders()
+        looked: list[ScannedFolder] = []
         new: list[FoundFile] = []
-        for found in self._walk(folders, result):
+        changed_before: dict[str, Known] = {}
+        gone: dict[str, Known] = {}
+        walk = _Walk(self._metadata.root, self._index, folders, result)
+        for directory, files in walk.directories():
             job.check_cancelled()
-            result.models_found += 1
-            present.add(found.path)
-            indexed = known.get(found.path)
-            if indexed is None or (indexed[1].size, indexed[1].mtime_ns) != (found.size, found.mtime_ns):
-                new.append(found)
-            if result.models_found % 1000 == 0:
-                job.advance(result.models_found)
-        gone_paths = {path for path in known if path not in present and self._really_gone(known[path][1])}
-        job.stage("list", total=len(new), unit="models")
-        kept: set[str] = set()
-        for start in range(0, len(new), BATCH):
-            job.check_cancelled()
-            entries = []
-            for found in new[start : start + BATCH]:
-                before = known.get(found.path)
-                moved_from = by_inode.get(found.inode)
-                if before is None and moved_from in gone_paths and _same_file(known[moved_from][1], found):
-                    entry = self._moved(known[moved_from][0], found)
-                    kept.add(known[moved_from][0])
-                else:
-                    entry = self._listed(found, before, written.get(found.path), taken)
-                taken.add(entry.model.model_id)
-                entries.append(entry)
-            self._index.put(entries)
-            result.models_indexed += len(entries)
-            self._tell([entry.model.model_id for entry in entries], [])
-            job.advance(start + len(entries))
-        gone = [known[path][0] for path in gone_paths if known[path][0] not in kept]
-        self._index.remove(gone)
-        result.models_removed += len(gone)
-        self._tell([], gone)
+            result.models_found += len(files)
+            job.advance(result.models_found)
+            before = unvisited.pop(directory.path, None)
+            if before == directory and directory.fingerprint and not every:
+                continue
+            known = {
+                file.path: Known(model_id, file) for model_id, file in self._index.files_in(directory.path)
+            }
+            for found in walk.found(files):
+                seen = known.pop(found.path, None)
+                if seen is None:
+                    new.append(found)
+                elif (seen.file.size, seen.file.mtime_ns) != (found.size, found.mtime_ns):
+                    changed_before[found.path] = seen
+                    new.append(found)
+            gone |= known
+            if before != directory:
+                looked.append(directory)
+        for directory in unvisited.values():
+            # A folder that cannot be reached, such as an unplugged drive, says nothing about its files.
+            if os.path.isdir(directory.folder):
+                gone |= {
+                    file.path: Known(model_id, file)
+                    for model_id, file in self._index.files_in(directory.path)
+                }
+        # What is not done with has no fingerprint, so that a scan that is cut off is taken up again.
+        self._index.remember_folders(directory._replace(fingerprint="") for directory in looked)
+        moved = self._list(new, changed_before, gone, job, result)
+        self._remove([known.model_id for known in gone.values() if known.model_id not in moved], result)
+        self._index.remember_folders(looked)
+        self._index.forget_folders(
+            path for path, directory in unvisited.items() if os.path.isdir(directory.folder)
+        )
+        self._take_over_written(job, result)
 
-    def _really_gone(self, file: IndexedFile) -> bool:
-        """A folder that cannot be reached, such as an unplugged drive, says nothing about its files."""
-        return file.folder is None or Path(file.folder).is_dir()
+    def _list(
+        self,
+        new: list[FoundFile],
+        changed_before: dict[str, Known],
+        gone: dict[str, Known],
+        job: JobContext,
+        result: ScanResult,
+    ) -> set[str]:
+        """Write files into the index as far as their names tell; answers which models only moved."""
+        if not new:
+            return set()
+        job.stage("list", total=len(new), unit="models")
+        by_inode = {known.file.inode: known for known in gone.values()}
+        written = {file.name: model for model in self._metadata.in_place() for file in model.files}
+        taken: set[str] = set()
+        moved: set[str] = set()
+        entries: list[IndexedModel] = []
+        size = FIRST_BATCH
+        for count, found in enumerate(new, start=1):
+            job.check_cancelled()
+            before = changed_before.get(found.path)
+            origin = by_inode.get(found.inode) if before is None else None
+            if origin is not None and origin.model_id not in moved and _same_file(origin.file, found):
+                entries.append(self._moved(origin, found))
+                moved.add(origin.model_id)
+            else:
+                entries.append(self._listed(found, before, written.get(found.path), taken))
+            if len(entries) >= size:
+                size = BATCH
+                taken.clear()
+                self._write(entries, result)
+                job.advance(count)
+        self._write(entries, result)
+        return moved
 
     def _listed(
-        self, found: FoundFile, before: tuple[str, IndexedFile] | None, written: Model | None, taken: set[str]
+        self, found: FoundFile, before: Known | None, written: Model | None, taken: set[str]
     ) -> IndexedModel:
         """A file as it is listed before its header is read."""
-        path = Path(found.path)
+        metadata_mtime_ns = None
         if written is not None:
             model = written.model_copy(deep=True)
-            same = model.files[0].size == found.size
             file = model.files[0]
-            file.size = found.size
-            if not same:
+            if file.size != found.size or (before is not None and before.file.mtime_ns != found.mtime_ns):
                 file.sha256 = file.blake3 = None
+            file.size = found.size
+            metadata_mtime_ns = _mtime_ns(self._metadata.folder(model.model_id) / METADATA_NAME)
         else:
-            model_id = before[0] if before else in_place_id(found.folder, path, taken)
-            guess = classify(None, path.name, subtype=found.folder.subtype)
+            name = os.path.basename(found.path)
+            model_id = before.model_id if before else self._free_id(found, taken)
+            taken.add(model_id)
+            # The family and the rest follow with the header: to be found by name must not wait for that.
             model = Model(
-                **guess.model_dump(),
+                official_name=name.rpartition(".")[0] or name,
+                subtype=found.folder.subtype,
+                model_type=model_type_of(found.folder.subtype),
                 model_id=model_id,
                 cleaned_name=model_id.partition("/")[2],
                 storage="in-place",
-                files=[ModelFile(name=found.path, original_name=path.name, size=found.size)],
-                added_date=datetime.fromtimestamp(found.mtime_ns / 1e9, timezone.utc),
+                files=[ModelFile(name=found.path, original_name=name, size=found.size)],
+                added_date=datetime.fromtimestamp(max(0, found.mtime_ns) / 1e9, timezone.utc),
             )
         model.size_bytes = found.size
         model.approx_weight_size_gb = weight_size_gb(found.size)
@@ -249,129 +345,285 @@ class Scanner:
             model.files[0].sha256,
             model.files[0].blake3,
         )
-        return IndexedModel(model, [indexed], has_preview=found.has_preview, header_read=False)
+        return IndexedModel(
+            model,
+            [indexed],
+            has_preview=found.has_preview,
+            header_read=False,
+            metadata_mtime_ns=metadata_mtime_ns,
+        )
 
-    def _moved(self, model_id: str, found: FoundFile) -> IndexedModel:
+    def _free_id(self, found: FoundFile, taken: set[str]) -> str:
+        """The id of a new model that stays where it is; another file's id is never given again."""
+        *others, last = in_place_ids(found.folder, found.path)
+        for model_id in others:
+            if model_id not in taken and not self._index.contains(model_id):
+                return model_id
+        return last
+
+    def _moved(self, origin: Known, found: FoundFile) -> IndexedModel:
         """A known file under a new name: the model stays what it is, its hashes stay true."""
-        model = self._index.model(model_id)
-        before = self._index.files(model_id)[0]
+        model = self._index.model(origin.model_id)
         model.files[0].name = found.path
         model.subtype = found.folder.subtype if model.match_source == "auto" else model.subtype
-        if self._metadata.read(model_id) is not None:
-            self._metadata.write(model)
-        file = before._replace(path=found.path, folder=str(found.folder.path))
-        return IndexedModel(model, [file], has_preview=found.has_preview, header_read=False)
+        metadata_mtime_ns = None
+        if self._metadata.read(origin.model_id) is not None:
+            metadata_mtime_ns = self._metadata.write(model)
+        file = origin.file._replace(path=found.path, folder=str(found.folder.path))
+        return IndexedModel(
+            model,
+            [file],
+            has_preview=found.has_preview,
+            header_read=False,
+            metadata_mtime_ns=metadata_mtime_ns,
+        )
 
-    def _walk(self, folders: Iterable[TargetFolder], result: ScanResult) -> Iterator[FoundFile]:
-        """Every model file below the folders once, however many names and links lead to it."""
-        library = real_path(self._metadata.root)
-        seen_folders: set[str] = set()
-        seen_paths: set[str] = set()
-        seen_inodes: set[str] = {file.inode for _, file in self._library_files()}
-        for folder in folders:
-            stack = [os.path.realpath(folder.path)]
-            while stack:
-                directory = stack.pop()
-                if directory in seen_folders or is_within(Path(directory), library):
-                    continue
-                seen_folders.add(directory)
-                try:
-                    with os.scandir(directory) as entries:
-                        listing = sorted(entries, key=lambda entry: entry.name)
-                except FileNotFoundError:
-                    continue
-                except OSError as error:
-                    result.errors.append(f"{directory} cannot be read: {error.strerror or error}.")
-                    continue
-                names = {entry.name for entry in listing}
-                for entry in listing:
-                    extension = os.path.splitext(entry.name)[1].lower()
-                    try:
-                        if extension not in MODEL_EXTENSIONS:
-                            if not entry.name.startswith(".") and entry.is_dir():
-                                stack.append(
-                                    os.path.realpath(entry.path) if entry.is_symlink() else entry.path
-                                )
-                            continue
-                        if not entry.is_file():
-                            if entry.is_dir() and not entry.is_symlink():
-                                stack.append(entry.path)
-                            continue
-                        status = entry.stat()
-                        path = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
-                    except OSError:
-                        continue  # a broken link, or gone between listing and looking
-                    inode = inode_of(status)
-                    if path in seen_paths or (status.st_nlink > 1 and inode in seen_inodes):
-                        continue
-                    if entry.is_symlink() and is_within(Path(path), library):
-                        continue
-                    seen_paths.add(path)
-                    if status.st_nlink > 1:
-                        seen_inodes.add(inode)
-                    stem = os.path.splitext(entry.name)[0]
-                    preview = any(stem + ending in names for ending in PREVIEW_ENDINGS)
-                    yield FoundFile(path, folder, status.st_size, status.st_mtime_ns, inode, preview)
+    def _take_over_written(self, job: JobContext, result: ScanResult) -> None:
+        """Take over what another machine or process wrote about models whose files stay elsewhere."""
+        known = self._index.written_in_place()
+        changed: list[str] = []
+        folder = self._metadata.root / IN_PLACE
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    job.check_cancelled()
+                    model_id = f"{IN_PLACE}/{entry.name}"
+                    mtime_ns = _mtime_ns(Path(entry.path, METADATA_NAME))
+                    if mtime_ns is not None and known.get(model_id) != mtime_ns:
+                        changed.append(model_id)
+        except OSError:
+            return
+        entries_ = []
+        for model_id in changed:
+            try:
+                model = self._metadata.read(model_id)
+            except MetadataError as error:
+                result.errors.append(error.message)
+                continue
+            if model is not None and self._index.contains(model_id):
+                model.model_id = model_id
+                summary = self._index.summary(model_id)
+                entries_.append(
+                    IndexedModel(
+                        model,
+                        self._index.files(model_id),
+                        has_preview=summary.preview_url is not None,
+                        problem=summary.problem,
+                        metadata_mtime_ns=_mtime_ns(self._metadata.folder(model_id) / METADATA_NAME),
+                    )
+                )
+        self._write(entries_, result)
 
-    def _library_files(self) -> Iterator[tuple[str, IndexedFile]]:
-        for model_id in self._index.owned_folders():
-            for file in self._index.files(model_id):
-                yield model_id, file
+    # Headers
 
     def _read_headers(self, job: JobContext, result: ScanResult) -> None:
         job.stage("headers", total=self._index.count_unread(), unit="models")
         done = 0
-        while batch := self._index.unread(BATCH // 5):
+        while batch := self._index.unread(HEADER_BATCH):
             entries = []
-            for model_id in batch:
+            for entry in batch:
                 job.check_cancelled()
-                entries.append(self._with_header(model_id))
+                entries.append(_with_header(entry))
             self._index.put(entries)
             self._tell([entry.model.model_id for entry in entries], [])
             done += len(batch)
             job.advance(done)
 
-    def _with_header(self, model_id: str) -> IndexedModel:
-        model = self._index.model(model_id)
-        files = self._index.files(model_id)
-        path = Path(files[0].path)
-        facts: FileFacts | None = None
-        problem: str | None = None
-        try:
-            facts = identify(path)
-            model.security_tier = facts.security_tier
-        except LibrarianError as error:
-            problem = error.message
-        if model.match_source == "auto":
-            guess = classify(facts, path.name, subtype=model.subtype if model.subtype != "unknown" else None)
-            for field, value in guess.model_dump().items():
-                setattr(model, field, value)
-        return IndexedModel(
-            model, files, has_preview=self._index.summary(model_id).preview_url is not None, problem=problem
-        )
+    # The index
+
+    def _write(self, entries: list[IndexedModel], result: ScanResult) -> None:
+        """Write a batch in one transaction, tell it, and empty the list."""
+        self._index.put(entries)
+        result.models_indexed += len(entries)
+        self._tell([entry.model.model_id for entry in entries], [])
+        entries.clear()
+
+    def _remove(self, gone: list[str], result: ScanResult) -> None:
+        self._index.remove(gone)
+        result.models_removed += len(gone)
+        self._tell([], gone)
 
     def _tell(self, changed: list[str], removed: list[str]) -> None:
-        if len(changed) + len(removed) > BATCH:
+        if len(changed) + len(removed) > TOLD_BY_NAME:
             self._announce(LibraryChange(everything=True))
         elif changed or removed:
             self._announce(LibraryChange(changed=changed, removed=removed))
 
 
-def in_place_id(folder: TargetFolder, path: Path, taken: set[str]) -> str:
-    """The id of a model that stays where it is, from its place below the folder.
+class _Walk:
+    """Goes through watched folders and meets every model file once, however many names lead to it."""
 
-    The same file below another root, on another machine or after a rebuilt index gets the same id.
+    def __init__(
+        self, library: Path, index: Index, folders: Iterable[TargetFolder], result: ScanResult
+    ) -> None:
+        self._library = os.path.join(real_path(library), "")
+        self._index = index
+        self._folders = folders
+        self._result = result
+        self._seen_folders: set[str] = set()
+        self._seen_paths: set[str] = set()
+        self._seen_inodes: set[str] | None = None
+
+    def directories(self) -> Iterator[tuple[ScannedFolder, _Listing]]:
+        """Each directory with the model files in it.
+
+        Its fingerprint is empty if files in it have further names elsewhere: what is to be said of those
+        depends on the other names, too.
+        """
+        for folder in self._folders:
+            stack = [os.path.realpath(folder.path)]
+            while stack:
+                directory = stack.pop()
+                if directory in self._seen_folders or os.path.join(directory, "").startswith(self._library):
+                    continue
+                self._seen_folders.add(directory)
+                try:
+                    listing = self._list(directory, folder, stack)
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    self._result.errors.append(f"{directory} cannot be read: {error.strerror or error}.")
+                    continue
+                yield (
+                    ScannedFolder(directory, str(folder.path), folder.subtype, listing.fingerprint()),
+                    listing,
+                )
+
+    def _list(self, directory: str, folder: TargetFolder, stack: list[str]) -> _Listing:
+        listing = _Listing(folder)
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                name = entry.name
+                try:
+                    if name[name.rfind(".") :].lower() not in MODEL_EXTENSIONS:
+                        if entry.is_file():
+                            listing.other_names.append(name)
+                        elif not name.startswith(".") and entry.is_dir():
+                            stack.append(os.path.realpath(entry.path) if entry.is_symlink() else entry.path)
+                    elif entry.is_symlink():
+                        if not self._leads_into_library(entry) and entry.is_file():
+                            listing.linked.append((name, os.path.realpath(entry.path), entry.stat()))
+                    elif entry.is_file():
+                        status = entry.stat()
+                        if status.st_nlink > 1:
+                            listing.linked.append((name, entry.path, status))
+                        else:
+                            listing.plain.append((name, entry.path, status))
+                    elif entry.is_dir():
+                        stack.append(entry.path)
+                except OSError:
+                    continue  # a broken link, or gone between listing and looking
+        return listing
+
+    def _leads_into_library(self, entry: os.DirEntry[str]) -> bool:
+        target = os.readlink(entry.path)
+        if target.startswith(self._library) and "/../" not in target:
+            return True
+        return os.path.realpath(entry.path).startswith(self._library)
+
+    def found(self, listing: _Listing) -> Iterator[FoundFile]:
+        """The files of a directory that were not met under another name."""
+        names = set(listing.other_names)
+        for name, path, status in sorted(listing.plain + listing.linked, key=lambda file: file[0]):
+            inode = inode_of(status)
+            if path in self._seen_paths or (status.st_nlink > 1 and inode in self._inodes()):
+                continue
+            if status.st_nlink > 1:
+                self._inodes().add(inode)
+            if listing.linked:
+                self._seen_paths.add(path)
+            stem = name[: name.rfind(".")]
+            preview = bool(names) and any(stem + ending in names for ending in PREVIEW_ENDINGS)
+            yield FoundFile(path, listing.folder, status.st_size, status.st_mtime_ns, inode, preview)
+
+    def _inodes(self) -> set[str]:
+        if self._seen_inodes is None:
+            self._seen_inodes = self._index.owned_inodes()
+        return self._seen_inodes
+
+
+class _Listing:
+    """What lies in one directory: model files with one name, those with further names, other names."""
+
+    def __init__(self, folder: TargetFolder) -> None:
+        self.folder = folder
+        self.plain: list[tuple[str, str, os.stat_result]] = []
+        self.linked: list[tuple[str, str, os.stat_result]] = []
+        self.other_names: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self.plain) + len(self.linked)
+
+    def fingerprint(self) -> str:
+        """What changes when a file comes, goes, is replaced or gets a preview."""
+        if self.linked:
+            return ""
+        lines = [f"{name}/{s.st_size}/{s.st_mtime_ns}/{s.st_ino}" for name, _, s in self.plain]
+        if lines:
+            lines += self.other_names
+        text = "\n".join(lines).encode(errors="surrogateescape")
+        return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def _families(root: str) -> Iterator[tuple[str, list[str]]]:
+    """Each ``<type>/<family>`` in a library with the names of the folders in it."""
+    for model_type in _folders_in(root):
+        if model_type not in (IN_PLACE, INCOMING):
+            for family in _folders_in(os.path.join(root, model_type)):
+                yield f"{model_type}/{family}", _folders_in(os.path.join(root, model_type, family))
+
+
+def _folders_in(path: str) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+    except OSError:
+        return []
+
+
+def _with_header(entry: IndexedModel) -> IndexedModel:
+    """A listed model with what its file's header tells."""
+    model = entry.model
+    path = Path(entry.files[0].path)
+    facts: FileFacts | None = None
+    problem: str | None = None
+    try:
+        facts = identify(path)
+        model.security_tier = facts.security_tier
+    except LibrarianError as error:
+        problem = error.message
+    if model.match_source == "auto":
+        guess = classify(facts, path.name, subtype=model.subtype if model.subtype != "unknown" else None)
+        for field, value in guess.model_dump().items():
+            setattr(model, field, value)
+    return entry._replace(problem=problem, header_read=True)
+
+
+def _without_stale_hashes(entry: IndexedModel, before: OwnedModel | None) -> IndexedModel:
+    """The entry without the hashes of files that were replaced after they were hashed."""
+    if before is None or entry.metadata_mtime_ns != before.metadata_mtime_ns:
+        return entry
+    files = [
+        file._replace(sha256=None, blake3=None)
+        if before.files.get(file.path, (file.size, file.mtime_ns)) != (file.size, file.mtime_ns)
+        else file
+        for file in entry.files
+    ]
+    return entry._replace(files=files)
+
+
+def in_place_ids(folder: TargetFolder, path: str) -> Iterator[str]:
+    """The ids that a model that stays where it is may get, the wanted one first.
+
+    It comes from its place below the folder, so that the same file below another root, on another
+    machine or after a rebuilt index gets the same id; the second one from its whole path.
     """
-    below = (
-        path.relative_to(os.path.realpath(folder.path)) if is_within(path, real_path(folder.path)) else path
-    )
-    name = safe_name(path.stem, max_bytes=200)
-    for identity in (f"{folder.subtype}/{below.as_posix()}", str(path)):
+    root = os.path.join(os.path.realpath(folder.path), "")
+    below = path[len(root) :].replace(os.sep, "/") if path.startswith(root) else path
+    name = safe_name(os.path.splitext(os.path.basename(path))[0], max_bytes=200)
+    for identity in (f"{folder.subtype}/{below}", path):
         digest = hashlib.blake2b(identity.encode(errors="surrogatepass"), digest_size=4).hexdigest()
-        model_id = f"{IN_PLACE}/{name_with_suffix(name, digest)}"
-        if model_id not in taken:
-            return model_id
-    return model_id
+        yield f"{IN_PLACE}/{name_with_suffix(name, digest)}"
 
 
 def inode_of(status: os.stat_result) -> str:
@@ -386,6 +638,14 @@ def weight_size_gb(size: int) -> float:
 
 def _same_file(before: IndexedFile, found: FoundFile) -> bool:
     return (before.size, before.mtime_ns, before.inode) == (found.size, found.mtime_ns, found.inode)
+
+
+def _size_and_time(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _mtime_ns(path: Path) -> int | None:

@@ -6,6 +6,7 @@ released can be brought forward; all missing steps run in one transaction.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 
@@ -119,7 +120,31 @@ def _number_changes(db: sqlite3.Connection) -> None:
     db.execute("DROP TABLE IF EXISTS model_search")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create_tables, _number_changes)
+def _remember_folders(db: sqlite3.Connection) -> None:
+    """Remember what each watched folder held, so that a scan looks closer only where that changed."""
+    db.execute(
+        """
+        CREATE TABLE scanned_folders (
+            path TEXT PRIMARY KEY,
+            folder TEXT NOT NULL,
+            subtype TEXT NOT NULL,
+            fingerprint TEXT NOT NULL
+        ) WITHOUT ROWID
+        """
+    )
+    found = db.execute("SELECT path, folder FROM model_files WHERE folder IS NOT NULL").fetchall()
+    db.executemany(
+        "INSERT OR IGNORE INTO scanned_folders VALUES (?, ?, '', '')",
+        ((os.path.split(path)[0], folder) for path, folder in found),
+    )
+    db.execute("CREATE INDEX models_by_storage ON models (storage, size_bytes)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _create_tables,
+    _number_changes,
+    _remember_folders,
+)
 
 
 def has_fts5(db: sqlite3.Connection) -> bool:
