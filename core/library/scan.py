@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,10 +60,11 @@ class ScanResult(BaseModel):
 
 
 class FoundFile(NamedTuple):
-    """A file met in a watched folder."""
+    """A file met in a watched folder, of which ``root`` is the real path."""
 
     path: str
     folder: TargetFolder
+    root: str
     size: int
     mtime_ns: int
     inode: str
@@ -290,7 +292,10 @@ class Scanner:
         moved: set[str] = set()
         entries: list[IndexedModel] = []
         size = FIRST_BATCH
-        for count, found in enumerate(new, start=1):
+        count = 0
+        while new:  # taken from the list one by one: to free 100,000 at once would halt all other threads
+            found = new.pop()
+            count += 1
             job.check_cancelled()
             before = changed_before.get(found.path)
             origin = by_inode.get(found.inode) if before is None else None
@@ -355,11 +360,11 @@ class Scanner:
 
     def _free_id(self, found: FoundFile, taken: set[str]) -> str:
         """The id of a new model that stays where it is; another file's id is never given again."""
-        *others, last = in_place_ids(found.folder, found.path)
-        for model_id in others:
+        model_id = ""
+        for model_id in in_place_ids(found.root, found.folder.subtype, found.path):
             if model_id not in taken and not self._index.contains(model_id):
-                return model_id
-        return last
+                break
+        return model_id
 
     def _moved(self, origin: Known, found: FoundFile) -> IndexedModel:
         """A known file under a new name: the model stays what it is, its hashes stay true."""
@@ -436,7 +441,8 @@ class Scanner:
         self._index.put(entries)
         result.models_indexed += len(entries)
         self._tell([entry.model.model_id for entry in entries], [])
-        entries.clear()
+        while entries:  # not `clear`, which would free them all while no other thread can run
+            entries.pop()
 
     def _remove(self, gone: list[str], result: ScanResult) -> None:
         self._index.remove(gone)
@@ -471,14 +477,15 @@ class _Walk:
         depends on the other names, too.
         """
         for folder in self._folders:
-            stack = [os.path.realpath(folder.path)]
+            root = os.path.realpath(folder.path)
+            stack = [root]
             while stack:
                 directory = stack.pop()
                 if directory in self._seen_folders or os.path.join(directory, "").startswith(self._library):
                     continue
                 self._seen_folders.add(directory)
                 try:
-                    listing = self._list(directory, folder, stack)
+                    listing = self._list(directory, folder, root, stack)
                 except FileNotFoundError:
                     continue
                 except OSError as error:
@@ -489,8 +496,8 @@ class _Walk:
                     listing,
                 )
 
-    def _list(self, directory: str, folder: TargetFolder, stack: list[str]) -> _Listing:
-        listing = _Listing(folder)
+    def _list(self, directory: str, folder: TargetFolder, root: str, stack: list[str]) -> _Listing:
+        listing = _Listing(folder, root)
         with os.scandir(directory) as entries:
             for entry in entries:
                 name = entry.name
@@ -524,7 +531,7 @@ class _Walk:
     def found(self, listing: _Listing) -> Iterator[FoundFile]:
         """The files of a directory that were not met under another name."""
         names = set(listing.other_names)
-        for name, path, status in sorted(listing.plain + listing.linked, key=lambda file: file[0]):
+        for name, path, status in chain(listing.plain, sorted(listing.linked, key=lambda file: file[0])):
             inode = inode_of(status)
             if path in self._seen_paths or (status.st_nlink > 1 and inode in self._inodes()):
                 continue
@@ -534,7 +541,9 @@ class _Walk:
                 self._seen_paths.add(path)
             stem = name[: name.rfind(".")]
             preview = bool(names) and any(stem + ending in names for ending in PREVIEW_ENDINGS)
-            yield FoundFile(path, listing.folder, status.st_size, status.st_mtime_ns, inode, preview)
+            yield FoundFile(
+                path, listing.folder, listing.root, status.st_size, status.st_mtime_ns, inode, preview
+            )
 
     def _inodes(self) -> set[str]:
         if self._seen_inodes is None:
@@ -545,8 +554,9 @@ class _Walk:
 class _Listing:
     """What lies in one directory: model files with one name, those with further names, other names."""
 
-    def __init__(self, folder: TargetFolder) -> None:
+    def __init__(self, folder: TargetFolder, root: str) -> None:
         self.folder = folder
+        self.root = root
         self.plain: list[tuple[str, str, os.stat_result]] = []
         self.linked: list[tuple[str, str, os.stat_result]] = []
         self.other_names: list[str] = []
@@ -612,16 +622,16 @@ def _without_stale_hashes(entry: IndexedModel, before: OwnedModel | None) -> Ind
     return entry._replace(files=files)
 
 
-def in_place_ids(folder: TargetFolder, path: str) -> Iterator[str]:
+def in_place_ids(root: str, subtype: str, path: str) -> Iterator[str]:
     """The ids that a model that stays where it is may get, the wanted one first.
 
-    It comes from its place below the folder, so that the same file below another root, on another
-    machine or after a rebuilt index gets the same id; the second one from its whole path.
+    It comes from its place below ``root``, the watched folder's real path, so that the same file below
+    another root, on another machine or after a rebuilt index gets the same id; the second one from its
+    whole path.
     """
-    root = os.path.join(os.path.realpath(folder.path), "")
-    below = path[len(root) :].replace(os.sep, "/") if path.startswith(root) else path
     name = safe_name(os.path.splitext(os.path.basename(path))[0], max_bytes=200)
-    for identity in (f"{folder.subtype}/{below}", path):
+    below = path[len(root) + 1 :].replace(os.sep, "/") if path.startswith(root + os.sep) else path
+    for identity in (f"{subtype}/{below}", path):
         digest = hashlib.blake2b(identity.encode(errors="surrogatepass"), digest_size=4).hexdigest()
         yield f"{IN_PLACE}/{name_with_suffix(name, digest)}"
 

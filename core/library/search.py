@@ -85,7 +85,9 @@ class Search:
             if self._words is not None and not self._words.wasteful:
                 return
             with self._lock:
-                self._words = None  # the old one goes first, so that memory never holds two
+                stale, self._words = self._words, None  # it goes first, so that memory never holds two
+            if stale is not None:
+                stale.release()
             db = self._database.read()
             last = db.execute("SELECT coalesce(max(number), 0) FROM model_changes").fetchone()[0]
             index = WordIndex()

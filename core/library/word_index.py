@@ -113,6 +113,17 @@ class WordIndex:
                 if len(slots) >= dense:
                     self._set(slots)
 
+    def release(self) -> None:
+        """Give the memory back bit by bit: to free it all at once would halt all other threads."""
+        for postings in (*self._words, *self._filters.values(), self._stems):
+            while postings:
+                postings.popitem()
+        for values in (self._names, self._vocabulary, self._new_words, *self._by_length.values()):
+            while values:
+                del values[-_CHUNK:]
+        while self._slots:
+            self._slots.popitem()
+
     # Keeping in step
 
     def put(self, document: Document) -> None:
