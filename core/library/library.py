@@ -3,9 +3,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from blake3 import blake3
 from pydantic import ValidationError
@@ -14,7 +15,7 @@ from ..errors import InvalidRequestError, NotFoundError, SourceChangedError, Sto
 from ..events import Events
 from ..jobs import JobContext
 from ..settings import TargetFolder
-from ..storage.database import Database
+from ..storage.database import Database, is_damage
 from ..storage.disk import storage_error
 from ..storage.roots import is_within, real_path
 from .index import Index, IndexedFile
@@ -36,6 +37,8 @@ from .usage import Usage
 
 HASH_BLOCK_BYTES = 8 * 1024 * 1024
 
+T = TypeVar("T")
+
 
 class Library:
     """All models that a person owns: those in the library folder and those that stay where they are.
@@ -48,7 +51,10 @@ class Library:
         self.metadata = MetadataStore(root)
         self.identity = self.metadata.identity()
         self._database = Database(database_path, migrate)
+        self._checked = False
         self._events = events
+        self.on_renewed: Callable[[], object] | None = None
+        """Called after a damaged index was set aside between two scans: the time for a quick scan."""
         self.index = Index(self._database)
         self._search = Search(self._database)
         self._scanner = Scanner(self.metadata, self.index, self._announce)
@@ -66,29 +72,29 @@ class Library:
 
     def search(self, query: ModelQuery) -> SearchResult:
         """One page of the models that fit."""
-        return self._search.find(query)
+        return self._mending(lambda: self._search.find(query))
 
     def facets(self, query: ModelQuery) -> Facets:
         """The filters' values and counts."""
-        return self._search.facets(query)
+        return self._mending(lambda: self._search.facets(query))
 
     def totals(self) -> LibraryTotals:
         """How much there is."""
-        return self.index.totals()
+        return self._mending(lambda: self.index.totals())
 
     def model(self, model_id: str) -> Model:
         """The whole record of one model. Raises `NotFoundError`."""
-        return self.index.model(model_id)
+        return self._mending(lambda: self.index.model(model_id))
 
     def summary(self, model_id: str) -> ModelSummary:
         """One model as lists show it. Raises `NotFoundError`."""
-        return self.index.summary(model_id)
+        return self._mending(lambda: self.index.summary(model_id))
 
     def files(self, model_id: str) -> list[IndexedFile]:
         """A model's files with their absolute paths, the main file first. Raises `NotFoundError`."""
-        files = self.index.files(model_id)
+        files = self._mending(lambda: self.index.files(model_id))
         if not files:
-            self.index.model(model_id)
+            self.model(model_id)
         return files
 
     def main_path(self, model_id: str) -> Path:
@@ -264,17 +270,47 @@ class Library:
 
     def quick_scan(self, folders: Iterable[TargetFolder], job: JobContext) -> ScanResult:
         """Bring the index in step with what changed on disk; see `Scanner.quick`."""
-        self._search.load()
-        result = self._scanner.quick(folders, job)
+        return self._scan(self._scanner.quick, list(folders), job)
+
+    def deep_scan(self, folders: Iterable[TargetFolder], job: JobContext) -> ScanResult:
+        """Read all metadata again; see `Scanner.deep`."""
+        return self._scan(self._scanner.deep, list(folders), job)
+
+    def _scan(
+        self,
+        scan: Callable[[list[TargetFolder], JobContext], ScanResult],
+        folders: list[TargetFolder],
+        job: JobContext,
+    ) -> ScanResult:
+        """Scan; an index that turns out to be damaged is set aside and built anew by the same scan."""
+        try:
+            if not self._checked:
+                self._checked = True
+                self._database.check()
+            self._search.load()
+            result = scan(folders, job)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            self._database.renew(error)
+            self._search.load()
+            result = scan(folders, job)
+            self._announce(LibraryChange(everything=True))
         self.index.forget_changes()
         self._database.checkpoint()
         return result
 
-    def deep_scan(self, folders: Iterable[TargetFolder], job: JobContext) -> ScanResult:
-        """Read all metadata again; see `Scanner.deep`."""
-        result = self._scanner.deep(folders, job)
-        self._database.checkpoint()
-        return result
+    def _mending(self, read: Callable[[], T]) -> T:
+        """What ``read`` answers; if the index turns out to be damaged, it is set aside and asked anew."""
+        try:
+            return read()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            self._database.renew(error)
+            if self.on_renewed is not None:
+                self.on_renewed()
+            return read()
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the database file."""

@@ -6,9 +6,13 @@ released can be brought forward; all missing steps run in one transaction.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Callable
+from datetime import datetime, timezone
+
+from .text import name_key, search_parts
 
 SEARCH_COLUMNS = (
     "repo_id", "official_name", "family", "tags", "description",
@@ -16,6 +20,8 @@ SEARCH_COLUMNS = (
 )  # fmt: skip
 """Columns of ``model_search`` after ``model_id``. ``parts`` holds pieces of words that no separator sets
 apart: ``juggernautXL`` gives ``juggernaut xl``, and CJK text its pairs of characters."""
+
+TABLES = frozenset({"models", "model_files", "model_tags", "model_changes", "scanned_folders"})
 
 KEPT_CHANGES = 10_000
 """How many changes a process may lag behind before it reads everything anew."""
@@ -115,9 +121,7 @@ def _number_changes(db: sqlite3.Connection) -> None:
     for index in ("models_by_updated", "models_by_size", "models_by_subtype", "model_files_by_folder"):
         db.execute(f"DROP INDEX {index}")
     # `create_search_table` makes it anew: the first one kept a second copy of every text.
-    for trigger in ("models_ai", "models_ad", "models_au"):
-        db.execute(f"DROP TRIGGER IF EXISTS {trigger}")
-    db.execute("DROP TABLE IF EXISTS model_search")
+    drop_search_triggers(db)
 
 
 def _remember_folders(db: sqlite3.Connection) -> None:
@@ -152,15 +156,27 @@ def has_fts5(db: sqlite3.Connection) -> bool:
     return any(row[0] == "ENABLE_FTS5" for row in db.execute("PRAGMA compile_options"))
 
 
+def drop_search_triggers(db: sqlite3.Connection) -> None:
+    """Let ``models`` be written by a SQLite without FTS5; `create_search_table` fills the table again later."""
+    for trigger in ("models_ai", "models_ad", "models_au"):
+        db.execute(f"DROP TRIGGER IF EXISTS {trigger}")
+
+
 def create_search_table(db: sqlite3.Connection) -> None:
     """Create ``model_search`` and the triggers that keep it in step, and fill it from ``models``.
 
-    Does nothing where the table stands already. Words are separated by whatever is neither letter nor
+    Does nothing where both stand already. Words are separated by whatever is neither letter nor
     digit, so ``7b`` is found in ``Llama-3-7b``; accents and case never matter. The texts stay in
     ``models`` alone (FTS5, «External Content Tables»), which halves both the file and the time to write.
     """
-    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'model_search'").fetchone():
+    if (
+        db.execute(
+            "SELECT count(*) FROM sqlite_master WHERE name IN ('model_search', 'models_ai')"
+        ).fetchone()[0]
+        == 2
+    ):
         return
+    db.execute("DROP TABLE IF EXISTS model_search")
     columns = ", ".join(("model_id", *SEARCH_COLUMNS))
     new, old = (
         ", ".join(f"{row}.{column}" for column in ("id", "model_id", *SEARCH_COLUMNS))
@@ -199,16 +215,104 @@ def migrate(db: sqlite3.Connection) -> bool:
     db.execute("BEGIN IMMEDIATE")
     try:
         version = db.execute("PRAGMA user_version").fetchone()[0]
+        older = _set_foreign_models_aside(db) if version == 0 else None
         for step in MIGRATIONS[version:]:
             step(db)
+        if older is not None:
+            _take_over(db, older)
+        missing = TABLES - {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
+        if missing:
+            raise sqlite3.DatabaseError(f"there is no {', '.join(sorted(missing))}")
         if searchable:
             create_search_table(db)
+        else:
+            drop_search_triggers(db)
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         db.execute("COMMIT")
     except BaseException:
         db.execute("ROLLBACK")
         raise
     return searchable
+
+
+def _set_foreign_models_aside(db: sqlite3.Connection) -> str | None:
+    """Rename a table ``models`` that no version of ours made, and drop what hangs on it."""
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'models'").fetchone():
+        return None
+    for kind, name in db.execute(
+        "SELECT type, name FROM sqlite_master "
+        "WHERE tbl_name = 'models' AND type IN ('trigger', 'index') AND sql NOT NULL"
+    ).fetchall():
+        db.execute(f'DROP {kind} "{name}"')
+    db.execute("ALTER TABLE models RENAME TO models_before")
+    return "models_before"
+
+
+def _take_over(db: sqlite3.Connection, older: str) -> None:
+    """Copy the rows of another program's ``models``, as far as columns have the same names and sense."""
+    columns = [row[1] for row in db.execute(f"PRAGMA table_info({older})")]
+    now = datetime.now(timezone.utc).isoformat()
+    for row in db.execute(f"SELECT * FROM {older}").fetchall():
+        old = {name: value for name, value in zip(columns, row, strict=True) if value is not None}
+        if not old.get("model_id"):
+            continue
+        model_id = str(old["model_id"])
+        name = str(old.get("official_name") or old.get("name") or model_id.rpartition("/")[2])
+        tags = _texts(old.get("tags"))
+        texts = {
+            key: str(old.get(key, default))
+            for key, default in (
+                ("model_type", "unknown"), ("subtype", "unknown"), ("family", "unknown"), ("base_model", ""),
+                ("variant", ""), ("precision", ""), ("description", ""), ("repo_id", ""),
+            )
+        }  # fmt: skip
+        size = old.get("size_bytes")
+        values = {
+            **texts,
+            "model_id": model_id,
+            "official_name": name,
+            "name_key": name_key(name),
+            "file_names": str(old.get("filename") or old.get("file_name") or ""),
+            "model_format": "single-file",
+            "size_bytes": size if isinstance(size, int) else 0,
+            "security_tier": "unknown",
+            "storage": "owned",
+            "tags": "\n".join(tags),
+            "trained_words": "",
+            "parts": search_parts(name, *tags),
+            "match_source": "auto",
+            "match_method": "none",
+            "match_confidence": 0.0,
+            "hash_mismatch": 0,
+            "pending_online_lookup": 0,
+            "has_preview": 0,
+            "added_date": now,
+            "updated_date": now,
+            "header_read": 1,
+        }
+        metadata = {
+            **texts,
+            "model_id": model_id,
+            "official_name": name,
+            "tags": tags,
+            "size_bytes": values["size_bytes"],
+        }
+        values["metadata"] = json.dumps({**metadata, "cleaned_name": model_id.rpartition("/")[2]})
+        db.execute(
+            f"INSERT OR IGNORE INTO models ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
+            [*values.values()],
+        )
+    db.execute(f"DROP TABLE {older}")
+
+
+def _texts(value: object) -> list[str]:
+    """A list of words however it was kept: as JSON, or with commas."""
+    text = str(value or "")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = text.split(",")
+    return [str(item).strip() for item in found if str(item).strip()] if isinstance(found, list) else [text]
 
 
 class FutureDatabaseError(sqlite3.DatabaseError):

@@ -76,6 +76,7 @@ class Search:
         self._changes: sqlite3.Connection | None = None
         self._version = -1
         self._last_change = 0
+        self._generation = 0
 
     def load(self) -> None:
         """Read all models' words into memory, unless they are there; also when too much there is stale."""
@@ -86,6 +87,7 @@ class Search:
                 return
             with self._lock:
                 stale, self._words = self._words, None  # it goes first, so that memory never holds two
+                self._generation, self._changes = self._database.generation, None
             if stale is not None:
                 stale.release()
             db = self._database.read()
@@ -109,6 +111,9 @@ class Search:
 
     def _catch_up(self, index: WordIndex) -> WordIndex | None:
         """The index in step with the database, or nothing if it must be read anew; under the lock."""
+        if self._generation != self._database.generation:
+            self._words = None  # the database was made anew
+            return None
         if self._changes is None:
             self._changes = self._database.connect_reader()
         db = self._changes
