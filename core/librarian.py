@@ -52,6 +52,7 @@ from .reports import (
 from .settings import MODEL_EXTENSIONS, SettingsFile, Surroundings, TargetFolder
 from .sources import HuggingFace, Lookup, LookupCandidate, LookupResult
 from .storage.disk import lower_thread_priority, storage_error
+from .storage.names import is_text
 from .storage.roots import AllowedRoots, real_path
 from .version import VERSION
 
@@ -81,9 +82,9 @@ class Librarian:
         self.library = self._open_library(real_path(self.settings.library_root or surroundings.library_root))
         root = self.library.root
         self._registry = Registry(surroundings.data_dir / "registry.db", root, surroundings.apps)
-        self.linker = Linker(self._registry, self.library, surroundings.apps)
+        self.linker = Linker(self._registry, self.library, self._registry.apps)
         self.importer = Importer(
-            self.library, [folder.path for app in surroundings.apps for folder in app.folders]
+            self.library, [folder.path for app in self._registry.apps for folder in app.folders]
         )
         self.network = NetworkManager(self._network_settings(), log_dir=surroundings.data_dir)
         self._answers = Answers(self.network, surroundings.data_dir / "answers.db")
@@ -211,7 +212,11 @@ class Librarian:
         """The model's picture. Raises `NotFoundError` if there is none."""
         path = self.library.preview(model_id)
         if path is None:
-            raise NotFoundError(f"{model_id!r} has no preview.")
+            raise NotFoundError(
+                f"{model_id!r} has no preview. Put a picture of the same name beside its file."
+            )
+        if not self._roots().contains(path) and real_path(path).parent != real_path(path.parent):
+            raise NotFoundError(f"{path} is a link to outside the folders that Librarian may use.")
         return path
 
     def browse(self, path: str | None) -> BrowseReport:
@@ -234,25 +239,29 @@ class Librarian:
         try:
             with os.scandir(folder) as listing:
                 for entry in listing:
-                    if entry.name.startswith(".") or (
-                        entry.is_symlink() and not roots.contains(Path(entry.path))
-                    ):
+                    shown = not entry.name.startswith(".") and is_text(entry.path)
+                    if not shown or (entry.is_symlink() and not roots.contains(Path(entry.path))):
                         continue
                     is_dir = entry.is_dir()
                     importable = not is_dir and Path(entry.name).suffix.lower() in MODEL_EXTENSIONS
-                    size = entry.stat().st_size if importable else None
-                    if is_dir or importable:
-                        entries.append(
-                            BrowseEntry(
-                                name=entry.name,
-                                path=entry.path,
-                                is_dir=is_dir,
-                                size=size,
-                                importable=importable,
-                            )
+                    if not (is_dir or importable):
+                        continue
+                    try:
+                        size = entry.stat().st_size if importable else None
+                    except OSError:  # a link to nowhere, or gone meanwhile
+                        continue
+                    entries.append(
+                        BrowseEntry(
+                            name=entry.name,
+                            path=entry.path,
+                            is_dir=is_dir,
+                            size=size,
+                            importable=importable,
                         )
+                    )
         except OSError as error:
             raise storage_error(error, folder) from error
+        roots.confine(str(folder))  # also now that it is listed: a link may have been put in its place
         entries.sort(key=lambda entry: (not entry.is_dir, entry.name.casefold()))
         parent = folder.parent if roots.contains(folder.parent) else None
         return BrowseReport(path=str(folder), parent=str(parent) if parent else None, entries=entries)

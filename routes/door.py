@@ -12,7 +12,7 @@ from ..core.errors import LibrarianError
 from ..core.host import Host
 from . import guards
 from .assets import Assets
-from .problems import BodyTooLargeError, UnsupportedMediaError, problem, problem_of
+from .problems import BodyTooLargeError, BodyTooSlowError, UnsupportedMediaError, problem, problem_of
 from .table import ROUTES, Route
 
 if TYPE_CHECKING:  # loaded at the first call
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "/librarian"
 MAX_BODY_BYTES = 16 * 1024 * 1024
+BODY_TIMEOUT_S = 30.0
 
 T = TypeVar("T")
 WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -86,7 +87,12 @@ class Door:
             body = await _json_body(request) if route.method in ("POST", "PUT", "PATCH") else b""
             query = {name: request.query.getall(name) for name in request.query}
             data = await self.run(endpoint.call, librarian, dict(request.match_info), query, body)
-            return web.Response(status=endpoint.status, body=data, content_type="application/json")
+            return web.Response(
+                status=endpoint.status,
+                body=data,
+                content_type="application/json",
+                headers={"X-Content-Type-Options": "nosniff"},
+            )
 
         return handle
 
@@ -107,9 +113,18 @@ class Door:
 async def _json_body(request: web.Request) -> bytes:
     if request.content_type != "application/json":
         raise UnsupportedMediaError("Send a JSON body, with «Content-Type: application/json».")
+    try:
+        return await asyncio.wait_for(_read_body(request), BODY_TIMEOUT_S)
+    except asyncio.TimeoutError as error:
+        raise BodyTooSlowError(
+            f"The body did not arrive within {BODY_TIMEOUT_S:.0f} s. Send it again."
+        ) from error
+
+
+async def _read_body(request: web.Request) -> bytes:
     data = bytearray()
     async for chunk in request.content.iter_chunked(256 * 1024):
         data += chunk
         if len(data) > MAX_BODY_BYTES:
-            raise BodyTooLargeError("The body is larger than 16 MB.")
+            raise BodyTooLargeError("The body is larger than 16 MB. Send it in parts.")
     return bytes(data)

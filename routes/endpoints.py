@@ -62,14 +62,20 @@ class Endpoint:
                 arguments["body"] = self.body.model_validate(_parsed(body))
         except ValidationError as error:
             raise _wrong_fields(error) from error
-        return self.function(librarian, **arguments).model_dump_json(by_alias=True).encode()
+        try:
+            return self.function(librarian, **arguments).model_dump_json(by_alias=True).encode()
+        except OverflowError as error:
+            raise InvalidRequestError("A number is too large. Give a smaller one.") from error
 
 
 def _parsed(body: bytes) -> Any:
     try:
-        return json.loads(body)
+        value = json.loads(body)
+        if b"\\ud" in body.lower():  # half a surrogate pair is no text: no file and no database takes it
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise InvalidRequestError("The body is not valid JSON.") from error
+        raise InvalidRequestError("The body is not valid JSON. Send JSON in UTF-8.") from error
+    return value
 
 
 def _query_values(query: Mapping[str, Sequence[str]], record: type[BaseModel]) -> dict[str, Any]:

@@ -25,13 +25,15 @@ def check_caller(request: web.Request, settings: Settings, *, changes_things: bo
         raise ForbiddenError(f"Pages of {origin} may not use Librarian.")
     if request.headers.get("Sec-Fetch-Site") == "cross-site":
         raise ForbiddenError("Other sites may not use Librarian.")
-    local_peer, local_name = _is_loopback(request.remote or ""), _is_loopback(_host_name(request.host))
-    if local_peer and local_name:
+    host = _host_name(request.host)
+    local_peer = _is_loopback(request.remote or "") and not _is_forwarded(request)
+    if local_peer and _is_loopback(host):
         return
-    if local_peer and not settings.allow_remote:
+    if not settings.allow_remote and (local_peer or not _is_own_name(host)):
+        # A page of anywhere can be given a name that leads here (DNS rebinding), but not an address.
         raise ForbiddenError(
             f"This server was asked for as {request.host!r}, which is not a name of this machine. "
-            "Open it as 127.0.0.1 or localhost, or allow remote use in Librarian's settings."
+            "Open it as 127.0.0.1, localhost or by its address, or allow remote use in Librarian's settings."
         )
     if changes_things:
         _check_remote(request, settings)
@@ -44,7 +46,8 @@ def _check_remote(request: web.Request, settings: Settings) -> None:
             "and set a token."
         )
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    if not hmac.compare_digest(given.encode(), settings.remote_token.get_secret_value().encode()):
+    token = settings.remote_token.get_secret_value()
+    if not hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode()):
         raise ForbiddenError("Remote use needs the token of Librarian's settings (Authorization: Bearer …).")
 
 
@@ -61,6 +64,20 @@ def _host_name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def _is_forwarded(request: web.Request) -> bool:
+    """Whether a proxy on this machine speaks for somebody else."""
+    return any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"))
+
+
+def _is_own_name(host: str) -> bool:
+    """Whether only the network that this machine is in can lead to it by this name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return bool(host) and ("." not in host or host.endswith(".local"))
+    return True
 
 
 def _is_loopback(name: str) -> bool:

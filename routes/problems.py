@@ -10,6 +10,12 @@ from aiohttp import web
 from ..core import errors
 
 
+class BodyTooSlowError(errors.LibrarianError):
+    """The body did not arrive in time."""
+
+    code = "body_too_slow"
+
+
 class UnsupportedMediaError(errors.LibrarianError):
     """The body is not JSON; a form of another site cannot send JSON."""
 
@@ -32,6 +38,7 @@ STATUS: tuple[tuple[type[errors.LibrarianError], int], ...] = (
     (errors.NotAModelError, 422),
     (errors.PickleNotAcknowledgedError, 422),
     (errors.UnavailableError, 503),
+    (BodyTooSlowError, 408),
     (BodyTooLargeError, 413),
     (UnsupportedMediaError, 415),
     (errors.InsufficientSpaceError, 507),
@@ -42,6 +49,7 @@ TITLES = {
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
+    408: "Too slow",
     409: "Things have changed",
     413: "Too large",
     415: "JSON is required",
@@ -68,7 +76,10 @@ def problem(status: int, code: str, detail: str, **more: Any) -> web.Response:
         **more,
     }
     return web.Response(
-        status=status, body=json.dumps(body).encode(), content_type="application/problem+json"
+        status=status,
+        body=json.dumps(body).encode(),
+        content_type="application/problem+json",
+        headers={"X-Content-Type-Options": "nosniff"},
     )
 
 

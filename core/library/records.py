@@ -154,7 +154,7 @@ class ModelQuery(ModelFilter):
     sort: SortKey | None = None
     order: Literal["asc", "desc"] | None = None
     limit: int = Field(default=100, ge=1, le=500)
-    offset: int = Field(default=0, ge=0)
+    offset: int = Field(default=0, ge=0, le=2**53)
 
 
 class SearchResult(BaseModel):

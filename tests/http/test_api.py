@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 
 import pytest
 
@@ -73,6 +75,9 @@ async def test_the_whole_road(api, make_model, downloads, models_folder):
         ("GET", "/web/%2e%2e/%2e%2e/pyproject.toml", None, 404, None),
         ("GET", "/browse?path=/etc", None, 403, "outside_allowed_roots"),
         ("GET", "/browse?path=relative", None, 400, "invalid_request"),
+        ("GET", "/browse?path=~nobody-at-all/x", None, 400, "invalid_request"),
+        ("GET", f"/models?offset={2**63}", None, 400, "invalid_request"),
+        ("POST", "/lookup", {"model_id": "\ud800"}, 400, "invalid_request"),
         ("POST", "/inspect", {"paths": ["/etc/passwd"]}, 403, "outside_allowed_roots"),
         ("POST", "/inspect", {"paths": []}, 400, "invalid_request"),
         ("POST", "/inspect", {"files": []}, 400, "invalid_request"),
@@ -117,6 +122,8 @@ async def test_refused_imports_say_why_and_write_nothing(api, downloads, make_to
         {"Sec-Fetch-Site": "cross-site"},
         {"Host": "rebound.example:8190"},
         {"Host": "rebound.example", "Origin": "http://rebound.example"},
+        {"Host": "127.0.0.1@rebound.example"},
+        {"X-Forwarded-For": "192.0.2.7", "Host": "comfy.example"},
     ],
 )
 @pytest.mark.parametrize(("method", "path"), [("GET", "/models"), ("POST", "/scan"), ("GET", "/events")])
@@ -160,6 +167,108 @@ async def test_others_may_change_things_only_with_leave_and_token(api, monkeypat
     assert (await api("POST", "/scan", {}))[0] == 403
     assert (await api("POST", "/scan", {}, headers={"Authorization": "Bearer wrong"}))[0] == 403
     assert (await api("POST", "/scan", {}, headers={"Authorization": "Bearer open sesame"}))[0] == 202
+
+
+async def test_whoever_comes_through_a_proxy_of_this_machine_is_not_local(api):
+    for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
+        assert (await api("GET", "/models", headers={header: "192.0.2.7"}))[0] == 200
+        status, body = await api("POST", "/scan", {}, headers={header: "192.0.2.7"})
+        assert (status, body["code"]) == (403, "forbidden")
+
+
+async def test_a_name_that_anybody_can_point_here_is_refused_for_peers_of_the_network_too(api, monkeypatch):
+    from model_librarian.routes import guards
+
+    monkeypatch.setattr(guards, "_is_loopback", lambda name: False)
+    for host, status in [
+        ("192.168.1.5:8188", 200),
+        ("[fe80::1]:8188", 200),
+        ("workstation:8188", 200),
+        ("workstation.local:8188", 200),
+        ("rebound.example:8188", 403),
+    ]:
+        assert (await api("GET", "/models", headers={"Host": host}))[0] == status
+
+
+async def test_a_token_of_any_bytes_is_only_wrong(api, monkeypatch):
+    from model_librarian.routes import guards
+
+    await api("PATCH", "/settings", {"allow_remote": True, "remote_token": "sésame"})
+    monkeypatch.setattr(guards, "_is_loopback", lambda name: False)
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.client.port)
+    writer.write(
+        b"POST /librarian/scan HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 2\r\nAuthorization: Bearer \xff\xfe\r\nConnection: close\r\n\r\n{}"
+    )
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 403")
+
+
+async def test_a_body_that_never_ends_is_given_up(api, monkeypatch):
+    from model_librarian.routes import door
+
+    monkeypatch.setattr(door, "BODY_TIMEOUT_S", 0.1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.client.port)
+    writer.write(
+        b"POST /librarian/scan HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 100\r\n\r\n{"
+    )
+    answer = await asyncio.wait_for(reader.read(2000), 10)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"body_too_slow" in answer
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /librarian/models HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Bomb: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"GET /librarian/models HTTP/1.1\r\n" + b"X-B: y\r\n" * 50_000 + b"\r\n",
+        b"GET /librarian/models HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: rebound.example\r\n\r\n",
+        b"\0\0\0\0\r\n\r\n",
+    ],
+)
+async def test_header_bombs_are_refused_and_the_server_lives(api, request_bytes):
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.client.port)
+    writer.write(request_bytes)
+    with contextlib.suppress(ConnectionError):
+        await writer.drain()
+        answer = await asyncio.wait_for(reader.read(2000), 10)
+        assert answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4")) or not answer
+    writer.close()
+    assert (await api("GET", "/status"))[0] == 200
+
+
+async def test_what_a_publisher_wrote_is_never_taken_for_a_page(api, make_model, downloads):
+    source = make_model(downloads / "x.safetensors")
+    item = {"paths": [str(source)], "metadata": {"official_name": "<script>alert(1)</script>"}}
+    _, body = await api("POST", "/imports", {"items": [item]})
+    await api.finished(body["job"])
+    async with api.client.get("/librarian/models") as response:
+        assert response.content_type == "application/json"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+    async with api.client.get("/librarian/models/<script>") as response:
+        assert response.content_type == "application/problem+json"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_names_that_are_no_unicode_disturb_nobody(api, downloads, make_model):
+    os.rename(make_model(downloads / "x"), os.fsencode(downloads) + b"/bad\xff.safetensors")
+    make_model(downloads / "good.safetensors")
+    status, body = await api("GET", "/browse", params={"path": str(downloads)})
+    assert (status, [entry["name"] for entry in body["entries"]]) == (200, ["good.safetensors"])
+    status, body = await api("POST", "/inspect", {"paths": [str(downloads)]})
+    assert status == 200
+    assert [group["importable"] for group in body["groups"]] == [False, True]
+    assert "Rename it" in body["groups"][0]["problem"]
+
+
+async def test_a_pipe_is_no_file_and_nobody_waits_for_it(api, downloads):
+    os.mkfifo(downloads / "pipe.safetensors")
+    call = api("POST", "/imports", {"items": [{"paths": [str(downloads / "pipe.safetensors")]}]})
+    status, body = await asyncio.wait_for(call, 10)
+    assert (status, body["code"]) == (422, "not_a_model")
 
 
 async def test_settings_file_is_for_its_owner_only(api, surroundings):
