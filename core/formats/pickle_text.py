@@ -60,6 +60,8 @@ class _Call:
 
 
 _MARK = object()
+_UNFINISHED = 8
+"""How many values at the bottom of the stack are looked into where a pickle could not be followed to its end."""
 
 
 class _Bounded:
@@ -87,30 +89,27 @@ def tensors_of_pickle(file: _Readable) -> dict[str, Tensor]:
     Never raises for what the pickle holds: what cannot be followed ends the reading.
     """
     stack: list[Any] = []
-    with suppress(ValueError, IndexError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-        _follow(_Bounded(file), stack)
     tensors: dict[str, Tensor] = {}
-    for value in reversed(stack):
-        _collect(_unwrapped(value), "", tensors, MAX_DEPTH, set())
-        if tensors:
-            break
-    return tensors
+    with suppress(ValueError, IndexError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        tensors = _follow(_Bounded(file), stack)
+    return tensors or next(filter(None, map(_tensors_in, stack[:_UNFINISHED])), {})
 
 
-def _follow(file: _Bounded, stack: list[Any]) -> None:
+def _follow(file: _Bounded, stack: list[Any]) -> dict[str, Tensor]:
     """Run through the operations, keeping on ``stack`` what a loader would have there, but inert."""
     memo: dict[int, Any] = {}
     budget = MAX_OPERATIONS
     while True:  # a legacy torch file is several pickles in a row
-        first = len(stack)
         for operation, argument, _ in pickletools.genops(cast("Any", file)):
             budget -= 1
             if budget < 0:
-                return
+                return {}
             _step(operation.name, argument, stack, memo)
+        tensors = _tensors_in(stack.pop())
+        if tensors:
+            return tensors
+        stack.clear()
         memo.clear()
-        if any(isinstance(value, (dict, _Call)) and _holds_tensor(value) for value in stack[first:]):
-            return
 
 
 def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> None:
@@ -224,13 +223,13 @@ def _tensor(value: Any) -> Tensor | None:
     return None
 
 
-def _unwrapped(value: Any) -> Any:
-    """The weights themselves, where a trainer keeps them beside other things."""
+def _tensors_in(value: Any) -> dict[str, Tensor]:
+    """The tensors in what was loaded: the weights themselves, where a trainer keeps them beside other things."""
     for wrapper in WRAPPERS:
-        inner = _inside(value).get(wrapper)
-        if inner is not None and _holds_tensor(inner):
-            return inner
-    return value
+        tensors = _Collector().collect(_inside(value).get(wrapper))
+        if tensors:
+            return tensors
+    return _Collector().collect(value)
 
 
 def _inside(value: Any) -> dict[Any, Any]:
@@ -240,29 +239,31 @@ def _inside(value: Any) -> dict[Any, Any]:
     return inner if isinstance(inner, dict) else {}
 
 
-def _holds_tensor(value: Any) -> bool:
-    found: dict[str, Tensor] = {}
-    _collect(value, "", found, MAX_DEPTH, set(), limit=1)
-    return bool(found)
+class _Collector:
+    """Finds tensors below a value, under their dotted paths; each branch once, and not without end."""
 
+    def __init__(self) -> None:
+        self._left = 4 * MAX_TENSORS
+        self._seen: set[int] = set()
+        self._found: dict[str, Tensor] = {}
 
-def _collect(
-    value: Any, path: str, found: dict[str, Tensor], depth: int, seen: set[int], limit: int = MAX_TENSORS
-) -> None:
-    """Put the tensors below ``value`` into ``found`` under their dotted paths; each branch only once."""
-    if depth == 0 or id(value) in seen:
-        return
-    seen.add(id(value))
-    inner = _inside(value)
-    for key, item in inner.items():
-        if len(found) >= limit:
-            return
-        name = f"{path}{key}"
+    def collect(self, value: Any, path: str = "", depth: int = MAX_DEPTH) -> dict[str, Tensor]:
+        if depth > 0 and id(value) not in self._seen:
+            self._seen.add(id(value))
+            for key, item in _inside(value).items():
+                self._left -= 1
+                if self._left < 0 or len(self._found) >= MAX_TENSORS:
+                    break
+                self._add(f"{path}{key}", key, item, path, depth)
+        return self._found
+
+    def _add(self, name: str, key: Any, item: Any, path: str, depth: int) -> None:
         if len(name) > MAX_NAME:
-            continue
+            return
         tensor = _tensor(item)
         if tensor is not None:
-            found[name] = tensor
+            self._found[name] = tensor
         elif isinstance(item, (dict, tuple, _Call)):
-            joint = "" if key in ("_modules", "_parameters", "_buffers") else f"{key}."
-            _collect(item, path + joint, found, depth - 1, seen, limit)
+            self.collect(
+                item, path if key in ("_modules", "_parameters", "_buffers") else f"{name}.", depth - 1
+            )

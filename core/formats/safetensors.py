@@ -17,7 +17,7 @@ from ..errors import NotAModelError
 from .facts import FileFacts, Tensor, facts_of
 from .reading import BoundedReader, keep, value_limit
 
-MAX_HEADER_BYTES = 20 * 1024 * 1024
+MAX_HEADER_BYTES = 16 * 1024 * 1024
 MAX_TENSORS = 200_000
 MAX_ENTRY_BYTES = 64 * 1024
 MAX_SLASHES = 512
@@ -49,7 +49,7 @@ def looks_like_safetensors(start: bytes, size: int) -> bool:
 def read_safetensors(file: BinaryIO, size: int) -> FileFacts:
     """Read the header of a file that starts at ``file``'s position and has ``size`` bytes.
 
-    Raises `NotAModelError` where the header is damaged, over 20 MB long, or the data is not what it describes.
+    Raises `NotAModelError` where the header is damaged, over 16 MB long, or the data is not what it describes.
     """
     reader = BoundedReader(file, size, "safetensors")
     length = reader.number("<Q")

@@ -96,16 +96,17 @@ def _frequent_tags(text: str) -> list[str]:
     """The tags of ``{"10_folder": {"tag": 20, …}, …}``, most frequent first; the text may be cut short."""
     counts: Counter[str] = Counter()
     for match in _TAG_COUNT.finditer(text):
-        tag = match[1]
-        if "\\" in tag:
-            try:
-                tag = str(_DECODER.decode(f'"{tag}"'))
-            except ValueError:
-                continue
-        tag = plain_text(tag, MAX_WORD)
-        if tag:
-            counts[tag] += int(match[2])
+        counts[match[1]] += int(match[2])
     if not counts:
         return []
     often = max(counts.values()) * TAG_SHARE
-    return [tag for tag, count in counts.most_common(MAX_WORDS) if count >= often]
+    frequent = (_tag(written) for written, count in counts.most_common(MAX_WORDS) if count >= often)
+    return [tag for tag in dict.fromkeys(frequent) if tag]
+
+
+def _tag(written: str) -> str:
+    """A tag as JSON writes it, as plain text."""
+    try:
+        return plain_text(str(_DECODER.decode(f'"{written}"')), MAX_WORD)
+    except ValueError:
+        return plain_text(written, MAX_WORD)
