@@ -20,7 +20,7 @@ from .core.importing import ImportRequest
 from .core.jobs import Job
 from .core.librarian import Librarian
 from .core.library import ModelQuery
-from .core.linking import LinkChoice, Plan
+from .core.linking import LinkChoice, Plan, SyncResult
 from .core.settings import Surroundings, app_of_models_folder, default_data_dir, with_distinct_names
 from .core.version import VERSION
 
@@ -37,11 +37,23 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             print(f"librarian: {error.message}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        return 0
     except OSError as error:
         print(f"librarian: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        _end_output()
+
+
+def _end_output() -> None:
+    """Say nothing more to a reader that has gone, such as ``head``."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def surroundings_of(options: argparse.Namespace) -> Surroundings:
@@ -60,7 +72,7 @@ def surroundings_of(options: argparse.Namespace) -> Surroundings:
         data_dir=data_dir,
         library_root=root,
         apps=apps or (before.apps if before else []),
-        allowed_roots=[Path(folder).absolute() for folder in options.allow or ()]
+        allowed_roots=[*models, *(Path(folder).absolute() for folder in options.allow or ())]
         or (before.allowed_roots if before else []),
     )
 
@@ -275,6 +287,28 @@ def _apply_links(options: argparse.Namespace) -> int:
     return _exit_status(job)
 
 
+def _uninstall(options: argparse.Namespace) -> int:
+    with _librarian(options) as librarian:
+        apps = [options.app] if options.app else [app.app for app in librarian.linker.apps]
+        results = {app: librarian.uninstall_app(app) for app in apps}
+        report = UninstallReport(apps=results)
+
+        def human() -> None:
+            for app, result in results.items():
+                print(f"{app}: {result.links_removed} links removed")
+                for error in result.errors:
+                    print(f"  {error}", file=sys.stderr)
+
+        _show(options, report, human)
+    return 1 if any(result.errors for result in results.values()) else 0
+
+
+class UninstallReport(BaseModel):
+    """What became of each app's links."""
+
+    apps: dict[str, SyncResult]
+
+
 def _serve(options: argparse.Namespace) -> int:
     from .standalone import serve
 
@@ -411,6 +445,8 @@ def _parser() -> argparse.ArgumentParser:
         action.add_argument("--app", help="only this app")
         if name == "apply":
             action.add_argument("--conflicts", choices=("skip", "overwrite", "rename"), default="skip")
+    uninstall = command("uninstall", _uninstall, "remove the links that Librarian made, and nothing else")
+    uninstall.add_argument("--app", help="only this app")
     serving = command("serve", _serve, "run the standalone server", parent=places)
     serving.add_argument("--host", default="127.0.0.1")
     serving.add_argument("--port", type=int, default=8190)

@@ -121,14 +121,17 @@ def default_data_dir() -> Path:
 
 
 def app_of_models_folder(folder: Path) -> App:
-    """A ComfyUI-like models folder as an app: each of its subfolders is a target folder."""
+    """A ComfyUI-like models folder as an app: each of its subfolders is a target folder.
+
+    The app's root is the folder around ``models``, as inside ComfyUI.
+    """
     folder = folder.absolute()
-    owner = folder.parent.name if folder.name.casefold() == "models" and folder.parent.name else folder.name
+    root = folder.parent if folder.name.casefold() == "models" and folder.parent.name else folder
     subfolders = sorted(entry for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
     return App(
-        app=owner.casefold().replace(" ", "-") or "models",
-        name=owner or str(folder),
-        root=folder,
+        app=root.name.casefold().replace(" ", "-") or "models",
+        name=root.name or str(folder),
+        root=root,
         folders=[
             TargetFolder(subtype=FOLDER_ALIASES.get(entry.name, entry.name), path=entry)
             for entry in subfolders

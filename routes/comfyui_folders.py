@@ -31,7 +31,11 @@ def surroundings() -> Surroundings:
         data_dir=Path(home).absolute() if home else data_dir,
         library_root=models.parent / "model-library",
         apps=[_app(folder_paths, models.parent)],
-        allowed_roots=[Path(folder_paths.get_input_directory()), Path(folder_paths.get_output_directory())],
+        allowed_roots=[
+            models,
+            Path(folder_paths.get_input_directory()),
+            Path(folder_paths.get_output_directory()),
+        ],
     )
 
 

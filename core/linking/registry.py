@@ -106,20 +106,38 @@ class Registry:
         self._lock_path = path.with_name(path.name + ".lock")
         self._library_root = library_root
         with self._database.write() as db:
+            known = dict(db.execute("SELECT key, value FROM settings").fetchall())
+            before = known.get("library_root")
+            if before is not None and before != str(library_root) and Path(before).is_dir():
+                _keep_sources(db, Path(before))
+            self._roots = {
+                key.partition(":")[2]: Path(value)
+                for key, value in known.items()
+                if key.startswith("app_root:")
+            }
+            self.apps = [self._settled(app) for app in apps]
             db.executemany(
                 "INSERT INTO settings (key, value) VALUES (?, ?) "
                 "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
                 [
                     ("library_root", str(library_root)),
-                    *((f"app_root:{app.app}", str(app.root)) for app in apps),
+                    *((f"app_root:{app.app}", str(app.root)) for app in self.apps),
                 ],
             )
-            self._roots = {
-                key.partition(":")[2]: Path(value)
-                for key, value in db.execute(
-                    "SELECT key, value FROM settings WHERE key LIKE 'app\\_root:%' ESCAPE '\\'"
-                )
-            }
+
+    def _settled(self, app: App) -> App:
+        """The app under the id that its root has here.
+
+        An app at a known root is the one that was there before. One with a known id at another root is
+        that app, moved, if the old root is gone; else it is another app, and gets an id of its own.
+        """
+        at_root = next((name for name, root in self._roots.items() if root == app.root), None)
+        name, number = at_root or app.app, 1
+        while at_root is None and name in self._roots and self._roots[name].is_dir():
+            number += 1
+            name = f"{app.app}-{number}"
+        self._roots[name] = app.root
+        return app.model_copy(update={"app": name})
 
     @property
     def set_aside(self) -> Path | None:
@@ -248,6 +266,15 @@ class Registry:
     def _absolute(self, stored: str, root: Path | None) -> Path:
         path = Path(stored)
         return path if path.is_absolute() or root is None else root / path
+
+
+def _keep_sources(db: sqlite3.Connection, library_root: Path) -> None:
+    """Another library was chosen while the old one is still there: its links go on leading to it."""
+    rows = db.execute("SELECT link_id, source_model_path FROM links").fetchall()
+    db.executemany(
+        "UPDATE links SET source_model_path = ? WHERE link_id = ?",
+        [(str(library_root / source), link_id) for link_id, source in rows if not Path(source).is_absolute()],
+    )
 
 
 def _relative(path: Path, root: Path | None) -> str:

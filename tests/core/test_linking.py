@@ -326,3 +326,48 @@ def test_linked_models_are_marked_in_lists(librarian, imported, sync):
     assert [model.linked for model in librarian.search(ModelQuery()).models] == [False]
     sync()
     assert [model.linked for model in librarian.search(ModelQuery()).models] == [True]
+
+
+def test_an_app_is_the_same_by_its_root_whatever_it_is_called(librarian, imported, sync, surroundings):
+    imported()
+    sync()
+    librarian.close()
+    [app] = surroundings.apps
+    again = Librarian(
+        surroundings.model_copy(update={"apps": [app.model_copy(update={"app": "other-name"})]})
+    )
+    assert [known.app for known in again.linker.apps] == ["comfyui"]
+    assert [link.state for link in again.links()] == ["ok"]
+    again.close()
+
+
+def test_another_app_of_the_same_name_gets_an_id_of_its_own(
+    librarian, imported, sync, surroundings, tmp_path, place
+):
+    from model_librarian.core.settings import app_of_models_folder
+
+    imported()
+    sync()
+    librarian.close()
+    (tmp_path / "second" / "ComfyUI" / "models" / "upscale_models").mkdir(parents=True)
+    second = app_of_models_folder(tmp_path / "second" / "ComfyUI" / "models")
+    assert second.app == "comfyui"
+    again = Librarian(surroundings.model_copy(update={"apps": [second]}))
+    assert [app.app for app in again.linker.apps] == ["comfyui-2"]
+    assert [link.state for link in again.links(app="comfyui")] == ["ok"]
+    plan = again.preview_links()
+    assert (len(plan.to_create), plan.orphaned_to_remove, plan.broken_to_remove) == (1, [], [])
+    again.close()
+    assert place.is_symlink()
+
+
+def test_links_of_a_library_that_is_no_longer_chosen_stay_true(
+    librarian, imported, sync, surroundings, tmp_path, place
+):
+    imported()
+    sync()
+    librarian.close()
+    again = Librarian(surroundings.model_copy(update={"library_root": tmp_path / "another-library"}))
+    assert [link.state for link in again.links()] == ["ok"]
+    assert place.resolve().is_file()
+    again.close()

@@ -1,0 +1,124 @@
+"""What a power cut may find: bytes are durable before their names, and those before the source goes.
+
+strace writes down which calls reach the kernel, and in which order.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import _scenarios as scenarios  # noqa: E402
+
+pytestmark = [
+    pytest.mark.crash,
+    pytest.mark.skipif(
+        shutil.which("strace") is None, reason="strace is not installed (Debian: apt install strace)"
+    ),
+]
+
+CALLS = "fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat"
+
+
+def trace(tmp_path: Path, *command: str) -> list[str]:
+    """The calls of a command in their order, as ``name paths``, with the test's folder left out."""
+    log = tmp_path / "strace.log"
+    traced = subprocess.run(
+        [
+            "strace",
+            "-f",
+            "-y",
+            "-s",
+            "4096",
+            "-e",
+            f"trace={CALLS}",
+            "-o",
+            log,
+            sys.executable,
+            "-m",
+            "model_librarian",
+        ]
+        + list(command),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LIBRARIAN_HOME": str(tmp_path / "home")},
+    )
+    if "PTRACE" in traced.stderr or "ptrace" in traced.stderr:
+        pytest.skip("strace may not trace here")
+    assert traced.returncode == 0, traced.stderr
+    calls = []
+    for line in log.read_text(errors="replace").splitlines():
+        found = re.match(r"\d+ +(\w+)\((.*)\) += 0", line)
+        if found:
+            paths = re.findall(r'"([^"]+)"|\d+<([^>]+)>', found[2])
+            texts = [(first or second).replace(str(tmp_path), "") for first, second in paths]
+            calls.append(" ".join([found[1].removesuffix("at2").removesuffix("at"), *texts]))
+    return [re.sub(r"/\.incoming/[0-9a-f]{32}", "/.incoming/X", call) for call in calls]
+
+
+@pytest.mark.parametrize(("mode", "disks"), [("copy", 1), ("move", 1), ("move", 2)])
+def test_bytes_then_names_then_the_source(tmp_path, mode, disks):
+    if disks == 2:
+        memory = Path("/dev/shm")
+        if not os.access(memory, os.W_OK) or memory.stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("there is no second filesystem here")
+        downloads = memory / f"librarian-{os.getpid()}"
+    else:
+        downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    try:
+        (tmp_path / "models" / "upscale_models").mkdir(parents=True)
+        source = downloads / "new.safetensors"
+        source.write_bytes(scenarios.model_bytes(1))
+        places = ["--models", str(tmp_path / "models"), "--allow", str(downloads)]
+        calls = trace(tmp_path, "import", str(source), "--mode", mode, *places)
+        name = str(source).replace(str(tmp_path), "")
+        staged = "/model-library/.incoming/X/model/new.safetensors"
+
+        def at(call: str) -> int:
+            places = [number for number, found in enumerate(calls) if found == call]
+            assert places, f"no «{call}» in\n" + "\n".join(calls)
+            return places[-1]
+
+        bytes_durable = at(f"fsync {staged}")
+        placed = at("rename /model-library/.incoming/X/model /model-library/vision/esrgan/new")
+        order = [
+            bytes_durable,
+            next(
+                n
+                for n, call in enumerate(calls)
+                if n > bytes_durable and re.match(r"rename .*\.tmp .*/model/metadata.json", call)
+            ),
+            next(
+                n
+                for n, call in enumerate(calls)
+                if n > bytes_durable and call == "fsync /model-library/.incoming/X/model"
+            ),
+            placed,
+            next(
+                n
+                for n, call in enumerate(calls)
+                if n > placed and call == "fsync /model-library/vision/esrgan"
+            ),
+        ]
+        assert calls[order[1] - 1].startswith("fsync /model-library/.incoming/X/model/."), (
+            "metadata: bytes first"
+        )
+        unlinked = [n for n, call in enumerate(calls) if call == f"unlink {name}"]
+        if mode == "move":
+            order += [*unlinked, at(f"fsync {downloads}".replace(str(tmp_path), ""))]
+            assert len(unlinked) == 1
+        else:
+            assert not unlinked
+            assert source.exists()
+        assert order == sorted(order), "\n".join(calls)
+    finally:
+        if disks == 2:
+            shutil.rmtree(downloads)
