@@ -82,9 +82,9 @@ class Librarian:
         self.library = self._open_library(real_path(self.settings.library_root or surroundings.library_root))
         root = self.library.root
         self._registry = Registry(surroundings.data_dir / "registry.db", root, surroundings.apps)
-        self.linker = Linker(self._registry, self.library, surroundings.apps)
+        self.linker = Linker(self._registry, self.library, self._registry.apps)
         self.importer = Importer(
-            self.library, [folder.path for app in surroundings.apps for folder in app.folders]
+            self.library, [folder.path for app in self._registry.apps for folder in app.folders]
         )
         self.network = NetworkManager(self._network_settings(), log_dir=surroundings.data_dir)
         self._answers = Answers(self.network, surroundings.data_dir / "answers.db")
@@ -537,8 +537,7 @@ class Librarian:
         return AllowedRoots(
             [
                 self.library.root,
-                *(folder.path for folder in self._watched()),
-                *(app.root for app in self.linker.apps),
+                *(folder.path for app in self.linker.apps for folder in app.folders),
                 *self.surroundings.allowed_roots,
                 *self.settings.allowed_roots,
             ]
