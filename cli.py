@@ -59,7 +59,7 @@ def _end_output() -> None:
 def surroundings_of(options: argparse.Namespace) -> Surroundings:
     """The places that the options name; those left out are as they were named last."""
     data_dir = Path(options.home).absolute() if options.home else default_data_dir()
-    before = _remembered(data_dir)
+    before = Surroundings.remembered(data_dir)
     models = [Path(folder).absolute() for folder in options.models or ()]
     apps = with_distinct_names(app_of_models_folder(folder) for folder in models)
     if options.library:
@@ -75,20 +75,6 @@ def surroundings_of(options: argparse.Namespace) -> Surroundings:
         allowed_roots=[*models, *(Path(folder).absolute() for folder in options.allow or ())]
         or (before.allowed_roots if before else []),
     )
-
-
-def remember(surroundings: Surroundings) -> None:
-    """Keep the places for commands that do not name them."""
-    surroundings.data_dir.mkdir(parents=True, exist_ok=True)
-    path = surroundings.data_dir / "surroundings.json"
-    path.write_text(surroundings.model_dump_json(indent=2), encoding="utf-8")
-
-
-def _remembered(data_dir: Path) -> Surroundings | None:
-    try:
-        return Surroundings.model_validate_json((data_dir / "surroundings.json").read_bytes())
-    except (OSError, ValueError):
-        return None
 
 
 @contextmanager
@@ -313,7 +299,6 @@ def _serve(options: argparse.Namespace) -> int:
     from .standalone import serve
 
     surroundings = surroundings_of(options)
-    remember(surroundings)
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

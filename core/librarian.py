@@ -117,6 +117,8 @@ class Librarian:
 
     def start(self) -> None:
         """Mend what an earlier run left half done, then index in the background."""
+        with suppress(OSError):
+            self.surroundings.remember()
         for recovered in self.importer.recover():
             now = utc_now()
             self.jobs.record(

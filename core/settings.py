@@ -69,6 +69,18 @@ class Surroundings(BaseModel):
     apps: list[App] = Field(default_factory=list)
     allowed_roots: list[Path] = Field(default_factory=list)
 
+    def remember(self) -> None:
+        """Write the places down in the data folder, for commands that do not name them."""
+        write_atomic(self.data_dir / "surroundings.json", self.model_dump_json(indent=2).encode())
+
+    @classmethod
+    def remembered(cls, data_dir: Path) -> Surroundings | None:
+        """The places that a server of this data folder was last started with, if that can be read."""
+        try:
+            return cls.model_validate_json((data_dir / "surroundings.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+
 
 class Settings(BaseModel):
     """What the person chose; lies in ``settings.json`` in the data folder, readable by the owner only."""

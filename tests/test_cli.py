@@ -67,18 +67,16 @@ def test_json_and_exit_statuses(librarian_command, downloads, make_torch_zip):
     assert usage.value.code == 2
 
 
-def test_places_are_remembered(librarian_command, tmp_path, models_folder, make_model, capsys):
-    from model_librarian.cli import _parser, remember, surroundings_of
+def test_a_server_s_places_are_remembered(tmp_path, surroundings, models_folder, make_model, capsys):
+    from model_librarian.core.librarian import Librarian
 
-    remember(
-        surroundings_of(
-            _parser().parse_args(["serve", "--home", str(tmp_path / "data"), "--models", str(models_folder)])
-        )
-    )
+    server = Librarian(surroundings)
+    server.start()
+    server.close()
     make_model(models_folder / "vae" / "ae.safetensors")
-    assert main(["scan", "--home", str(tmp_path / "data")]) == 0
-    assert main(["search", "ae", "--home", str(tmp_path / "data")]) == 0
-    assert "ae" in capsys.readouterr().out
+    assert main(["scan", "--home", str(surroundings.data_dir)]) == 0
+    assert main(["search", "ae", "--home", str(surroundings.data_dir)]) == 0
+    assert "in-place/ae" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
