@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-import _scenarios as scenarios  # noqa: E402
+import _scenarios as scenarios
 
 pytestmark = [
     pytest.mark.crash,
@@ -24,6 +24,7 @@ pytestmark = [
     ),
 ]
 
+STRACE = ["strace", "-f", "-y", "-s", "4096", "-e"]
 CALLS = "fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat"
 
 
@@ -31,21 +32,7 @@ def trace(tmp_path: Path, *command: str) -> list[str]:
     """The calls of a command in their order, as ``name paths``, with the test's folder left out."""
     log = tmp_path / "strace.log"
     traced = subprocess.run(
-        [
-            "strace",
-            "-f",
-            "-y",
-            "-s",
-            "4096",
-            "-e",
-            f"trace={CALLS}",
-            "-o",
-            log,
-            sys.executable,
-            "-m",
-            "model_librarian",
-        ]
-        + list(command),
+        [*STRACE, f"trace={CALLS}", "-o", log, sys.executable, "-m", "model_librarian", *command],
         capture_output=True,
         text=True,
         env={**os.environ, "LIBRARIAN_HOME": str(tmp_path / "home")},
@@ -89,28 +76,21 @@ def test_bytes_then_names_then_the_source(tmp_path, mode, disks):
 
         bytes_durable = at(f"fsync {staged}")
         placed = at("rename /model-library/.incoming/X/model /model-library/vision/esrgan/new")
+
+        def after(number: int, pattern: str) -> int:
+            found = [n for n, call in enumerate(calls) if n > number and re.fullmatch(pattern, call)]
+            assert found, f"no «{pattern}» after {number} in\n" + "\n".join(calls)
+            return found[0]
+
+        described = after(bytes_durable, r"rename \S+\.tmp /model-library/\S+/model/metadata\.json")
+        assert re.fullmatch(r"fsync \S+/model/\.\w+\.tmp", calls[described - 1]), "metadata: bytes first"
         order = [
             bytes_durable,
-            next(
-                n
-                for n, call in enumerate(calls)
-                if n > bytes_durable and re.match(r"rename .*\.tmp .*/model/metadata.json", call)
-            ),
-            next(
-                n
-                for n, call in enumerate(calls)
-                if n > bytes_durable and call == "fsync /model-library/.incoming/X/model"
-            ),
+            described,
+            after(described, r"fsync /model-library/\.incoming/X/model"),
             placed,
-            next(
-                n
-                for n, call in enumerate(calls)
-                if n > placed and call == "fsync /model-library/vision/esrgan"
-            ),
+            after(placed, r"fsync /model-library/vision/esrgan"),
         ]
-        assert calls[order[1] - 1].startswith("fsync /model-library/.incoming/X/model/."), (
-            "metadata: bytes first"
-        )
         unlinked = [n for n, call in enumerate(calls) if call == f"unlink {name}"]
         if mode == "move":
             order += [*unlinked, at(f"fsync {downloads}".replace(str(tmp_path), ""))]
