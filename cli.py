@@ -434,5 +434,5 @@ def _parser() -> argparse.ArgumentParser:
     uninstall.add_argument("--app", help="only this app")
     serving = command("serve", _serve, "run the standalone server", parent=places)
     serving.add_argument("--host", default="127.0.0.1")
-    serving.add_argument("--port", type=int, default=8190)
+    serving.add_argument("--port", type=int, default=8190, choices=range(65536), metavar="0-65535")
     return parser

@@ -47,8 +47,11 @@ class Host:
         try:
             librarian = self._build()
             librarian.start()
+        except LibrarianError as error:
+            logger.error("Model Librarian could not start, nothing else is affected: %s", error.message)
+            self._started.set_exception(error)
         except Exception as error:
-            logger.exception("Model Librarian could not start; nothing else is affected")
+            logger.exception("Model Librarian could not start, nothing else is affected")
             self._started.set_exception(error)
         else:
             self._started.set_result(librarian)
@@ -77,9 +80,10 @@ class Host:
     async def librarian(self) -> Librarian:
         """The Librarian, for coroutines. Raises as `wait`."""
         if not self._started.done():
-            await asyncio.wait([asyncio.wrap_future(self._started)], timeout=START_TIMEOUT_S)
-            if not self._started.done():
+            done, _ = await asyncio.wait([asyncio.wrap_future(self._started)], timeout=START_TIMEOUT_S)
+            if not done:
                 raise StartingError("Model Librarian is still starting. Try again in a moment.")
+            done.pop().exception()  # `wait` raises it as well
         return self.wait()
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:

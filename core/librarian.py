@@ -72,7 +72,10 @@ class Librarian:
     """
 
     def __init__(self, surroundings: Surroundings) -> None:
-        surroundings.data_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            surroundings.data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(error, surroundings.data_dir) from error
         self._settings_file = SettingsFile(surroundings.data_dir)
         self.settings = self._settings_file.load()
         self.surroundings = surroundings
