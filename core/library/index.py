@@ -121,9 +121,11 @@ class Index:
 
     def put(self, entries: Iterable[IndexedModel]) -> None:
         """Add or replace models, all in one transaction."""
-        remaining = iter(entries)
+        # Each model becomes plain rows at once: thousands of records alive make the garbage collector
+        # look at everything again and again, which halts all threads.
+        rows = map(_rows, entries)
         with self._database.write() as db:
-            while batch := {entry.model.model_id: entry for entry in islice(remaining, _BATCH)}:
+            while batch := {row[0]: row for row in islice(rows, _BATCH)}:
                 _put(db, batch)
 
     def replace_metadata(self, model: Model, metadata_mtime_ns: int | None) -> None:
@@ -329,7 +331,7 @@ class Index:
         return dict(
             self._database.read()
             .execute(
-                "SELECT model_id, metadata_mtime_ns FROM models "
+                "SELECT model_id, metadata_mtime_ns FROM models INDEXED BY models_written_in_place "
                 "WHERE storage = 'in-place' AND metadata_mtime_ns IS NOT NULL"
             )
             .fetchall()
@@ -386,19 +388,28 @@ class Index:
         return LibraryTotals(models=models, files=files, size_bytes=size, in_place=in_place)
 
 
-def _put(db: sqlite3.Connection, entries: dict[str, IndexedModel]) -> None:
+_Rows = tuple[str, tuple[Any, ...], tuple[tuple[Any, ...], ...], tuple[str, ...]]
+"""A model's id, its row, its files and its tags."""
+
+
+def _rows(entry: IndexedModel) -> _Rows:
+    model = entry.model
+    return model.model_id, _row(entry), tuple(map(tuple, entry.files)), tuple(model.tags)
+
+
+def _put(db: sqlite3.Connection, batch: dict[str, _Rows]) -> None:
     known: dict[str, int] = dict(
         db.execute(
-            f"SELECT model_id, id FROM models WHERE model_id IN ({', '.join('?' * len(entries))})", [*entries]
+            f"SELECT model_id, id FROM models WHERE model_id IN ({', '.join('?' * len(batch))})", [*batch]
         ).fetchall()
     )
     if known:
-        db.executemany(_UPDATE, ((*_row(entries[model_id]), key) for model_id, key in known.items()))
+        db.executemany(_UPDATE, ((*batch[model_id][1], key) for model_id, key in known.items()))
         db.executemany("DELETE FROM model_files WHERE model = ?", ((key,) for key in known.values()))
         db.executemany("DELETE FROM model_tags WHERE model = ?", ((key,) for key in known.values()))
     first = db.execute("SELECT coalesce(max(id), 0) + 1 FROM models").fetchone()[0]
-    new = dict(zip((model_id for model_id in entries if model_id not in known), count(first)))
-    db.executemany(_INSERT, ((key, *_row(entries[model_id])) for model_id, key in new.items()))
+    new = dict(zip((model_id for model_id in batch if model_id not in known), count(first)))
+    db.executemany(_INSERT, ((key, *batch[model_id][1]) for model_id, key in new.items()))
     keys = known | new
     db.executemany(
         "INSERT OR REPLACE INTO model_files "
@@ -406,13 +417,13 @@ def _put(db: sqlite3.Connection, entries: dict[str, IndexedModel]) -> None:
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             (keys[model_id], position, *file)
-            for model_id, entry in entries.items()
-            for position, file in enumerate(entry.files)
+            for model_id, _, files, _ in batch.values()
+            for position, file in enumerate(files)
         ),
     )
     db.executemany(
         "INSERT OR IGNORE INTO model_tags (model, tag) VALUES (?, ?)",
-        ((keys[model_id], tag) for model_id, entry in entries.items() for tag in entry.model.tags),
+        ((keys[model_id], tag) for model_id, _, _, tags in batch.values() for tag in tags),
     )
 
 

@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,8 +125,9 @@ class Scanner:
                 present = self._look_at(model_id, before, result, changed, every=every)
                 if present:
                     known.pop(model_id, None)
-                if len(changed) >= BATCH:
+                if len(changed) >= HEADER_BATCH:
                     self._write(changed, result)
+                    changed = []
             gone += known
             job.advance(result.models_found)
         self._write(changed, result)
@@ -233,7 +234,7 @@ class Scanner:
         job.stage("folders", unit="models")
         unvisited = self._index.scanned_folders()
         looked: list[ScannedFolder] = []
-        new: list[FoundFile] = []
+        new: list[tuple[TargetFolder, str, list[str]]] = []
         changed_before: dict[str, Known] = {}
         gone: dict[str, Known] = {}
         walk = _Walk(self._metadata.root, self._index, folders, result)
@@ -247,13 +248,16 @@ class Scanner:
             known = {
                 file.path: Known(model_id, file) for model_id, file in self._index.files_in(directory.path)
             }
+            packed: list[str] = []
             for found in walk.found(files):
                 seen = known.pop(found.path, None)
                 if seen is None:
-                    new.append(found)
+                    packed.append(_pack(found))
                 elif (seen.file.size, seen.file.mtime_ns) != (found.size, found.mtime_ns):
                     changed_before[found.path] = seen
-                    new.append(found)
+                    packed.append(_pack(found))
+            if packed:
+                new.append((files.folder, files.root, packed))
             gone |= known
             if before != directory:
                 looked.append(directory)
@@ -265,52 +269,56 @@ class Scanner:
                     for model_id, file in self._index.files_in(directory.path)
                 }
         # What is not done with has no fingerprint, so that a scan that is cut off is taken up again.
-        self._index.remember_folders(directory._replace(fingerprint="") for directory in looked)
+        if looked:
+            self._index.remember_folders(directory._replace(fingerprint="") for directory in looked)
         moved = self._list(new, changed_before, gone, job, result)
         self._remove([known.model_id for known in gone.values() if known.model_id not in moved], result)
-        self._index.remember_folders(looked)
-        self._index.forget_folders(
-            path for path, directory in unvisited.items() if os.path.isdir(directory.folder)
-        )
+        forgotten = [path for path, directory in unvisited.items() if os.path.isdir(directory.folder)]
+        if looked or forgotten:
+            self._index.remember_folders(looked)
+            self._index.forget_folders(forgotten)
         self._take_over_written(job, result)
 
     def _list(
         self,
-        new: list[FoundFile],
+        new: list[tuple[TargetFolder, str, list[str]]],
         changed_before: dict[str, Known],
         gone: dict[str, Known],
         job: JobContext,
         result: ScanResult,
     ) -> set[str]:
         """Write files into the index as far as their names tell; answers which models only moved."""
-        if not new:
-            return set()
-        job.stage("list", total=len(new), unit="models")
+        moved: set[str] = set()
+        if new:
+            job.stage("list", total=sum(len(packed) for _, _, packed in new), unit="models")
+            entries = self._entries(new, changed_before, gone, moved)
+            count, size = 0, FIRST_BATCH
+            while written := self._write(islice(entries, size), result):
+                job.check_cancelled()
+                count, size = count + written, BATCH
+                job.advance(count)
+        return moved
+
+    def _entries(
+        self,
+        new: list[tuple[TargetFolder, str, list[str]]],
+        changed_before: dict[str, Known],
+        gone: dict[str, Known],
+        moved: set[str],
+    ) -> Iterator[IndexedModel]:
         by_inode = {known.file.inode: known for known in gone.values()}
         written = {file.name: model for model in self._metadata.in_place() for file in model.files}
         taken: set[str] = set()
-        moved: set[str] = set()
-        entries: list[IndexedModel] = []
-        size = FIRST_BATCH
-        count = 0
-        while new:  # taken from the list one by one: to free 100,000 at once would halt all other threads
-            found = new.pop()
-            count += 1
-            job.check_cancelled()
-            before = changed_before.get(found.path)
-            origin = by_inode.get(found.inode) if before is None else None
-            if origin is not None and origin.model_id not in moved and _same_file(origin.file, found):
-                entries.append(self._moved(origin, found))
-                moved.add(origin.model_id)
-            else:
-                entries.append(self._listed(found, before, written.get(found.path), taken))
-            if len(entries) >= size:
-                size = BATCH
-                taken.clear()
-                self._write(entries, result)
-                job.advance(count)
-        self._write(entries, result)
-        return moved
+        for folder, root, packed in new:
+            while packed:
+                found = _unpack(packed.pop(), folder, root)
+                before = changed_before.get(found.path)
+                origin = by_inode.get(found.inode) if before is None else None
+                if origin is not None and origin.model_id not in moved and _same_file(origin.file, found):
+                    moved.add(origin.model_id)
+                    yield self._moved(origin, found)
+                else:
+                    yield self._listed(found, before, written.get(found.path), taken)
 
     def _listed(
         self, found: FoundFile, before: Known | None, written: Model | None, taken: set[str]
@@ -436,15 +444,23 @@ class Scanner:
 
     # The index
 
-    def _write(self, entries: list[IndexedModel], result: ScanResult) -> None:
-        """Write a batch in one transaction, tell it, and empty the list."""
-        self._index.put(entries)
-        result.models_indexed += len(entries)
-        self._tell([entry.model.model_id for entry in entries], [])
-        while entries:  # not `clear`, which would free them all while no other thread can run
-            entries.pop()
+    def _write(self, entries: Iterable[IndexedModel], result: ScanResult) -> int:
+        """Write models in one transaction and tell it; answers how many they were."""
+        written: list[str] = []
+
+        def noted() -> Iterator[IndexedModel]:
+            for entry in entries:
+                written.append(entry.model.model_id)
+                yield entry
+
+        self._index.put(noted())
+        result.models_indexed += len(written)
+        self._tell(written, [])
+        return len(written)
 
     def _remove(self, gone: list[str], result: ScanResult) -> None:
+        if not gone:
+            return
         self._index.remove(gone)
         result.models_removed += len(gone)
         self._tell([], gone)
@@ -497,7 +513,8 @@ class _Walk:
                 )
 
     def _list(self, directory: str, folder: TargetFolder, root: str, stack: list[str]) -> _Listing:
-        listing = _Listing(folder, root)
+        listing = _Listing(directory, folder, root)
+        plain = listing.plain
         with os.scandir(directory) as entries:
             for entry in entries:
                 name = entry.name
@@ -515,7 +532,9 @@ class _Walk:
                         if status.st_nlink > 1:
                             listing.linked.append((name, entry.path, status))
                         else:
-                            listing.plain.append((name, entry.path, status))
+                            plain.append(
+                                f"{name}/{status.st_size}/{status.st_mtime_ns}/{status.st_dev}:{status.st_ino}"
+                            )
                     elif entry.is_dir():
                         stack.append(entry.path)
                 except OSError:
@@ -531,18 +550,34 @@ class _Walk:
     def found(self, listing: _Listing) -> Iterator[FoundFile]:
         """The files of a directory that were not met under another name."""
         names = set(listing.other_names)
-        for name, path, status in chain(listing.plain, sorted(listing.linked, key=lambda file: file[0])):
+        for line in listing.plain:
+            name, size, mtime_ns, inode = line.rsplit("/", 3)
+            path = os.path.join(listing.path, name)
+            if path not in self._seen_paths:
+                yield FoundFile(
+                    path,
+                    listing.folder,
+                    listing.root,
+                    int(size),
+                    int(mtime_ns),
+                    inode,
+                    _has_preview(name, names),
+                )
+        for name, path, status in sorted(listing.linked, key=lambda file: file[0]):
             inode = inode_of(status)
             if path in self._seen_paths or (status.st_nlink > 1 and inode in self._inodes()):
                 continue
             if status.st_nlink > 1:
                 self._inodes().add(inode)
-            if listing.linked:
-                self._seen_paths.add(path)
-            stem = name[: name.rfind(".")]
-            preview = bool(names) and any(stem + ending in names for ending in PREVIEW_ENDINGS)
+            self._seen_paths.add(path)
             yield FoundFile(
-                path, listing.folder, listing.root, status.st_size, status.st_mtime_ns, inode, preview
+                path,
+                listing.folder,
+                listing.root,
+                status.st_size,
+                status.st_mtime_ns,
+                inode,
+                _has_preview(name, names),
             )
 
     def _inodes(self) -> set[str]:
@@ -552,12 +587,17 @@ class _Walk:
 
 
 class _Listing:
-    """What lies in one directory: model files with one name, those with further names, other names."""
+    """What lies in one directory: model files with one name, those with further names, other names.
 
-    def __init__(self, folder: TargetFolder, root: str) -> None:
+    The first are kept as one text each, ``name/size/time/device:inode``: of 100,000 files that did not
+    change nothing else is ever needed.
+    """
+
+    def __init__(self, path: str, folder: TargetFolder, root: str) -> None:
+        self.path = path
         self.folder = folder
         self.root = root
-        self.plain: list[tuple[str, str, os.stat_result]] = []
+        self.plain: list[str] = []
         self.linked: list[tuple[str, str, os.stat_result]] = []
         self.other_names: list[str] = []
 
@@ -568,11 +608,25 @@ class _Listing:
         """What changes when a file comes, goes, is replaced or gets a preview."""
         if self.linked:
             return ""
-        lines = [f"{name}/{s.st_size}/{s.st_mtime_ns}/{s.st_ino}" for name, _, s in self.plain]
-        if lines:
-            lines += self.other_names
+        lines = self.plain + self.other_names if self.plain else []
         text = "\n".join(lines).encode(errors="surrogateescape")
         return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def _pack(found: FoundFile) -> str:
+    """A file as one text: 100,000 records would cost the garbage collector, and all threads with it, a halt."""
+    size, mtime_ns, preview = str(found.size), str(found.mtime_ns), "1" if found.has_preview else ""
+    return "\0".join((found.path, size, mtime_ns, found.inode, preview))
+
+
+def _unpack(packed: str, folder: TargetFolder, root: str) -> FoundFile:
+    path, size, mtime_ns, inode, preview = packed.split("\0")
+    return FoundFile(path, folder, root, int(size), int(mtime_ns), inode, bool(preview))
+
+
+def _has_preview(name: str, others: set[str]) -> bool:
+    stem = name[: name.rfind(".")]
+    return bool(others) and any(stem + ending in others for ending in PREVIEW_ENDINGS)
 
 
 def _families(root: str) -> Iterator[tuple[str, list[str]]]:

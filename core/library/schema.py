@@ -142,6 +142,10 @@ def _remember_folders(db: sqlite3.Connection) -> None:
         ((os.path.split(path)[0], folder) for path, folder in found),
     )
     db.execute("CREATE INDEX models_by_storage ON models (storage, size_bytes)")
+    db.execute(
+        "CREATE INDEX models_written_in_place ON models (model_id) "
+        "WHERE storage = 'in-place' AND metadata_mtime_ns IS NOT NULL"
+    )
 
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (

@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, compress, islice
+from sys import byteorder
 from typing import Any, NamedTuple
 
 from rapidfuzz.distance import OSA
@@ -19,6 +20,10 @@ from .text import CJK, pieces, words
 Bits = int
 """A set of models: bit ``n`` stands for the model in slot ``n``. Two such sets of 100,000 models are
 intersected or counted in a few microseconds, which is why nothing here needs a cap."""
+
+Postings = bytearray
+"""The slots of the models that have a word, in rising order, four bytes each. Not lists or arrays: those are
+looked at by the garbage collector, which halts all threads while it does."""
 
 COLUMNS = ("name", "file", "kind", "tags", "description")
 """Where a word may be found, the best place first. ``kind`` is family, base model, type and subtype."""
@@ -80,9 +85,9 @@ class WordIndex:
         self._names: list[str] = []
         self._slots: dict[int, int] = {}
         self._live: Bits = 0
-        self._words: list[dict[str, array[int]]] = [{} for _ in range(_PIECES + 1)]
-        self._filters: dict[str, dict[str, array[int]]] = {}
-        self._stems: dict[str, array[int]] = {}
+        self._words: list[dict[str, Postings]] = [{} for _ in range(_PIECES + 1)]
+        self._filters: dict[str, dict[str, Postings]] = {}
+        self._stems: dict[str, Postings] = {}
         self._used: dict[int, str] = {}
         self._vocabulary: list[str] = []
         self._vocabulary_text = "\n"
@@ -130,19 +135,20 @@ class WordIndex:
         """Add a model, or replace the one with the same key."""
         self.remove(document.key)
         slot = len(self._keys)
+        packed = slot.to_bytes(4, byteorder)
         self._keys.append(document.key)
         self._slots[document.key] = slot
         self._live |= 1 << slot
         for values, value in zip(self._sort_values, document.sorts, strict=True):
             values.append(value)
         if document.stem != document.name:
-            _add(self._stems, document.stem, slot)
+            _add(self._stems, document.stem, packed)
         if document.last_used:
             self._used[slot] = document.last_used
         for field, values in document.filters.items():
             lists = self._filters.setdefault(field, {})
             for value in values:
-                _add(lists, value, slot)
+                _add(lists, value, packed)
         seen: set[str] = set()
         for column, text in enumerate((*document.texts, document.parts)):
             known = self._words[column]
@@ -152,11 +158,11 @@ class WordIndex:
                 seen.add(word)
                 postings = known.get(word)
                 if postings is not None:
-                    postings.append(slot)
+                    postings += packed
                     continue
                 if not any(word in others for others in self._words):
                     self._new_words.append(word)
-                known[word] = array("I", (slot,))
+                known[word] = bytearray(packed)
         if self._found:
             self._found.clear()
 
@@ -199,12 +205,12 @@ class WordIndex:
         chosen = _selector(among, len(self._keys))
         dense = self._dense()
         for value, slots in sorted(postings.items(), key=lambda item: -len(item[1])):
-            if len(top) >= limit and len(slots) <= -top[limit - 1][0]:
+            if len(top) >= limit and len(slots) // 4 <= -top[limit - 1][0]:
                 break  # the remaining ones cannot reach that far
             if len(slots) >= dense:
                 count = (self._set(slots) & among).bit_count()
             else:
-                count = sum(map(chosen.__getitem__, slots))
+                count = sum(map(chosen.__getitem__, _slots(slots)))
             if count and value:
                 insort(top, (-count, value))
         return [(value, -count) for count, value in top[:limit]]
@@ -221,7 +227,7 @@ class WordIndex:
             start = bisect_left(order, name, key=self._names.__getitem__)
             end = bisect_right(order, name, lo=start, key=self._names.__getitem__)
             last = bisect_left(order, name + "\U0010ffff", lo=end, key=self._names.__getitem__)
-            exact |= self._bits([order[start:end], self._stems.get(name, array("I"))])
+            exact |= self._bits([order[start:end], _slots(self._stems.get(name, bytearray()))])
             begins |= self._bits([order[end:last]])
         groups = chain(
             (hits.models & exact, hits.models & begins & ~exact),
@@ -340,22 +346,22 @@ class WordIndex:
         known = self._words[column]
         return self._union(known[word] for word in wanted if word in known)
 
-    def _union(self, postings: Iterable[array[int]]) -> Bits:
+    def _union(self, postings: Iterable[Postings]) -> Bits:
         models = 0
-        few: list[array[int]] = []
+        few = bytearray()
         dense = self._dense()
         for slots in postings:
             if len(slots) >= dense:
                 models |= self._set(slots)
             else:
-                few.append(slots)
-        return models | self._bits(few)
+                few += slots
+        return models | self._bits([_slots(few)])
 
-    def _set(self, slots: array[int]) -> Bits:
+    def _set(self, slots: Postings) -> Bits:
         """The set of a list that only ever grows, remembered together with how far it was read."""
         read, models = self._sets.get(id(slots), (0, 0))
         if read < len(slots):
-            models |= self._bits([slots[read:]])
+            models |= self._bits([_slots(slots[read:])])
             if len(slots) >= self._dense():
                 while len(self._sets) >= _CACHED_SETS:
                     del self._sets[next(iter(self._sets))]
@@ -363,8 +369,8 @@ class WordIndex:
         return models
 
     def _dense(self) -> int:
-        """From how many models on a word's set is worth remembering."""
-        return max(64, len(self._keys) >> 6)
+        """From how many bytes of postings on, four for each model, a word's set is worth remembering."""
+        return max(256, len(self._keys) >> 4)
 
     def _bits(self, many: Sequence[Sequence[int]]) -> Bits:
         total = sum(map(len, many))
@@ -440,12 +446,18 @@ class WordIndex:
         return self._orders[sort]
 
 
-def _add(postings: dict[str, array[int]], value: str, slot: int) -> None:
+def _add(postings: dict[str, Postings], value: str, packed: bytes) -> None:
     slots = postings.get(value)
     if slots is None:
-        postings[value] = array("I", (slot,))
+        postings[value] = bytearray(packed)
     else:
-        slots.append(slot)
+        slots += packed
+
+
+def _slots(postings: Postings) -> array[int]:
+    slots = array("I")
+    slots.frombytes(postings)
+    return slots
 
 
 def _all(sets: Iterable[Bits]) -> Bits:
