@@ -29,7 +29,7 @@ WRAPPERS = ("state_dict", "params_ema", "params-ema", "params", "model", "net", 
 _DTYPES = {
     "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
     "LongStorage": "I64", "IntStorage": "I32", "ShortStorage": "I16", "CharStorage": "I8", "ByteStorage": "U8",
-    "BoolStorage": "BOOL",
+    "BoolStorage": "BOOL", "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
 }  # fmt: skip
 _PUSHES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _MAKES_LIST = {"EMPTY_LIST", "LIST", "EMPTY_SET", "FROZENSET"}
@@ -218,7 +218,10 @@ def _tensor(value: Any) -> Tensor | None:
         if isinstance(arguments[0], _Storage):
             shape = arguments[2] if len(arguments) > 2 and isinstance(arguments[2], tuple) else ()
             extents = tuple(extent for extent in shape[:8] if isinstance(extent, int) and 0 <= extent < 2**40)
-            return Tensor(str(arguments[0]), extents)
+            named = (
+                _DTYPES.get(part.rpartition(" ")[2], "") for part in arguments if isinstance(part, _Global)
+            )
+            return Tensor(str(arguments[0]) or next(named, ""), extents)
         value = arguments[0]
     return None
 

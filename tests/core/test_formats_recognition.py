@@ -369,3 +369,69 @@ def test_the_document_is_in_step_with_the_rules():
     assert document.read_text(encoding="utf-8") == recognised(), (
         "write it again: python -m model_librarian.core.formats.table docs/formats.md"
     )
+
+
+# --- networks as their own code builds them -----------------------------------------------------------
+
+NETWORKS: dict[str, Any] = json.loads(
+    Path(__file__).with_name("tensors_of_networks.json").read_text(encoding="utf-8")
+)
+"""Tensor names and shapes of networks built by ComfyUI's and spandrel's classes, of each block the first and last."""
+
+DIFFUSION = [name for name, network in NETWORKS.items() if network["is"][0] == "diffusion_models"]
+
+
+def guess_of(tensors: dict[str, Any]) -> tuple[str, str, str]:
+    facts = facts_of(
+        "safetensors", 1, {}, {name: Tensor("F16", tuple(shape)) for name, shape in tensors.items()}
+    )
+    guess = classify(facts, "x.safetensors")
+    return guess.subtype, guess.family, guess.base_model
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_are_recognised(name):
+    assert guess_of(NETWORKS[name]["tensors"]) == tuple(NETWORKS[name]["is"])
+
+
+@pytest.mark.parametrize("name", DIFFUSION)
+def test_a_checkpoint_is_told_by_the_diffusion_model_in_it(name):
+    tensors = {f"{UNET}{tensor}": shape for tensor, shape in NETWORKS[name]["tensors"].items()}
+    _, family, base = NETWORKS[name]["is"]
+    assert guess_of(tensors) == ("diffusion_models", family, base)
+    vae = {f"first_stage_model.{tensor}": shape for tensor, shape in NETWORKS["vae:sd"]["tensors"].items()}
+    text = {
+        f"text_encoders.clip_l.transformer.{tensor}": shape
+        for tensor, shape in NETWORKS["te:sd1_clip_config.json"]["tensors"].items()
+    }
+    assert guess_of({**text, **vae, **tensors}) == ("checkpoints", family, base)
+
+
+@pytest.mark.parametrize("style", ["kohya", "peft", "lokr"])
+@pytest.mark.parametrize("name", DIFFUSION)
+def test_a_lora_is_told_by_the_layers_it_changes(name, style):
+    """A LoRA of every linear layer in the blocks of a network belongs to that network's family."""
+    tensors: dict[str, Any] = {}
+    for tensor, shape in NETWORKS[name]["tensors"].items():
+        module, _, kind = tensor.rpartition(".")
+        if kind != "weight" or len(shape) != 2 or "blocks" not in tensor and "layers" not in tensor:
+            continue
+        flat = module.replace(".", "_")
+        if style == "kohya":
+            tensors |= {
+                f"lora_unet_{flat}.lora_down.weight": (4, shape[1]),
+                f"lora_unet_{flat}.lora_up.weight": (shape[0], 4),
+            }
+        elif style == "peft":
+            tensors |= {
+                f"diffusion_model.{module}.lora_A.weight": (4, shape[1]),
+                f"diffusion_model.{module}.lora_B.weight": (shape[0], 4),
+            }
+        else:
+            tensors |= {f"lycoris_{flat}.lokr_w1": (4, 4), f"lycoris_{flat}.lokr_w2": (8, 8)}
+    subtype, family, _ = guess_of(tensors)
+    assert subtype == "loras"
+    allowed = {NETWORKS[name]["is"][1]} | (
+        {"unknown", "sd"} if style == "lokr" else set()
+    )  # LoKr keeps no widths
+    assert family in allowed
