@@ -414,7 +414,11 @@ def test_a_lora_is_told_by_the_layers_it_changes(name, style):
     tensors: dict[str, Any] = {}
     for tensor, shape in NETWORKS[name]["tensors"].items():
         module, _, kind = tensor.rpartition(".")
-        if kind != "weight" or len(shape) != 2 or "blocks" not in tensor and "layers" not in tensor:
+        if (
+            kind != "weight"
+            or len(shape) != 2
+            or not any(part in tensor for part in ("blocks", "layers", "refiner"))
+        ):
             continue
         flat = module.replace(".", "_")
         if style == "kohya":
