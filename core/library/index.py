@@ -4,7 +4,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import count, islice
+from itertools import count
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -122,11 +122,12 @@ class Index:
     def put(self, entries: Iterable[IndexedModel]) -> None:
         """Add or replace models, all in one transaction."""
         # Each model becomes plain rows at once: thousands of records alive make the garbage collector
-        # look at everything again and again, which halts all threads.
-        rows = map(_rows, entries)
+        # look at everything again and again, which halts all threads. And nobody waits for the database
+        # while files are read to make the entries.
+        rows = list(map(_rows, entries))
         with self._database.write() as db:
-            while batch := {row[0]: row for row in islice(rows, _BATCH)}:
-                _put(db, batch)
+            for start in range(0, len(rows), _BATCH):
+                _put(db, {row[0]: row for row in rows[start : start + _BATCH]})
 
     def replace_metadata(self, model: Model, metadata_mtime_ns: int | None) -> None:
         """Write an edited model's row; its files, preview and problem stay as they are."""
@@ -337,22 +338,20 @@ class Index:
             .fetchall()
         )
 
-    def unread(self, limit: int) -> list[IndexedModel]:
+    def unread(self, limit: int) -> Iterator[IndexedModel]:
         """Models whose headers were not read yet."""
         db = self._database.read()
         rows = db.execute(
             "SELECT id, metadata, has_preview, metadata_mtime_ns FROM models WHERE header_read = 0 LIMIT ?",
             (limit,),
         ).fetchall()
-        return [
-            IndexedModel(
+        for row in rows:
+            yield IndexedModel(
                 Model.model_validate_json(row["metadata"]),
                 [_indexed_file(file) for file in _files(db, row["id"])],
                 has_preview=bool(row["has_preview"]),
                 metadata_mtime_ns=row["metadata_mtime_ns"],
             )
-            for row in rows
-        ]
 
     def count_unread(self) -> int:
         """How many headers wait to be read."""

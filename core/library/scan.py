@@ -104,7 +104,7 @@ class Scanner:
         result = ScanResult()
         self._scan_owned(job, result, every=every)
         self._scan_in_place(folders, job, result, every=every)
-        self._read_headers(job, result)
+        self._read_headers(job)
         return result
 
     # The library's own models
@@ -429,22 +429,21 @@ class Scanner:
 
     # Headers
 
-    def _read_headers(self, job: JobContext, result: ScanResult) -> None:
+    def _read_headers(self, job: JobContext) -> None:
         job.stage("headers", total=self._index.count_unread(), unit="models")
         done = 0
-        while batch := self._index.unread(HEADER_BATCH):
-            entries = []
-            for entry in batch:
-                job.check_cancelled()
-                entries.append(_with_header(entry))
-            self._index.put(entries)
-            self._tell([entry.model.model_id for entry in entries], [])
-            done += len(batch)
+        while read := self._write(self._with_headers(job)):
+            done += read
             job.advance(done)
+
+    def _with_headers(self, job: JobContext) -> Iterator[IndexedModel]:
+        for entry in self._index.unread(HEADER_BATCH):
+            job.check_cancelled()
+            yield _with_header(entry)
 
     # The index
 
-    def _write(self, entries: Iterable[IndexedModel], result: ScanResult) -> int:
+    def _write(self, entries: Iterable[IndexedModel], result: ScanResult | None = None) -> int:
         """Write models in one transaction and tell it; answers how many they were."""
         written: list[str] = []
 
@@ -454,7 +453,8 @@ class Scanner:
                 yield entry
 
         self._index.put(noted())
-        result.models_indexed += len(written)
+        if result is not None:
+            result.models_indexed += len(written)
         self._tell(written, [])
         return len(written)
 
