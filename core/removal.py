@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from .errors import ConflictError, InvalidRequestError, OutsideRootsError, StorageError
-from .importing.journal import GRAVEYARD
+from .importing.journal import GRAVEYARD, require_library
 from .library import Library, Model
 from .library.index import IndexedFile
 from .library.metadata import INCOMING, METADATA_NAME
@@ -68,8 +68,7 @@ class Removal:
             for file in self._files:
                 self._check_in_place(file, roots)
             return
-        if not self._library.root.is_dir():
-            raise StorageError(f"The library {self._library.root} cannot be reached. Connect its drive.")
+        require_library(self._library.root)
         if real_path(self._folder) != self._folder:
             raise InvalidRequestError(
                 f"{self._folder} is reached through a link. Delete the link, or what it leads to, by hand."

@@ -31,7 +31,7 @@ from ..storage.disk import require_space, require_writable, same_filesystem, sto
 from ..storage.names import collision_key, is_text, name_with_suffix, safe_name, shown
 from ..storage.roots import AllowedRoots, is_within, real_path
 from .inspect import inspect
-from .journal import Entry, Journal, Recovered, Staging
+from .journal import Entry, Journal, Recovered, Staging, require_library
 from .records import ImportItem, ImportMode, ImportRequest, Inspection
 from .transfer import Progress, Transferred, copy_file, hash_file
 
@@ -168,6 +168,7 @@ class Importer:
             status = path.stat()
             facts = self.check(item, path)
             root = self._library.root
+            require_library(root)
             require_writable(root)
             if item.mode == "copy" or not same_filesystem(path, root):
                 require_space(root, facts.size)
@@ -193,12 +194,12 @@ class Importer:
         model = self._described(source.item, source.path, facts, transferred, "")
         for model_id in self._names(model, transferred.sha256):
             model.model_id, model.cleaned_name = model_id, model_id.rpartition("/")[2]
-            if self._same_model(model_id, transferred.sha256):  # another process imported it just now
-                return Imported(model_id, False, "These bytes are in the library already.")
             write_atomic(source.staging.model_folder / METADATA_NAME, serialise(model))
             source.entry.model_id = model_id
             if self._journal.place(source.staging, source.entry):
                 return Imported(model_id, True, source.note)
+            if self._same_model(model_id, transferred.sha256):  # another process imported it just now
+                return Imported(model_id, False, f"These bytes are in the library already, as {model_id}.")
         raise StorageError(f"{model.model_type}/{model.family} has a model of this name and content already.")
 
     def _known(self, path: Path, transferred: Transferred) -> Imported | None:

@@ -12,6 +12,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
+from ..errors import StorageError
 from ..library.metadata import INCOMING, METADATA_NAME, MetadataStore
 from ..library.scan import inode_of
 from ..storage.atomic import (
@@ -26,6 +27,7 @@ from ..storage.atomic import (
 logger = logging.getLogger(__name__)
 
 JOURNAL_NAME = "journal.json"
+LIBRARY_NAME = "library.json"
 GRAVEYARD = "removed-"
 
 _OURS = re.compile(rf"(?:{GRAVEYARD})?[0-9a-f]{{32}}")
@@ -96,6 +98,14 @@ class Recovered(BaseModel):
     model_id: str
     source: str
     outcome: Literal["finished", "undone"]
+
+
+def require_library(root: Path) -> None:
+    """Raise `StorageError` unless the library is there: where its drive was, there may be an empty folder."""
+    if not (root / LIBRARY_NAME).is_file():
+        raise StorageError(
+            f"The library {root} cannot be reached. Connect its drive, or choose another folder."
+        )
 
 
 class Journal:

@@ -246,3 +246,221 @@ def test_a_running_import_of_another_process_is_left_alone(librarian, surroundin
         other = Importer(librarian.library)
         assert other.recover() == []
         assert staged.folder.exists()
+
+
+@pytest.mark.parametrize("field", ["model_type", "family"])
+@pytest.mark.parametrize("name", [".incoming", "in-place", "In-Place", "..", ".", "", "a/b", "CON"])
+def test_no_name_leads_a_model_out_of_the_library_proper(
+    librarian, finished, make_model, downloads, field, name
+):
+    source = make_model(downloads / "x.safetensors")
+    data = source.read_bytes()
+    job = finished(librarian.import_models(request(source, mode="move", metadata={field: name})))
+    [model_id] = job.result["imported"]
+    assert len(Path(model_id).parts) == 3
+    assert librarian.importer.recover() == []
+    assert librarian.library.main_path(model_id).read_bytes() == data
+    finished(librarian.scan("deep"))
+    assert librarian.library.index.contains(model_id)
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "Overrides.JSON", "metadata.removed.json"])
+def test_a_model_that_is_called_like_our_own_files(librarian, finished, make_model, downloads, name):
+    source = make_model(downloads / name)
+    data = source.read_bytes()
+    job = finished(librarian.import_models(request(source, mode="move")))
+    path = librarian.library.main_path(job.result["imported"][0])
+    assert path.read_bytes() == data
+    assert path.name == f"_{name}"
+
+
+def test_what_is_not_ours_in_the_staging_folder_stays_and_the_start_goes_on(surroundings, tmp_path):
+    incoming = surroundings.library_root / ".incoming"
+    (incoming / "somebody's folder").mkdir(parents=True)
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "file").write_text("far")
+    (incoming / ("a" * 32)).symlink_to(tmp_path / "far")
+    unread = incoming / ("b" * 32)
+    (unread / "model").mkdir(parents=True)
+    (unread / "model" / "the only copy").write_text("bytes")
+    (unread / "journal.json").write_text('{"from": "another version"}')
+    librarian = Librarian(surroundings)
+    assert librarian.importer.recover() == []
+    assert (incoming / "somebody's folder").is_dir()
+    assert os.listdir(tmp_path / "far") == ["file"]
+    assert (unread / "model" / "the only copy").read_text() == "bytes"
+    librarian.close()
+
+
+def test_nothing_is_moved_out_of_a_folder_of_an_app(librarian, make_model, models_folder):
+    path = make_model(models_folder / "vae" / "ae.safetensors")
+    with pytest.raises(InvalidRequestError, match="an app looks for it"):
+        librarian.import_models(request(path, mode="move"))
+    assert path.exists()
+
+
+def test_files_of_models_in_the_library_are_no_source(librarian, finished, make_model, downloads):
+    job = finished(librarian.import_models(request(make_model(downloads / "a.safetensors"))))
+    path = librarian.library.main_path(job.result["imported"][0])
+    librarian.library.forget(job.result["imported"])  # as while the index is built anew
+    for mode in ("copy", "move"):
+        with pytest.raises(InvalidRequestError, match="in the library already"):
+            librarian.import_models(request(path, mode=mode))
+    loose = make_model(librarian.library.root / "loose" / "b.safetensors")
+    finished(librarian.import_models(request(loose, mode="move")))
+    assert not loose.exists()
+
+
+def test_more_names_of_a_moved_file_are_told(librarian, finished, make_model, downloads):
+    source = make_model(downloads / "a.safetensors")
+    os.link(source, downloads / "other.name")
+    job = finished(librarian.import_models(request(source, mode="move")))
+    assert "1 more names (hard links)" in job.items[0].message
+    assert (downloads / "other.name").exists()
+
+
+def test_one_disk_mounted_twice_is_copied(librarian, finished, make_model, downloads, monkeypatch):
+    def across(*_, **__):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    source = make_model(downloads / "a.safetensors")
+    data = source.read_bytes()
+    monkeypatch.setattr(os, "link", across)
+    job = finished(librarian.import_models(request(source, mode="move")))
+    assert librarian.library.main_path(job.result["imported"][0]).read_bytes() == data
+    assert not source.exists()
+
+
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_an_undone_move_never_overwrites_what_has_the_name_now(
+    librarian, finished, make_model, downloads, monkeypatch, hard_links
+):
+    if not hard_links:
+        real_link = os.link
+
+        def refuse(source, target, **more):
+            if ".incoming" in str(target):
+                raise OSError(errno.EPERM, "no hard links here")
+            real_link(source, target, **more)
+
+        monkeypatch.setattr(os, "link", refuse)
+    source = make_model(downloads / "a.safetensors")
+    data = source.read_bytes()
+
+    def replaced_and_full(*_, **__):
+        source.unlink(missing_ok=True)
+        source.write_bytes(b"downloaded again")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("model_librarian.core.importing.importer.write_atomic", replaced_and_full)
+    finished(librarian.import_models(request(source, mode="move")))
+    assert source.read_bytes() == b"downloaded again"
+    assert (downloads / "a.safetensors.recovered").read_bytes() == data
+    assert staging(librarian) == []
+
+
+@pytest.mark.parametrize("mode", ["copy", "move"])
+def test_a_path_that_is_bent_after_it_was_checked_is_refused(
+    librarian, finished, make_model, downloads, tmp_path, mode, monkeypatch
+):
+    inside = make_model(downloads / "folder" / "a.safetensors")
+    secret = make_model(tmp_path / "secret" / "a.safetensors")
+    os.utime(secret, ns=(inside.stat().st_atime_ns, inside.stat().st_mtime_ns))
+    real_check = Importer.check
+
+    def bend(self, item, path):
+        if (downloads / "folder").is_symlink() or not hasattr(bend, "armed"):
+            bend.armed = True
+            return real_check(self, item, path)
+        facts = real_check(self, item, path)
+        (downloads / "folder").rename(downloads / "aside")
+        (downloads / "folder").symlink_to(tmp_path / "secret")
+        return facts
+
+    monkeypatch.setattr(Importer, "check", bend)
+    job = finished(librarian.import_models(request(inside, mode=mode)))
+    assert job.state == "failed"
+    assert job.error.code in ("outside_allowed_roots", "source_changed")
+    assert secret.exists()
+    assert library_files(librarian) == set()
+
+
+def test_a_file_that_was_lost_can_be_imported_again(librarian, finished, make_model, downloads):
+    source = make_model(downloads / "a.safetensors")
+    job = finished(librarian.import_models(request(source)))
+    librarian.library.main_path(job.result["imported"][0]).unlink()
+    again = finished(librarian.import_models(request(source)))
+    assert [item.state for item in again.items] == ["done"]
+
+
+def test_two_processes_that_import_one_file_make_one_model(surroundings, make_model, downloads):
+    source = make_model(downloads / "a.safetensors")
+    data = source.read_bytes()
+    one = Librarian(surroundings)
+    other = Librarian(surroundings.model_copy(update={"data_dir": surroundings.data_dir / "other"}))
+    threads = []
+    for librarian in (one, other):
+        job = librarian.import_models(request(source, mode="move"))
+        threads.append((librarian, job))
+    states = sorted(librarian.jobs.wait(job.id).items[0].state for librarian, job in threads)
+    assert states[0] == "done"
+    [placed] = surroundings.library_root.glob("*/*/*/a.safetensors")
+    assert placed.read_bytes() == data
+    assert (
+        not source.exists() or source.read_bytes() == data
+    )  # the one that came second gives back what it took
+    one.close()
+    other.close()
+
+
+def test_an_original_that_cannot_be_removed_is_told(librarian, finished, make_model, downloads, monkeypatch):
+    source = make_model(downloads / "a.safetensors")
+    real_unlink = Path.unlink
+
+    def refuse(path, **more):
+        if path == source:
+            raise PermissionError(errno.EPERM, "sticky")
+        real_unlink(path, **more)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    job = finished(librarian.import_models(request(source, mode="move")))
+    assert (job.state, job.items[0].state) == ("done", "done")
+    assert "delete it by hand" in job.items[0].message
+
+
+def test_an_index_that_fails_loses_no_import(librarian, finished, make_model, downloads, monkeypatch):
+    import sqlite3
+
+    def fail(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(librarian.library), "add_owned", fail)
+        job = finished(librarian.import_models(request(make_model(downloads / "a.safetensors"), mode="move")))
+    assert job.items[0].state == "done"
+    finished(librarian.scan("quick"))
+    assert librarian.library.main_path(job.result["imported"][0]).exists()
+
+
+def test_a_batch_of_thousands_does_not_flood_its_listeners(librarian, finished, downloads):
+    paths = [downloads / f"{number}.safetensors" for number in range(2000)]
+    for path in paths:
+        path.write_text("<html>")
+    events = []
+    librarian.events.subscribe(lambda name, record: events.append(name))
+    job = finished(librarian.import_models(request(*paths)))
+    assert job.state == "failed"
+    assert len(events) < 200
+
+
+def test_nothing_is_put_where_the_drive_of_the_library_should_be(
+    librarian, finished, make_model, downloads, tmp_path
+):
+    source = make_model(downloads / "a.safetensors")
+    root = librarian.library.root
+    root.rename(tmp_path / "unplugged")
+    root.mkdir()  # the empty folder in which the drive is mounted
+    job = finished(librarian.import_models(request(source, mode="move")))
+    assert "Connect its drive" in job.error.message
+    assert os.listdir(root) == []
+    assert source.exists()
