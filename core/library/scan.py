@@ -499,6 +499,8 @@ class _Walk:
                 directory = stack.pop()
                 if directory in self._seen_folders or os.path.join(directory, "").startswith(self._library):
                     continue
+                if not self._storable(directory):
+                    continue
                 self._seen_folders.add(directory)
                 try:
                     listing = self._list(directory, folder, root, stack)
@@ -524,9 +526,13 @@ class _Walk:
                             listing.other_names.append(name)
                         elif not name.startswith(".") and entry.is_dir():
                             stack.append(os.path.realpath(entry.path) if entry.is_symlink() else entry.path)
+                    elif not self._storable(name):
+                        continue
                     elif entry.is_symlink():
                         if not self._leads_into_library(entry) and entry.is_file():
-                            listing.linked.append((name, os.path.realpath(entry.path), entry.stat()))
+                            target = os.path.realpath(entry.path)
+                            if self._storable(target):
+                                listing.linked.append((name, target, entry.stat()))
                     elif entry.is_file():
                         status = entry.stat()
                         if status.st_nlink > 1:
@@ -540,6 +546,16 @@ class _Walk:
                 except OSError:
                     continue  # a broken link, or gone between listing and looking
         return listing
+
+    def _storable(self, name: str) -> bool:
+        """Whether a name is text at all; on Linux it may be any bytes, which neither JSON nor SQLite keeps."""
+        if _is_text(name):
+            return True
+        shown = os.fsencode(name).decode(errors="replace")
+        self._result.errors.append(
+            f"{shown} has a name that is not valid UTF-8. Rename it to have it listed."
+        )
+        return False
 
     def _leads_into_library(self, entry: os.DirEntry[str]) -> bool:
         target = os.readlink(entry.path)
@@ -613,6 +629,16 @@ class _Listing:
         return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
+def _is_text(name: str) -> bool:
+    if name.isascii():
+        return True
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _pack(found: FoundFile) -> str:
     """A file as one text: 100,000 records would cost the garbage collector, and all threads with it, a halt."""
     size, mtime_ns, preview = str(found.size), str(found.mtime_ns), "1" if found.has_preview else ""
@@ -640,7 +666,7 @@ def _families(root: str) -> Iterator[tuple[str, list[str]]]:
 def _folders_in(path: str) -> list[str]:
     try:
         with os.scandir(path) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir())
+            return sorted(entry.name for entry in entries if _is_text(entry.name) and entry.is_dir())
     except OSError:
         return []
 

@@ -1,0 +1,199 @@
+"""What a scan looks at, what it may skip, and that being cut off loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pytest
+
+from model_librarian.core.errors import CancelledError
+from model_librarian.core.jobs import Job, JobContext
+from model_librarian.core.library import ModelQuery
+from model_librarian.core.library import scan as scan_module
+
+
+@pytest.fixture
+def scan(librarian, finished):
+    def run(kind="quick"):
+        job = finished(librarian.scan(kind))
+        assert job.state == "done", job.error
+        return job.result
+
+    return run
+
+
+@pytest.fixture
+def owned(librarian, finished, make_model, downloads):
+    from model_librarian.core.importing import ImportRequest
+
+    source = make_model(downloads / "up.safetensors")
+    request = ImportRequest.model_validate({"items": [{"paths": [str(source)]}]})
+    return finished(librarian.import_models(request)).result["imported"][0]
+
+
+def names(librarian):
+    return sorted(model.official_name for model in librarian.search(ModelQuery(limit=500)).models)
+
+
+def looked_into(librarian, monkeypatch, scan):
+    """The directories whose files a quick scan compared one by one."""
+    found = []
+    index = librarian.library.index
+    real = index.files_in
+    monkeypatch.setattr(index, "files_in", lambda path: found.append(os.path.basename(path)) or real(path))
+    scan()
+    return found
+
+
+def test_only_a_changed_folder_is_looked_into(librarian, scan, make_model, models_folder, monkeypatch):
+    for folder in ("a", "b", "c"):
+        for number in range(3):
+            make_model(models_folder / "loras" / folder / f"{folder}{number}.safetensors")
+    scan()
+    assert looked_into(librarian, monkeypatch, scan) == []
+    make_model(models_folder / "loras" / "b" / "b3.safetensors")
+    assert looked_into(librarian, monkeypatch, scan) == ["b"]
+    path = models_folder / "loras" / "c" / "c0.safetensors"
+    path.write_bytes(path.read_bytes())  # the folder's own time does not change
+    os.utime(path, ns=(1, 1))
+    assert looked_into(librarian, monkeypatch, scan) == ["c"]
+    assert looked_into(librarian, monkeypatch, scan) == []
+    shutil.rmtree(models_folder / "loras" / "a")
+    scan()
+    assert names(librarian) == ["b0", "b1", "b2", "b3", "c0", "c1", "c2"]
+    (models_folder / "loras" / "b").rename(models_folder / "loras" / "z")
+    before = {model.model_id for model in librarian.search(ModelQuery()).models}
+    scan()
+    assert {model.model_id for model in librarian.search(ModelQuery()).models} == before
+
+
+def test_a_new_preview_is_noticed(librarian, scan, make_model, models_folder):
+    path = make_model(models_folder / "loras" / "style.safetensors")
+    scan()
+    path.with_suffix(".png").write_bytes(b"png")
+    os.utime(path, ns=(5, 5))
+    scan()
+    assert librarian.search(ModelQuery()).models[0].preview_url
+
+
+def test_the_other_name_of_a_hard_link_takes_over(librarian, scan, make_model, models_folder):
+    first = make_model(models_folder / "loras" / "a" / "first.safetensors")
+    (models_folder / "loras" / "b").mkdir()
+    os.link(first, models_folder / "loras" / "b" / "second.safetensors")
+    scan()
+    [listed] = names(librarian)
+    (models_folder / "loras" / ("a" if listed == "first" else "b") / f"{listed}.safetensors").unlink()
+    scan()
+    assert names(librarian) == ["second" if listed == "first" else "first"]
+
+
+def test_links_into_the_library_are_not_listed_again(librarian, scan, owned, models_folder):
+    path = librarian.library.main_path(owned)
+    (models_folder / "loras" / "link.safetensors").symlink_to(path)
+    os.link(path, models_folder / "vae" / "hard.safetensors")
+    scan()
+    assert librarian.search(ModelQuery()).total == 1
+
+
+def test_a_forgotten_model_whose_file_is_there_is_found_again(librarian, scan, make_model, models_folder):
+    make_model(models_folder / "vae" / "ae.safetensors")
+    scan()
+    librarian.library.forget([librarian.search(ModelQuery()).models[0].model_id])
+    assert names(librarian) == []
+    scan()
+    assert names(librarian) == ["ae"]
+
+
+def test_an_owned_file_replaced_in_place_loses_its_hash(librarian, scan, owned):
+    path = librarian.library.main_path(owned)
+    before = librarian.library.hash_of(owned)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(7, 7))
+    scan()
+    assert librarian.library.hash_of(owned) != before
+    assert librarian.library.index.contains(owned)
+
+
+def test_what_another_machine_wrote_is_taken_over(librarian, scan, make_model, models_folder):
+    make_model(models_folder / "vae" / "ae.safetensors")
+    scan()
+    model_id = librarian.search(ModelQuery()).models[0].model_id
+    librarian.edit(model_id, {"notes": "mine"})
+    path = librarian.library.root / model_id / "metadata.json"
+    content = json.loads(path.read_text())
+    content["tags"] = ["from elsewhere"]
+    path.write_text(json.dumps(content))
+    scan()
+    assert librarian.search(ModelQuery(q="elsewhere")).total == 1
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 9, 17])
+def test_a_scan_that_is_cut_off_is_taken_up_again(
+    librarian, scan, make_model, models_folder, monkeypatch, stop_after
+):
+    monkeypatch.setattr(scan_module, "FIRST_BATCH", 2)
+    monkeypatch.setattr(scan_module, "BATCH", 3)
+    for number in range(12):
+        make_model(models_folder / "loras" / str(number % 3) / f"m{number}.safetensors")
+    job = JobContext(Job(id="x", kind="scan"), lambda _: None)
+    calls = iter(range(1000))
+
+    def check():
+        if next(calls) >= stop_after:
+            raise CancelledError("stop")
+
+    monkeypatch.setattr(job, "check_cancelled", check)
+    with pytest.raises(CancelledError):
+        librarian.library.quick_scan(librarian._watched(), job)
+    shutil.rmtree(models_folder / "loras" / "1")
+    scan()
+    assert len(names(librarian)) == 8
+    assert librarian.library.index.count_unread() == 0
+
+
+def test_a_deep_scan_that_is_cut_off_leaves_every_model(librarian, scan, owned, make_model, models_folder):
+    make_model(models_folder / "vae" / "ae.safetensors")
+    scan()
+    job = JobContext(Job(id="x", kind="scan"), lambda _: None)
+    job.request_cancel()
+    with pytest.raises(CancelledError):
+        librarian.library.deep_scan(librarian._watched(), job)
+    assert len(names(librarian)) == 2
+
+
+def test_a_deep_scan_writes_only_what_differs(librarian, scan, owned):
+    assert scan("deep")["models_indexed"] == 0
+    with librarian.library._database.write() as db:
+        db.execute("UPDATE models SET metadata = replace(metadata, 'up', 'down')")
+    assert scan("deep")["models_indexed"] == 1
+    assert librarian.details(owned).official_name == "up"
+
+
+def test_names_of_every_kind(librarian, scan, make_model, models_folder):
+    strange = ["emoji 🎨", "עברית", "x" * 243, "new\nline", "tab\tquote'\"", "ends with ."]
+    for name in strange:
+        make_model(models_folder / "loras" / f"{name}.safetensors")
+    scan()
+    assert len(names(librarian)) == len(strange)
+    scan()
+    assert len(names(librarian)) == len(strange)
+
+
+def test_a_name_that_is_no_text_is_reported_and_disturbs_no_other(librarian, scan, make_model, models_folder):
+    make_model(models_folder / "loras" / "good.safetensors")
+    for bad in (b"/bad \xff\xfe.safetensors", b"/bad \xff folder"):
+        path = os.fsencode(models_folder / "loras") + bad
+        if bad.endswith(b"folder"):
+            os.mkdir(path)
+            path += b"/inside.safetensors"
+        with open(path, "wb") as file:
+            file.write(b"x")
+    for _ in range(2):
+        errors = scan()["errors"]
+        assert len(errors) == 2
+        assert all("Rename it" in error for error in errors)
+        assert names(librarian) == ["good"]
