@@ -281,11 +281,13 @@ class Index:
 
     def owned_families(self) -> Iterator[str]:
         """The first two parts of the owned models' ids, ``<type>/<family>``, each once."""
+        # Here and in `owned_family` the ``+`` keeps SQLite from going through all owned models by their
+        # storage instead of to the few whose ids are asked for.
         start = ""
         while row := (
             self._database.read()
             .execute(
-                "SELECT model_id FROM models WHERE model_id >= ? AND storage = 'owned' ORDER BY model_id LIMIT 1",
+                "SELECT model_id FROM models WHERE model_id >= ? AND +storage = 'owned' ORDER BY model_id LIMIT 1",
                 (start,),
             )
             .fetchone()
@@ -299,7 +301,7 @@ class Index:
         rows = self._database.read().execute(
             "SELECT m.model_id, m.metadata_mtime_ns, m.has_preview, m.problem, f.path, f.size, f.mtime_ns "
             "FROM models m LEFT JOIN model_files f ON f.model = m.id "
-            "WHERE m.model_id >= ? AND m.model_id < ? AND m.storage = 'owned' ORDER BY m.model_id, f.position",
+            "WHERE m.model_id >= ? AND m.model_id < ? AND +m.storage = 'owned' ORDER BY m.model_id, f.position",
             (family + "/", family + "0"),
         )
         known: dict[str, OwnedModel] = {}
