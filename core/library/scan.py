@@ -111,57 +111,80 @@ class Scanner:
 
     def _scan_owned(self, job: JobContext, result: ScanResult, *, every: bool) -> None:
         job.stage("library", unit="models")
-        changed: list[IndexedModel] = []
         gone: list[str] = []
-        reachable = self._metadata.root.is_dir()
+        changed = self._changed_owned(job, result, gone, every=every)
+        while self._write(islice(changed, BATCH), result):
+            job.check_cancelled()
+        if self._metadata.root.is_dir():  # still: a drive may go while it is scanned
+            self._remove(gone, result)
+        elif gone:
+            result.errors.append(
+                f"The library {self._metadata.root} cannot be reached; its models stay listed."
+            )
+
+    def _changed_owned(
+        self, job: JobContext, result: ScanResult, gone: list[str], *, every: bool
+    ) -> Iterator[IndexedModel]:
+        """The owned models that are new or different; adds to ``gone`` those whose folders are not there."""
         unseen = set(self._index.owned_families())
-        for family, names in _families(str(self._metadata.root)):
+        for family, names in self._families(result, unseen):
             unseen.discard(family)
             known = self._index.owned_family(family)
             for name in names:
                 job.check_cancelled()
                 model_id = f"{family}/{name}"
-                before = known.get(model_id)
-                present = self._look_at(model_id, before, result, changed, every=every)
+                present, entry = self._look_at(model_id, known.get(model_id), result, every=every)
                 if present:
                     known.pop(model_id, None)
-                if len(changed) >= HEADER_BATCH:
-                    self._write(changed, result)
-                    changed = []
+                if entry is not None:
+                    yield entry
             gone += known
             job.advance(result.models_found)
-        self._write(changed, result)
-        if not reachable:
-            if unseen:
-                result.errors.append(
-                    f"The library {self._metadata.root} cannot be reached; its models stay listed."
-                )
-            return
         for family in unseen:
             gone += self._index.owned_family(family)
-        self._remove(gone, result)
+
+    def _families(self, result: ScanResult, unseen: set[str]) -> Iterator[tuple[str, list[str]]]:
+        """Each ``<type>/<family>`` in the library with the names of the folders in it.
+
+        A folder that cannot be read says nothing about its models: they are taken out of ``unseen``.
+        """
+        root = str(self._metadata.root)
+        for model_type in _folders_in(root) if os.path.isdir(root) else ():
+            if model_type in (IN_PLACE, INCOMING):
+                continue
+            below = f"{model_type}/"
+            try:
+                for family in _folders_in(os.path.join(root, model_type)):
+                    below = f"{model_type}/{family}"
+                    yield below, _folders_in(os.path.join(root, below))
+                    below = f"{model_type}/"
+            except OSError as error:
+                result.errors.append(
+                    f"{os.path.join(root, below)} cannot be read: {error.strerror or error}. "
+                    "Its models stay listed."
+                )
+                unseen -= {family for family in unseen if family.startswith(f"{model_type}/")}
 
     def _look_at(
         self,
         model_id: str,
         before: OwnedModel | None,
         result: ScanResult,
-        changed: list[IndexedModel],
         *,
         every: bool,
-    ) -> bool:
-        """Whether a folder holds a model that stays or comes into the index; adds to ``changed`` what is new."""
+    ) -> tuple[bool, IndexedModel | None]:
+        """Whether a folder holds a model that stays or comes into the index, and what is new about it."""
         folder = os.path.join(self._metadata.root, model_id)
         try:
             mtime_ns = os.stat(os.path.join(folder, METADATA_NAME)).st_mtime_ns
         except OSError:
-            return False
+            return False, None
         result.models_found += 1
         same_files = before is not None and all(
             path.startswith(folder) and _size_and_time(path) == seen for path, seen in before.files.items()
         )
         if before is not None and same_files and before.metadata_mtime_ns == mtime_ns and not every:
-            return True
+            return True, None
         try:
             entry = self.owned_entry(model_id, Path(folder))
         except MetadataError as error:
@@ -169,13 +192,13 @@ class Scanner:
             logger.warning("%s", error.message)
             if before is not None:
                 self._index.set_problem([model_id], error.message)
-            return before is not None
+            return before is not None, None
         if entry is None:
             result.models_skipped_missing_files += 1
-            return False
+            return False, None
         if before is None or not same_files or self._differs(entry, before):
-            changed.append(_without_stale_hashes(entry, before))
-        return True
+            return True, _without_stale_hashes(entry, before)
+        return True, None
 
     def _differs(self, entry: IndexedModel, before: OwnedModel) -> bool:
         """Whether what was read anew is not what the index says."""
@@ -480,11 +503,12 @@ class _Walk:
     ) -> None:
         self._library = os.path.join(real_path(library), "")
         self._index = index
-        self._folders = folders
+        self._folders = list(folders)
         self._result = result
         self._seen_folders: set[str] = set()
         self._seen_paths: set[str] = set()
         self._seen_inodes: set[str] | None = None
+        self._roots = [os.path.join(os.path.realpath(folder.path), "") for folder in self._folders]
 
     def directories(self) -> Iterator[tuple[ScannedFolder, _Listing]]:
         """Each directory with the model files in it.
@@ -583,6 +607,8 @@ class _Walk:
             inode = inode_of(status)
             if path in self._seen_paths or (status.st_nlink > 1 and inode in self._inodes()):
                 continue
+            if path != os.path.join(listing.path, name) and self._is_listed_itself(path):
+                continue
             if status.st_nlink > 1:
                 self._inodes().add(inode)
             self._seen_paths.add(path)
@@ -595,6 +621,13 @@ class _Walk:
                 inode,
                 _has_preview(name, names),
             )
+
+    def _is_listed_itself(self, path: str) -> bool:
+        """Whether the file that a link leads to is met under its own name, before or after the link."""
+        if os.path.splitext(path)[1].lower() not in MODEL_EXTENSIONS:
+            return False
+        below = (path[len(root) :] for root in self._roots if path.startswith(root))
+        return any("/." not in os.path.join("/", rest).rpartition("/")[0] for rest in below)
 
     def _inodes(self) -> set[str]:
         if self._seen_inodes is None:
@@ -655,19 +688,12 @@ def _has_preview(name: str, others: set[str]) -> bool:
     return bool(others) and any(stem + ending in others for ending in PREVIEW_ENDINGS)
 
 
-def _families(root: str) -> Iterator[tuple[str, list[str]]]:
-    """Each ``<type>/<family>`` in a library with the names of the folders in it."""
-    for model_type in _folders_in(root):
-        if model_type not in (IN_PLACE, INCOMING):
-            for family in _folders_in(os.path.join(root, model_type)):
-                yield f"{model_type}/{family}", _folders_in(os.path.join(root, model_type, family))
-
-
 def _folders_in(path: str) -> list[str]:
+    """The folders in a folder, none if it is gone meanwhile. Raises `OSError` if it cannot be read."""
     try:
         with os.scandir(path) as entries:
             return sorted(entry.name for entry in entries if _is_text(entry.name) and entry.is_dir())
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

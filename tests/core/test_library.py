@@ -254,3 +254,28 @@ def test_two_processes_editing_two_fields_lose_neither(librarian, owned, surroun
     model = librarian.library.metadata.read(owned)
     assert (model.notes, model.tags) == ("from one", ["from the other"])
     other.close()
+
+
+@pytest.mark.parametrize("hard_links", [1, 2])
+@pytest.mark.parametrize("where", ["upscale_models/a", "upscale_models/z", "loras/a", "vae/z"])
+def test_a_link_to_a_listed_file_is_that_file_whichever_is_met_first(
+    librarian, finished, make_model, models_folder, tmp_path, where, hard_links
+):
+    path = make_model(models_folder / "upscale_models" / "theirs.safetensors")
+    if hard_links == 2:
+        os.link(path, tmp_path / "another name")
+    (models_folder / f"{where}.safetensors").symlink_to(path)
+    for kind in ("quick", "quick", "deep"):
+        assert finished(librarian.scan(kind)).state == "done"
+        [model_id] = librarian.library.index.all_ids()
+        assert [file.path for file in librarian.library.index.files(model_id)] == [str(path)]
+
+
+def test_a_link_to_a_file_without_an_ending_is_listed(librarian, finished, make_model, models_folder):
+    (models_folder / "loras" / "blobs").mkdir()
+    blob = make_model(models_folder / "loras" / "blobs" / "x.safetensors").rename(
+        models_folder / "loras" / "blobs" / "x"
+    )
+    (models_folder / "loras" / "style.safetensors").symlink_to(blob)
+    assert finished(librarian.scan("quick")).state == "done"
+    assert len(librarian.library.index.all_ids()) == 1
