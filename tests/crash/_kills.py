@@ -2,8 +2,8 @@
 
     _kills.py FOLDER SECONDS SEED PART PARTS
 
-Imports everything once and forks: each life is a child of its own, and so is the start after it. Prints one
-line of JSON; ends with 1 and says what broke.
+SECONDS are for the random moments. Imports everything once and forks: each life is a child of its own, and
+so is the start after it. Prints one line of JSON; ends with 1 and says what broke.
 """
 
 from __future__ import annotations
@@ -139,13 +139,13 @@ class Case:
 
 def main() -> None:
     folder, seconds, seed, part, parts = Path(sys.argv[1]), float(sys.argv[2]), *map(int, sys.argv[3:6])
-    began = time.monotonic()
     names = list(scenarios.SCENARIOS)[part::parts]
     cases = [Case(name, folder / f"{part}-{number}") for number, name in enumerate(names)]
     for case in cases:
         case.at_every_call()
     at_calls = sum(case.kills for case in cases)
     chance = random.Random(seed + part)
+    began = time.monotonic()
     while time.monotonic() - began < seconds:
         chance.choice(cases).at_random(chance)
     total = sum(case.kills for case in cases)

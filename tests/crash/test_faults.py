@@ -19,13 +19,13 @@ from model_librarian.core.errors import LibrarianError  # noqa: E402
 
 
 @pytest.mark.parametrize("name", scenarios.SCENARIOS)
-def test_a_filesystem_that_fails_at_any_call(name, tmp_path, capsys):
-    world = scenarios.World(tmp_path / "world")
+def test_a_filesystem_that_fails_at_any_call(name, fast_folder, capsys):
+    world = scenarios.World(fast_folder / "world")
     world.make()
     before_work, work = scenarios.SCENARIOS[name]
     if before_work is not None:
         before_work(world)
-    template = tmp_path / "template"
+    template = fast_folder / "template"
     shutil.copytree(world.root, template, symlinks=True)
     before, person = world.contents(), world.person()
     number, ends = 0, {"finished": 0, "undone": 0}

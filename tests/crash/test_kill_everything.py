@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,20 +15,9 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="lives are made by fork"),
 ]
 
-SECONDS = 45
+SECONDS = 15
+"""How long to kill at random moments, after every call had its turn; LIBRARIAN_KILL_SECONDS overrides."""
 PARTS = 2
-MEMORY = Path("/dev/shm")
-"""A kill is no power cut: it does not matter whether the disk is one, only how many kills fit into the time."""
-
-
-@pytest.fixture
-def fast_folder(tmp_path) -> Iterator[Path]:
-    """A folder in memory where there is one."""
-    if not os.access(MEMORY, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        yield Path(folder)
 
 
 def test_killed_work_loses_nothing_and_the_next_start_heals(fast_folder, capsys):

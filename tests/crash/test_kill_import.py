@@ -17,7 +17,7 @@ import pytest
 
 pytestmark = pytest.mark.crash
 
-KILLS = int(os.environ.get("LIBRARIAN_KILLS", "8"))
+KILLS = int(os.environ.get("LIBRARIAN_KILLS", "5"))
 SIZE = 500 * 1000 * 1000
 
 
