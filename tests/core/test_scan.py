@@ -197,3 +197,21 @@ def test_a_name_that_is_no_text_is_reported_and_disturbs_no_other(librarian, sca
         assert len(errors) == 2
         assert all("Rename it" in error for error in errors)
         assert names(librarian) == ["good"]
+
+
+def test_a_folder_that_cannot_be_read_takes_nothing_out_of_the_index(librarian, scan, owned, monkeypatch):
+    real = scan_module._folders_in
+
+    def fail(path):
+        if path.endswith("vision/esrgan"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(scan_module, "_folders_in", fail)
+    [error] = scan()["errors"]
+    assert "cannot be read" in error
+    assert librarian.library.index.contains(owned)
+    monkeypatch.undo()
+    shutil.rmtree(librarian.library.root / "vision")
+    scan()
+    assert not librarian.library.index.contains(owned)
