@@ -284,6 +284,7 @@ class RealComfyUI:
                 stderr=subprocess.STDOUT,
                 env=self._environment(),
                 cwd=self.base_dir,
+                preexec_fn=None if os.name == "nt" else _heed_interrupts,
             )
         while time.monotonic() - started < timeout:
             if self.process.poll() is not None:
@@ -361,6 +362,11 @@ class RealComfyUI:
             "HF_HUB_OFFLINE": "1",
         }
         return {**os.environ, **own, **self.environment}
+
+
+def _heed_interrupts() -> None:
+    """Undo that a shell lets its background jobs ignore SIGINT: `stop` would wait in vain."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def free_port() -> int:

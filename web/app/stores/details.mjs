@@ -39,6 +39,8 @@ const NOTHING = {
 export function createDetails(api, tell) {
   const store = createStore(/** @type {DetailsState} */ ({ modelId: null, row: null, ...NOTHING }))
   let sequence = 0
+  /** @type {string | null} what is being deleted here: news of that is no surprise */
+  let removing = null
 
   /** @param {boolean} quiet keep what is shown while asking */
   async function load(quiet) {
@@ -133,16 +135,21 @@ export function createDetails(api, tell) {
     async remove(files) {
       const { modelId } = store.get()
       if (!modelId) throw new Error('no model is open')
-      const answer = await api.delete(`${modelPath(modelId)}?files=${files}`)
-      tell.modelRemoved(modelId)
-      return answer
+      removing = modelId
+      try {
+        const answer = await api.delete(`${modelPath(modelId)}?files=${files}`)
+        tell.modelRemoved(modelId)
+        return answer
+      } finally {
+        removing = null
+      }
     },
 
     /** A `librarian.library` event; `everything` stands for more changes than are listed.
      * @param {{changed?: string[], removed?: string[], everything?: boolean}} event */
     libraryChanged({ changed = [], removed = [], everything = false }) {
       const { modelId, saving } = store.get()
-      if (!modelId || saving) return
+      if (!modelId || saving || modelId === removing) return
       if (everything || changed.includes(modelId) || removed.includes(modelId)) void load(true)
     }
   }
