@@ -42,6 +42,9 @@ while nothing runs, which is what this machine itself adds.
 
 """
 
+NOTES = "## Reading the table\n"
+"""What stands below this in the document is written by hand and kept."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -75,7 +78,9 @@ def main() -> int:
     table = _table(rows)
     print(table)
     if not options.only:
-        (ROOT / "docs" / "benchmarks.md").write_text(_head() + table, encoding="utf-8")
+        path = ROOT / "docs" / "benchmarks.md"
+        notes = path.read_text(encoding="utf-8").partition(NOTES)[2] if path.is_file() else "\n"
+        path.write_text(_head() + table + "\n" + NOTES + notes, encoding="utf-8")
     return 0
 
 
@@ -129,7 +134,7 @@ def _head() -> str:
         machine=_machine(),
         python=platform.python_version(),
         sqlite=sqlite3.sqlite_version,
-        kernel=platform.release(),
+        kernel=platform.release().split("-")[0],
         load=" / ".join(f"{value:.1f}" for value in os.getloadavg()),
     )
 
