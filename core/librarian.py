@@ -49,7 +49,7 @@ from .reports import (
     StatusReport,
     Warning,
 )
-from .settings import MODEL_EXTENSIONS, SettingsFile, Surroundings, TargetFolder
+from .settings import MODEL_EXTENSIONS, KnownLibrary, SettingsFile, Surroundings, TargetFolder
 from .sources import HuggingFace, Lookup, LookupCandidate, LookupResult
 from .storage.disk import lower_thread_priority, storage_error
 from .storage.names import is_text
@@ -82,9 +82,10 @@ class Librarian:
         self.events = Events()
         self.jobs = JobRunner(self.events)
         self._warnings: list[Warning] = []
-        self.library = self._open_library(real_path(self.settings.library_root or surroundings.library_root))
+        place, self.library = self._open_library()
+        self.library.on_renewed = lambda: self.scan("quick")
         root = self.library.root
-        self._registry = Registry(surroundings.data_dir / "registry.db", root, surroundings.apps)
+        self._registry = Registry(place / "registry.db", root, surroundings.apps)
         self.linker = Linker(self._registry, self.library, self._registry.apps)
         self.importer = Importer(
             self.library, [folder.path for app in self._registry.apps for folder in app.folders]
@@ -99,22 +100,33 @@ class Librarian:
         self._warnings += self._start_warnings()
         self.network.on_change(self._tell_status)
 
-    def _open_library(self, root: Path) -> Library:
-        """The library at ``root``; where none can be made there, one in the data folder, and a warning."""
-        database = self.surroundings.data_dir / "models.db"
+    def _open_library(self) -> tuple[Path, Library]:
+        """The library, and the folder for its index and registry.
+
+        Where it is not there, or cannot be made, another is used and said, with an index and a registry
+        of its own: those of the real one stay as they are until it is there again.
+        """
+        data_dir = self.surroundings.data_dir
+        root = real_path(self.settings.library_root or self.surroundings.library_root)
+        known = KnownLibrary.of(data_dir)
         try:
-            return Library(root, database, self.events)
-        except StorageError as error:
-            instead = real_path(self.surroundings.data_dir / "model-library")
-            logger.warning("%s The library %s is used instead.", error.message, instead)
-            self._warnings.append(
-                Warning(
-                    code="library_elsewhere",
-                    message=f"No library can be made at {root}: {error.message} "
-                    f"Until that is mended or another folder is chosen, {instead} is used.",
+            if known is not None and known.root == root and not (root / "library.json").exists():
+                raise StorageError(
+                    f"The library {root} is not there. Connect its drive and start again, or delete "
+                    f"{data_dir / 'library.json'} to begin a new one."
                 )
+            library = Library(root, data_dir / "models.db", self.events)
+            KnownLibrary(root=root, id=library.identity.id).write(data_dir)
+            return data_dir, library
+        except StorageError as error:
+            place = real_path(data_dir / "meanwhile")
+            instead = place / "model-library"
+            logger.warning("%s Until then %s is used.", error.message, instead)
+            self._warnings.append(
+                Warning(code="library_elsewhere", message=f"{error.message} Until then {instead} is used.")
             )
-            return Library(instead, database, self.events)
+            place.mkdir(parents=True, exist_ok=True)
+            return place, Library(instead, place / "models.db", self.events)
 
     # Life
 

@@ -82,6 +82,29 @@ class Surroundings(BaseModel):
             return None
 
 
+class KnownLibrary(BaseModel):
+    """Which library this machine worked on last; ``library.json`` in the data folder.
+
+    A library that was there and is not now lies on a drive that is missing. It is not made anew in the
+    empty folder, where the drive would cover it and the index would forget its models.
+    """
+
+    root: Path
+    id: str
+
+    @classmethod
+    def of(cls, data_dir: Path) -> KnownLibrary | None:
+        """What was written down, if that can be read."""
+        try:
+            return cls.model_validate_json((data_dir / "library.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def write(self, data_dir: Path) -> None:
+        """Write it down."""
+        write_atomic(data_dir / "library.json", self.model_dump_json().encode())
+
+
 class Settings(BaseModel):
     """What the person chose; lies in ``settings.json`` in the data folder, readable by the owner only."""
 

@@ -69,8 +69,39 @@ def test_a_read_only_library_is_searched_and_loaded_from(
 def test_where_no_library_can_be_made_another_place_is_used_and_said(surroundings, read_only):
     read_only(surroundings.library_root)
     librarian = Librarian(surroundings)
-    assert librarian.library.root == surroundings.data_dir / "model-library"
+    assert librarian.library.root == surroundings.data_dir / "meanwhile" / "model-library"
     [warning] = librarian.status().warnings
     assert warning.code == "library_elsewhere"
     assert str(surroundings.library_root) in warning.message
     librarian.close()
+
+
+def test_a_library_on_a_missing_drive_is_not_made_anew(
+    librarian, finished, surroundings, make_model, downloads, models_folder
+):
+    source = make_model(downloads / "up.safetensors")
+    request = ImportRequest.model_validate({"items": [{"paths": [str(source)]}], "link": True})
+    [model_id] = finished(librarian.import_models(request)).result["imported"]
+    librarian.close()
+    surroundings.library_root.rename(surroundings.library_root.with_name("unplugged"))
+    surroundings.library_root.mkdir()  # the mount point
+
+    without = Librarian(surroundings)
+    without.start()
+    without.jobs.wait(without._scan.id)
+    [warning] = without.status().warnings
+    assert "Connect its drive" in warning.message
+    plan = without.preview_links()
+    assert plan.broken_to_remove == plan.orphaned_to_remove == []
+    assert without.uninstall_app("comfyui").links_removed == 0
+    without.close()
+    assert list(surroundings.library_root.iterdir()) == []
+    assert (models_folder / "upscale_models" / "up.safetensors").is_symlink()
+
+    surroundings.library_root.rmdir()
+    surroundings.library_root.with_name("unplugged").rename(surroundings.library_root)
+    again = Librarian(surroundings)
+    assert again.status().warnings == []
+    assert again.find(model_id).is_file()
+    assert [link.state for link in again.links()] == ["ok"]
+    again.close()
