@@ -124,3 +124,17 @@ def test_another_process_sees_an_edit(librarian, surroundings, finished, make_mo
     librarian.edit(model_id, {"notes": "seen by both"})
     eventually(lambda: other.details(model_id).notes == "seen by both")
     other.close()
+
+
+def test_another_process_sees_an_edit_of_a_model_in_place(
+    librarian, surroundings, finished, make_model, models_folder
+):
+    make_model(models_folder / "vae" / "ae.safetensors")
+    finished(librarian.scan("quick"))
+    other = Librarian(surroundings.model_copy(update={"data_dir": surroundings.data_dir.with_name("other")}))
+    other.start()
+    eventually(lambda: other.library.index.all_ids())
+    [model_id] = librarian.library.index.all_ids()
+    librarian.edit(model_id, {"notes": "seen by both"})
+    eventually(lambda: other.details(model_id).notes == "seen by both")
+    other.close()
