@@ -52,7 +52,8 @@ function AllowedFolders({ folders }) {
     const folder = draft.trim()
     if (folder && (await settings.save('allowed_roots', [...new Set([...folders, folder])]))) setDraft('')
   }
-  return html`<p class="lib-note">${t('settings.allowed_rootsText')}</p>
+  return html`<div class="lib-secret">
+    <p class="lib-note">${t('settings.allowed_rootsText')}</p>
     <ul class="lib-entries">
       ${folders.map(
         (folder) => html`<li class="lib-entry" key=${folder}>
@@ -71,7 +72,8 @@ function AllowedFolders({ folders }) {
           if (event.key !== 'Escape') event.stopPropagation()
         }} />
       <${Button} icon="plus" disabled=${!draft.trim()} busy=${busy} onClick=${add}>${t('settings.add')}<//>
-    </div>`
+    </div>
+  </div>`
 }
 
 const SECRETS = ['huggingface_token', 'civitai_token']
