@@ -9,3 +9,10 @@ def test_requirements_are_the_dependencies() -> None:
     """ComfyUI-Manager reads the one, the registry and pip read the other."""
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     assert lines == project_list("dependencies")
+
+
+def test_the_version_is_one() -> None:
+    from model_librarian.core.version import VERSION
+
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'\nversion = "{VERSION}"\n' in text
