@@ -116,7 +116,10 @@ class Librarian:
                     f"{data_dir / 'library.json'} to begin a new one."
                 )
             library = Library(root, data_dir / "models.db", self.events)
-            KnownLibrary(root=root, id=library.identity.id).write(data_dir)
+            now = KnownLibrary(root=root, id=library.identity.id)
+            if now != known:
+                with suppress(OSError):
+                    now.write(data_dir)
             return data_dir, library
         except StorageError as error:
             place = real_path(data_dir / "meanwhile")
@@ -414,7 +417,8 @@ class Librarian:
 
     def _folders_changed(self, paths: set[Path]) -> None:
         """Somebody else changed files: look what it was, unless a scan that will see it waits already."""
-        waiting = self._scan is not None and self.jobs.get(self._scan.id).state == "queued"
+        scan = self._last_scan()
+        waiting = scan is not None and scan.state == "queued"
         with suppress(OSError, ConflictError):
             if not waiting and any(self.library.is_news(path) for path in paths):
                 self.scan("quick")
@@ -561,19 +565,21 @@ class Librarian:
         )
 
     def _index_report(self) -> IndexReport:
-        if self._scan is None:
-            return IndexReport(state="ready")
-        with suppress(NotFoundError):
-            job = self.jobs.get(self._scan.id)
-            if not job.ended:
-                return IndexReport(state="indexing", stage=job.stage, progress=job.progress)
-            if job.state == "failed":
-                return IndexReport(state="error")
-        return IndexReport(state="ready")
+        job = self._last_scan()
+        if job is not None and not job.ended:
+            return IndexReport(state="indexing", stage=job.stage, progress=job.progress)
+        return IndexReport(state="error" if job is not None and job.state == "failed" else "ready")
+
+    def _last_scan(self) -> Job | None:
+        """The newest scan as it is now, or nothing if there was none or so many jobs ago that it is forgotten."""
+        if self._scan is not None:
+            with suppress(NotFoundError):
+                return self.jobs.get(self._scan.id)
+        return None
 
     def _network_settings(self) -> NetworkSettings:
         settings = self.settings
-        endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/")
+        endpoint = _hub_endpoint()
         hosts = NetworkSettings.model_fields["allowed_hosts"].default
         hub_token = settings.huggingface_token or _environment_token("HF_TOKEN") or _hugging_face_token_file()
         civitai_token = settings.civitai_token or _environment_token("CIVITAI_API_KEY")
@@ -621,8 +627,13 @@ def _name_in_id(model_id: str) -> str:
     return name[:-9] if model_id.startswith("in-place/") and len(name) > 9 else name
 
 
+def _hub_endpoint() -> str:
+    """The mirror that takes Hugging Face's place (huggingface_hub: ``HF_ENDPOINT``), or nothing."""
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/")
+
+
 def _hugging_face(answers: Answers) -> HuggingFace:
-    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/")
+    endpoint = _hub_endpoint()
     return HuggingFace(answers, endpoint) if endpoint else HuggingFace(answers)
 
 

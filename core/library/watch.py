@@ -58,6 +58,9 @@ class Watcher:
                 yield_on_timeout=False,
                 raise_interrupt=False,
             ):
-                self._changed({Path(path) for _, path in changes})
+                try:
+                    self._changed({Path(path) for _, path in changes})
+                except Exception:  # the next change is told all the same
+                    logger.exception("a change in the models folders was not looked at")
         except (OSError, RuntimeError) as error:
             logger.info("changes in the models folders are not noticed by themselves here: %s", error)

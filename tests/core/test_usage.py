@@ -138,3 +138,34 @@ def test_another_process_sees_an_edit_of_a_model_in_place(
     librarian.edit(model_id, {"notes": "seen by both"})
     eventually(lambda: other.details(model_id).notes == "seen by both")
     other.close()
+
+
+def test_changes_are_noticed_however_many_jobs_ago_the_last_scan_was(
+    librarian, make_model, models_folder, monkeypatch
+):
+    librarian.start()
+    eventually(lambda: librarian.status().index.state == "ready")
+    librarian.jobs._jobs.clear()  # as after some two hundred jobs
+    assert librarian.status().index.state == "ready"
+    make_model(models_folder / "vae" / "late.safetensors")
+    eventually(lambda: librarian.library.index.all_ids())
+
+
+def test_a_watcher_outlives_what_goes_wrong_with_one_change(
+    librarian, make_model, models_folder, monkeypatch
+):
+    librarian.start()
+    eventually(lambda: librarian.status().index.state == "ready")
+    real, failed = librarian.library.is_news, []
+
+    def fail_once(path):
+        if not failed:
+            failed.append(path)
+            raise RuntimeError("a fault")
+        return real(path)
+
+    monkeypatch.setattr(librarian.library, "is_news", fail_once)
+    make_model(models_folder / "vae" / "first.safetensors")
+    eventually(lambda: failed)
+    make_model(models_folder / "vae" / "second.safetensors")
+    eventually(lambda: len(librarian.library.index.all_ids()) == 2)
