@@ -95,12 +95,6 @@ class JobContext:
         self._cancelled = threading.Event()
         self._next_event = 0.0
         self._progress_since = time.monotonic()
-        self._progress_base = 0
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether somebody asked this job to stop."""
-        return self._cancelled.is_set()
 
     def check_cancelled(self) -> None:
         """Raise `CancelledError` when the job should stop. Call it between chunks of work."""

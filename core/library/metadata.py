@@ -141,13 +141,6 @@ class MetadataStore:
             if model is not None:
                 yield model
 
-    def owned(self) -> Iterator[tuple[str, Path]]:
-        """Id and ``metadata.json`` of each model folder: ``<type>/<family>/<name>``."""
-        for path in sorted(self.root.glob(f"*/*/*/{METADATA_NAME}")):
-            folder = path.parent.relative_to(self.root)
-            if folder.parts[0] not in (IN_PLACE, INCOMING):
-                yield folder.as_posix(), path
-
 
 def _read_identity(path: Path) -> LibraryIdentity | None:
     try:

@@ -97,11 +97,6 @@ class Model(BaseModel):
     updated_date: datetime = Field(default_factory=utc_now)
     storage: Storage = "owned"
 
-    @property
-    def main_file(self) -> ModelFile | None:
-        """The file that is loaded: the only one, or the first shard."""
-        return self.files[0] if self.files else None
-
 
 class ModelSummary(BaseModel):
     """A model as a list shows it. ``preview_url`` is relative to the server and changes with the picture."""
