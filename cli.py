@@ -112,7 +112,7 @@ def _status(options: argparse.Namespace) -> int:
 def _search(options: argparse.Namespace) -> int:
     query = ModelQuery(q=" ".join(options.words), subtype=options.subtype or [], limit=options.limit)
     with _librarian(options) as librarian:
-        result = librarian.search(query)
+        result = librarian.models.search(query)
 
         def human() -> None:
             for model in result.models:
@@ -130,7 +130,7 @@ def _search(options: argparse.Namespace) -> int:
 
 def _details(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
-        details = librarian.details(options.model_id)
+        details = librarian.models.details(options.model_id)
 
         def human() -> None:
             for name, value in details.model_dump(mode="json", exclude={"files", "links", "hashes"}).items():
@@ -147,7 +147,7 @@ def _details(options: argparse.Namespace) -> int:
 
 def _inspect(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
-        inspection = librarian.inspect([_full(path) for path in options.paths])
+        inspection = librarian.imports.inspect([_full(path) for path in options.paths])
 
         def human() -> None:
             for group in inspection.groups:
@@ -173,7 +173,7 @@ def _import(options: argparse.Namespace) -> int:
     request = ImportRequest.model_validate({"items": items, "link": options.link})
     with _librarian(options) as librarian:
         librarian.importer.recover()
-        job = _follow(librarian, librarian.import_models(request), options)
+        job = _follow(librarian, librarian.imports.start(request), options)
 
         def human() -> None:
             for item in job.items:
@@ -186,7 +186,7 @@ def _import(options: argparse.Namespace) -> int:
 def _scan(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
         librarian.importer.recover()
-        job = _follow(librarian, librarian.scan("deep" if options.deep else "quick"), options)
+        job = _follow(librarian, librarian.scans.start("deep" if options.deep else "quick"), options)
 
         def human() -> None:
             for name, value in (job.result or {}).items():
@@ -199,7 +199,9 @@ def _scan(options: argparse.Namespace) -> int:
 def _lookup(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
         by_id = librarian.library.index.contains(options.model)
-        result = librarian.lookup(**({"model_id": options.model} if by_id else {"filename": options.model}))
+        result = librarian.lookups.find(
+            **({"model_id": options.model} if by_id else {"filename": options.model})
+        )
 
         def human() -> None:
             for candidate in result.candidates:
@@ -217,8 +219,8 @@ def _lookup(options: argparse.Namespace) -> int:
 def _duplicates(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
         if librarian.library.usage.count_unhashed():
-            _follow(librarian, librarian.hash_in_background(), options)
-        report = librarian.duplicates()
+            _follow(librarian, librarian.scans.hash_in_background(), options)
+        report = librarian.models.duplicates()
 
         def human() -> None:
             for group in report.groups:
@@ -233,7 +235,7 @@ def _duplicates(options: argparse.Namespace) -> int:
 
 def _storage(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
-        report = librarian.storage()
+        report = librarian.models.storage()
 
         def human() -> None:
             for title, shares in (
@@ -251,7 +253,7 @@ def _storage(options: argparse.Namespace) -> int:
 
 def _preview_links(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
-        plan = librarian.preview_links(options.app)
+        plan = librarian.links.preview(options.app)
         _show(options, plan, lambda: _print_plan(plan))
     return 0
 
@@ -259,9 +261,9 @@ def _preview_links(options: argparse.Namespace) -> int:
 def _apply_links(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
         librarian.linker.recover()
-        plan = librarian.preview_links(options.app)
+        plan = librarian.links.preview(options.app)
         choice = LinkChoice(plan_id=plan.plan_id, default_resolution=options.conflicts)
-        job = _follow(librarian, librarian.apply_links(choice), options)
+        job = _follow(librarian, librarian.links.apply(choice), options)
 
         def human() -> None:
             result = job.result or {}
@@ -276,7 +278,7 @@ def _apply_links(options: argparse.Namespace) -> int:
 def _uninstall(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
         apps = [options.app] if options.app else [app.app for app in librarian.linker.apps]
-        results = {app: librarian.uninstall_app(app) for app in apps}
+        results = {app: librarian.links.uninstall(app) for app in apps}
         report = UninstallReport(apps=results)
 
         def human() -> None:

@@ -108,7 +108,7 @@ def in_place(folder: Path, size: int) -> Iterator[tuple[Librarian, dict[str, flo
             stages.setdefault(record.stage, time.perf_counter() - started)
 
     librarian.events.subscribe(note)
-    finished(librarian, librarian.scan("quick"))
+    finished(librarian, librarian.scans.start("quick"))
     stages["end"] = time.perf_counter() - started
     for job in librarian.jobs.all():  # hashing goes on for long; the event loop is measured with it
         if not job.ended:
@@ -242,16 +242,18 @@ def first_scan(folder: Path, size: int) -> list[Row]:
             Row("day one: and every header read", size, seconds(stages["end"]), "", "", "", None),
         ]
         ours, walk = side_by_side(
-            lambda: finished(librarian, librarian.scan("quick")), lambda: _walk(folder / "models")
+            lambda: finished(librarian, librarian.scans.start("quick")), lambda: _walk(folder / "models")
         )
         rows.append(
             compared("quick scan, nothing changed; beside a bare walk with stat", size, ours, walk, 1.5)
         )
-        ids = [model.model_id for model in librarian.search(ModelQuery(limit=500)).models]
-        one = statistics.median(timed(partial(librarian.edit, key, {"notes": "n"})) for key in ids[:30])
+        ids = [model.model_id for model in librarian.models.search(ModelQuery(limit=500)).models]
+        one = statistics.median(
+            timed(partial(librarian.models.edit, key, {"notes": "n"})) for key in ids[:30]
+        )
         rows.append(Row("edit one model", size, ms(one), "", "", "≤ 20 ms", one <= 0.02))
         if len(ids) == 500:
-            many = timed(lambda: [librarian.edit(key, {"tags": ["bulk"]}) for key in ids])
+            many = timed(lambda: [librarian.models.edit(key, {"tags": ["bulk"]}) for key in ids])
             rows.append(Row("edit 500 models, one by one", size, seconds(many), "", "", "≤ 2 s", many <= 2))
     return rows
 
@@ -271,7 +273,7 @@ def deep_scan(folder: Path, size: int) -> list[Row]:
     """A library of owned models: deep scans beside reading the same JSON into a table."""
     owned_library(folder, size)
     librarian = Librarian(places(folder))
-    rebuilt = timed(lambda: finished(librarian, librarian.scan("deep")))
+    rebuilt = timed(lambda: finished(librarian, librarian.scans.start("deep")))
 
     def reference() -> None:
         with sqlite3.connect(":memory:") as db:
@@ -290,10 +292,10 @@ def deep_scan(folder: Path, size: int) -> list[Row]:
 
     what = "deep scan into an empty index; beside reading the JSON and one executemany"
     rows = [compared(what, size, rebuilt, timed(reference), 2, seconds)]
-    ours, beside = side_by_side(lambda: finished(librarian, librarian.scan("deep")), reference, 3)
+    ours, beside = side_by_side(lambda: finished(librarian, librarian.scans.start("deep")), reference, 3)
     rows.append(compared("deep scan, nothing changed; beside the same", size, ours, beside, 2, seconds))
     ours, walk = side_by_side(
-        lambda: finished(librarian, librarian.scan("quick")), lambda: _walk(folder / "library"), 3
+        lambda: finished(librarian, librarian.scans.start("quick")), lambda: _walk(folder / "library"), 3
     )
     rows.append(compared("quick scan of owned models; beside a bare walk with stat", size, ours, walk, 1.5))
     librarian.close()
@@ -304,7 +306,7 @@ def linking(folder: Path, size: int) -> list[Row]:
     """Links for all owned models beside a bare loop, then one for a new model."""
     owned_library(folder, size)
     librarian = Librarian(places(folder))
-    finished(librarian, librarian.scan("quick"))
+    finished(librarian, librarian.scans.start("quick"))
     sources = [str(path) for path in (folder / "library").glob("*/*/*/*.*") if path.name != "metadata.json"]
     (folder / "bare").mkdir()
 
@@ -314,9 +316,9 @@ def linking(folder: Path, size: int) -> list[Row]:
 
     reference = timed(bare)
     started = time.perf_counter()
-    plan = librarian.preview_links()
+    plan = librarian.links.preview()
     planned = time.perf_counter() - started
-    applied = timed(lambda: finished(librarian, librarian.apply_links(LinkChoice(plan_id=plan.plan_id))))
+    applied = timed(lambda: finished(librarian, librarian.links.apply(LinkChoice(plan_id=plan.plan_id))))
     what = f"sync of {len(sources)} links; beside a bare loop of os.symlink"
     rows = [
         compared(what, size, applied, reference, 2, seconds),
@@ -329,11 +331,11 @@ def linking(folder: Path, size: int) -> list[Row]:
         request = ImportRequest.model_validate(
             {"items": [{"paths": [str(source)], "metadata": {"subtype": "loras"}}]}
         )
-        done = finished(librarian, librarian.import_models(request))
+        done = finished(librarian, librarian.imports.start(request))
         imported = (done.result or {})["imported"]
         started = time.perf_counter()
-        plan = librarian.preview_links(model_ids=imported)
-        finished(librarian, librarian.apply_links(LinkChoice(plan_id=plan.plan_id)))
+        plan = librarian.links.preview(model_ids=imported)
+        finished(librarian, librarian.links.apply(LinkChoice(plan_id=plan.plan_id)))
         times.append(time.perf_counter() - started)
     one = statistics.median(times)
     rows.append(Row("link one new model", size, ms(one), "", "", "the same at every size", None))
@@ -370,7 +372,7 @@ def importing(folder: Path, size: int) -> list[Row]:
 
         def ours(mode: str, librarian: Librarian = librarian, source: Path = source) -> float:
             request = ImportRequest.model_validate({"items": [{"paths": [str(source)], "mode": mode}]})
-            return timed(lambda: finished(librarian, librarian.import_models(request)))
+            return timed(lambda: finished(librarian, librarian.imports.start(request)))
 
         def copied(source: Path = source, place: Path = place) -> float:
             def copy() -> None:
@@ -442,8 +444,8 @@ def memory(folder: Path, size: int) -> list[Row]:
     with in_place(folder, size) as (librarian, _):
         for asked in queries(names(max(size, 500))).values():
             for query in asked[:5]:
-                librarian.search(query)
-                librarian.facets(query)
+                librarian.models.search(query)
+                librarian.models.facets(query)
         held = psutil.Process().memory_info().rss
     return [Row("memory", size, str(held), "", "", "", None)]
 
@@ -473,18 +475,18 @@ def event_loop(folder: Path, size: int) -> list[Row]:
             doing = {"list": "listing", "headers": "reading headers"}.get(record.stage, "walking")
 
     unsubscribe = librarian.events.subscribe(note)
-    finished(librarian, librarian.scan("quick"))
+    finished(librarian, librarian.scans.start("quick"))
     doing = "walking"
-    finished(librarian, librarian.scan("quick"))
+    finished(librarian, librarian.scans.start("quick"))
     unsubscribe()
     doing = "searching"
     for found in asked.values():
         for query in found[:20]:
-            librarian.search(query)
-            librarian.facets(query)
+            librarian.models.search(query)
+            librarian.models.facets(query)
     doing = "editing"
-    for model in librarian.search(ModelQuery(limit=500)).models:
-        librarian.edit(model.model_id, {"tags": ["bulk"]})
+    for model in librarian.models.search(ModelQuery(limit=500)).models:
+        librarian.models.edit(model.model_id, {"tags": ["bulk"]})
     doing = "idle"
     time.sleep(1)
     stop = True

@@ -18,7 +18,7 @@ def model_path(model_id: str) -> Path:
 
     Raises `NotFoundError` with the nearest names, `PickleNotAcknowledgedError`.
     """
-    return _host().wait().find(model_id)
+    return _host().wait().models.find(model_id)
 
 
 async def check_model(model_id: str | None) -> bool | str:
@@ -28,7 +28,7 @@ async def check_model(model_id: str | None) -> bool | str:
     try:
         host = _host()
         librarian = await host.librarian()
-        await host.run(librarian.find, model_id)
+        await host.run(librarian.models.find, model_id)
     except LibrarianError as error:
         return f"model_id: {error.message}"
     return True
@@ -36,4 +36,4 @@ async def check_model(model_id: str | None) -> bool | str:
 
 def model_fingerprint(model_id: str) -> str:
     """The file's SHA-256: a replaced file runs again, a moved one does not."""
-    return _host().wait().fingerprint(model_id)
+    return _host().wait().models.fingerprint(model_id)

@@ -65,7 +65,7 @@ class Assets:
     async def preview(self, request: web.Request) -> web.StreamResponse:
         """A model's picture: by model only, never by a path from the caller."""
         librarian = await self._enter(request)
-        path = await self._run(librarian.preview_path, request.match_info["model_id"])
+        path = await self._run(librarian.models.preview_path, request.match_info["model_id"])
         content_type = _PREVIEW_TYPES.get(path.suffix.lower())
         if content_type is None or path.stat().st_size > MAX_PREVIEW_BYTES:
             raise NotFoundError("This preview is not a picture that can be shown.")

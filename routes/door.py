@@ -55,7 +55,7 @@ class Door:
     async def enter(self, request: web.Request, *, changes_things: bool = False) -> Librarian:
         """The Librarian, for a caller that may use it. Raises `ForbiddenError`, `StartingError`."""
         librarian = await self._host.librarian()
-        guards.check_caller(request, librarian.settings, changes_things=changes_things)
+        guards.check_caller(request, librarian.preferences.current, changes_things=changes_things)
         return librarian
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..core.importing import ImportRequest, Inspection
 from ..core.librarian import Librarian
-from ..core.reports import BrowseReport
+from ..core.services.reports import BrowseReport
 from .endpoints import JobAccepted
 
 
@@ -26,14 +26,14 @@ class BrowseQuery(BaseModel):
 
 def inspect(librarian: Librarian, body: InspectRequest) -> Inspection:
     """Say what files are, before importing them."""
-    return librarian.inspect(body.paths)
+    return librarian.imports.inspect(body.paths)
 
 
 def import_models(librarian: Librarian, body: ImportRequest) -> JobAccepted:
     """Import models."""
-    return JobAccepted(job=librarian.import_models(body))
+    return JobAccepted(job=librarian.imports.start(body))
 
 
 def browse(librarian: Librarian, query: BrowseQuery) -> BrowseReport:
     """List a folder inside the allowed roots."""
-    return librarian.browse(query.path)
+    return librarian.imports.browse(query.path)

@@ -46,4 +46,4 @@ def cancel(librarian: Librarian, job_id: str, body: Empty) -> Job:
 
 def scan(librarian: Librarian, body: ScanRequest) -> JobAccepted:
     """Bring the index in step with the disk."""
-    return JobAccepted(job=librarian.scan(body.kind))
+    return JobAccepted(job=librarian.scans.start(body.kind))

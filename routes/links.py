@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..core.librarian import Librarian
 from ..core.linking import Link, LinkChoice, LinkState, Plan, SyncResult
-from ..core.reports import AppReport
+from ..core.services.reports import AppReport
 from .endpoints import JobAccepted
 
 
@@ -43,24 +43,24 @@ class AppList(BaseModel):
 
 def links(librarian: Librarian, query: LinkQuery) -> LinkList:
     """List the links that Librarian made."""
-    return LinkList(links=librarian.links(query.model_id, query.app, query.state))
+    return LinkList(links=librarian.links.registered(query.model_id, query.app, query.state))
 
 
 def preview(librarian: Librarian, body: PreviewRequest) -> Plan:
     """Say what a sync would do. Changes nothing."""
-    return librarian.preview_links(body.app, body.model_ids)
+    return librarian.links.preview(body.app, body.model_ids)
 
 
 def apply_plan(librarian: Librarian, body: LinkChoice) -> JobAccepted:
     """Carry out a previewed plan."""
-    return JobAccepted(job=librarian.apply_links(body))
+    return JobAccepted(job=librarian.links.apply(body))
 
 
 def apps(librarian: Librarian) -> AppList:
     """List the apps."""
-    return AppList(apps=librarian.app_reports())
+    return AppList(apps=librarian.links.apps())
 
 
 def uninstall(librarian: Librarian, app: str) -> SyncResult:
     """Remove all links of an app, and nothing else."""
-    return librarian.uninstall_app(app)
+    return librarian.links.uninstall(app)

@@ -8,8 +8,8 @@ from pydantic import BaseModel, RootModel
 
 from ..core.librarian import Librarian
 from ..core.library import DuplicateReport, Facets, ModelQuery, SearchResult, StorageReport
-from ..core.removal import FileFate
-from ..core.reports import DeleteReport, ModelDetails
+from ..core.services.removal import FileFate
+from ..core.services.reports import DeleteReport, ModelDetails
 
 
 class ModelChange(RootModel[dict[str, Any]]):
@@ -24,34 +24,34 @@ class DeleteQuery(BaseModel):
 
 def search(librarian: Librarian, query: ModelQuery) -> SearchResult:
     """Search or list models."""
-    return librarian.search(query)
+    return librarian.models.search(query)
 
 
 def facets(librarian: Librarian, query: ModelQuery) -> Facets:
     """Count models per type, family and so on."""
-    return librarian.facets(query)
+    return librarian.models.facets(query)
 
 
 def details(librarian: Librarian, model_id: str) -> ModelDetails:
     """Everything known of one model."""
-    return librarian.details(model_id)
+    return librarian.models.details(model_id)
 
 
 def edit(librarian: Librarian, model_id: str, body: ModelChange) -> ModelDetails:
     """Edit a model; it is then manual."""
-    return librarian.edit(model_id, body.root)
+    return librarian.models.edit(model_id, body.root)
 
 
 def delete(librarian: Librarian, model_id: str, query: DeleteQuery) -> DeleteReport:
     """Delete a model: links, registry rows, files."""
-    return librarian.delete(model_id, query.files)
+    return librarian.models.delete(model_id, query.files)
 
 
 def duplicates(librarian: Librarian) -> DuplicateReport:
     """Files with the same bytes."""
-    return librarian.duplicates()
+    return librarian.models.duplicates()
 
 
 def storage(librarian: Librarian) -> StorageReport:
     """How much room the models take, and where."""
-    return librarian.storage()
+    return librarian.models.storage()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..core.librarian import Librarian
-from ..core.reports import ModelDetails
+from ..core.services.reports import ModelDetails
 from ..core.sources import LookupCandidate, LookupResult
 
 
@@ -36,9 +36,9 @@ class ApplyRequest(BaseModel):
 
 def lookup(librarian: Librarian, body: LookupRequest) -> LookupResult:
     """Ask Hugging Face what a file is."""
-    return librarian.lookup(model_id=body.model_id, filename=body.filename, sha256=body.sha256)
+    return librarian.lookups.find(model_id=body.model_id, filename=body.filename, sha256=body.sha256)
 
 
 def apply_candidate(librarian: Librarian, body: ApplyRequest) -> ModelDetails:
     """Take over what a candidate says."""
-    return librarian.apply_lookup(body.model_id, body.candidate)
+    return librarian.lookups.apply(body.model_id, body.candidate)

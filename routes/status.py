@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..core.librarian import Librarian
-from ..core.reports import SettingsChange, SettingsReport, StatusReport
+from ..core.services.reports import SettingsChange, SettingsReport, StatusReport
 
 
 def status(librarian: Librarian) -> StatusReport:
@@ -13,9 +13,9 @@ def status(librarian: Librarian) -> StatusReport:
 
 def settings(librarian: Librarian) -> SettingsReport:
     """The settings, without secrets."""
-    return librarian.settings_report()
+    return librarian.preferences.report()
 
 
 def change_settings(librarian: Librarian, body: SettingsChange) -> SettingsReport:
     """Change settings."""
-    return librarian.change_settings(body)
+    return librarian.preferences.change(body)

@@ -45,7 +45,7 @@ def staging(librarian: Librarian) -> list[str]:
 def test_copy_brings_a_whole_model_and_leaves_the_source(librarian, finished, make_model, downloads):
     source = make_model(downloads / "RealESRGAN_x4plus.safetensors")
     data = source.read_bytes()
-    job = finished(librarian.import_models(request(source)))
+    job = finished(librarian.imports.start(request(source)))
     assert job.state == "done"
     assert [item.state for item in job.items] == ["done"]
     model_id = "vision/esrgan/RealESRGAN_x4plus"
@@ -60,13 +60,13 @@ def test_copy_brings_a_whole_model_and_leaves_the_source(librarian, finished, ma
     assert metadata["pending_online_lookup"] is True
     assert source.read_bytes() == data
     assert staging(librarian) == []
-    assert librarian.details(model_id).files[0].exists
+    assert librarian.models.details(model_id).files[0].exists
 
 
 def test_move_takes_the_source_away(librarian, finished, make_model, downloads):
     source = make_model(downloads / "model.safetensors")
     data = source.read_bytes()
-    job = finished(librarian.import_models(request(source, mode="move")))
+    job = finished(librarian.imports.start(request(source, mode="move")))
     path = librarian.library.main_path(job.result["imported"][0])
     assert path.read_bytes() == data
     assert path.stat().st_nlink == 1
@@ -81,7 +81,7 @@ def test_move_works_where_there_are_no_hard_links(librarian, finished, make_mode
     monkeypatch.setattr(os, "link", refuse)
     source = make_model(downloads / "model.safetensors")
     data = source.read_bytes()
-    job = finished(librarian.import_models(request(source, mode="move")))
+    job = finished(librarian.imports.start(request(source, mode="move")))
     assert librarian.library.main_path(job.result["imported"][0]).read_bytes() == data
     assert not source.exists()
 
@@ -99,7 +99,7 @@ def test_a_move_that_fails_late_gives_the_source_back(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("model_librarian.core.importing.importer.write_atomic", full)
-    job = finished(librarian.import_models(request(source, mode="move")))
+    job = finished(librarian.imports.start(request(source, mode="move")))
     assert job.state == "failed"
     assert job.error.code == "insufficient_space"
     assert source.read_bytes() == data
@@ -110,8 +110,8 @@ def test_a_move_that_fails_late_gives_the_source_back(
 def test_what_the_person_says_wins(librarian, finished, make_model, downloads):
     source = make_model(downloads / "x.safetensors")
     metadata = {"official_name": "My model", "subtype": "loras", "family": "flux", "tags": ["mine"]}
-    job = finished(librarian.import_models(request(source, metadata=metadata)))
-    details = librarian.details(job.result["imported"][0])
+    job = finished(librarian.imports.start(request(source, metadata=metadata)))
+    details = librarian.models.details(job.result["imported"][0])
     assert (details.official_name, details.subtype, details.family) == ("My model", "loras", "flux")
     assert details.match_source == "manual"
 
@@ -119,19 +119,19 @@ def test_what_the_person_says_wins(librarian, finished, make_model, downloads):
 def test_the_same_bytes_are_not_imported_twice(librarian, finished, make_model, downloads):
     first = make_model(downloads / "a.safetensors", seed=1)
     second = make_model(downloads / "b.safetensors", seed=1)
-    finished(librarian.import_models(request(first)))
-    job = finished(librarian.import_models(request(second, mode="move")))
+    finished(librarian.imports.start(request(first)))
+    job = finished(librarian.imports.start(request(second, mode="move")))
     assert [item.state for item in job.items] == ["skipped"]
     assert job.items[0].model_id == "vision/esrgan/a"
     assert second.exists()
     assert librarian.library.totals().models == 1
-    assert librarian.inspect([str(second)]).groups[0].duplicate_of == "vision/esrgan/a"
+    assert librarian.imports.inspect([str(second)]).groups[0].duplicate_of == "vision/esrgan/a"
 
 
 def test_equal_names_with_other_bytes_get_a_suffix(librarian, finished, make_model, downloads):
     first = make_model(downloads / "one" / "Model:A.safetensors")
     second = make_model(downloads / "two" / "model*a.safetensors")
-    job = finished(librarian.import_models(request(first, second)))
+    job = finished(librarian.imports.start(request(first, second)))
     ids = job.result["imported"]
     assert ids[0] == "vision/esrgan/Model_A"
     assert ids[1].startswith("vision/esrgan/model_a-")
@@ -154,23 +154,23 @@ def test_refused_before_anything_is_written(librarian, make_model, make_torch_zi
         (downloads / "real.safetensors", InvalidRequestError, {"metadata": {"tags": 5}}),
     ]:
         with pytest.raises(error):
-            librarian.import_models(request(refused, **more))
+            librarian.imports.start(request(refused, **more))
     assert library_files(librarian) == set()
     assert staging(librarian) == []
 
 
 def test_an_acknowledged_pickle_is_imported_and_marked(librarian, finished, make_torch_zip, downloads):
     job = finished(
-        librarian.import_models(request(make_torch_zip(downloads / "u.pth"), acknowledge_pickle=True))
+        librarian.imports.start(request(make_torch_zip(downloads / "u.pth"), acknowledge_pickle=True))
     )
-    details = librarian.details(job.result["imported"][0])
+    details = librarian.models.details(job.result["imported"][0])
     assert (details.security_tier, details.pickle_acknowledged) == ("pickle", True)
 
 
 def test_in_a_batch_the_others_go_on(librarian, finished, make_model, downloads):
     bad = downloads / "bad.safetensors"
     bad.write_text("<html>")
-    job = finished(librarian.import_models(request(bad, make_model(downloads / "good.safetensors"))))
+    job = finished(librarian.imports.start(request(bad, make_model(downloads / "good.safetensors"))))
     assert [item.state for item in job.items] == ["failed", "done"]
     assert job.items[0].code == "not_a_model"
     assert job.state == "done"
@@ -189,7 +189,7 @@ def test_cancel_leaves_no_trace(librarian, finished, make_model, downloads, monk
         return real_read(*arguments)
 
     monkeypatch.setattr(transfer, "_read", read)
-    job = librarian.import_models(request(source, mode="move"))
+    job = librarian.imports.start(request(source, mode="move"))
     assert reading.wait(10)
     librarian.jobs.cancel(job.id)
     cancelled.set()
@@ -213,14 +213,14 @@ def test_a_source_that_changes_while_it_is_read_is_not_taken(
         return real_read(*arguments)
 
     monkeypatch.setattr(transfer, "_read", read)
-    job = finished(librarian.import_models(request(source)))
+    job = finished(librarian.imports.start(request(source)))
     assert job.error.code == "source_changed"
     assert library_files(librarian) == set()
 
 
 def test_a_full_disk_is_said_before(librarian, make_model, downloads, finished, monkeypatch):
     monkeypatch.setattr("model_librarian.core.storage.disk.SPACE_MARGIN_BYTES", 2**62)
-    job = finished(librarian.import_models(request(make_model(downloads / "m.safetensors"))))
+    job = finished(librarian.imports.start(request(make_model(downloads / "m.safetensors"))))
     assert job.error.code == "insufficient_space"
     assert "Free some room" in job.error.message
 
@@ -229,14 +229,14 @@ def test_progress_counts_bytes(librarian, finished, make_model, downloads):
     seen = []
     librarian.events.subscribe(lambda name, record: seen.append(record) if name == "librarian.job" else None)
     source = make_model(downloads / "m.safetensors")
-    job = finished(librarian.import_models(request(source)))
+    job = finished(librarian.imports.start(request(source)))
     assert job.progress.unit == "bytes"
     assert job.progress.current == job.progress.total == source.stat().st_size
     assert [record.state for record in seen][-1] == "done"
 
 
 def test_a_batch_links_at_its_end(librarian, finished, make_model, downloads, models_folder):
-    job = finished(librarian.import_models(request(make_model(downloads / "up.safetensors"), link=True)))
+    job = finished(librarian.imports.start(request(make_model(downloads / "up.safetensors"), link=True)))
     assert job.result["links"]["links_created"] == 1
     assert (models_folder / "upscale_models" / "up.safetensors").is_symlink()
 
@@ -255,12 +255,12 @@ def test_no_name_leads_a_model_out_of_the_library_proper(
 ):
     source = make_model(downloads / "x.safetensors")
     data = source.read_bytes()
-    job = finished(librarian.import_models(request(source, mode="move", metadata={field: name})))
+    job = finished(librarian.imports.start(request(source, mode="move", metadata={field: name})))
     [model_id] = job.result["imported"]
     assert len(Path(model_id).parts) == 3
     assert librarian.importer.recover() == []
     assert librarian.library.main_path(model_id).read_bytes() == data
-    finished(librarian.scan("deep"))
+    finished(librarian.scans.start("deep"))
     assert librarian.library.index.contains(model_id)
 
 
@@ -268,7 +268,7 @@ def test_no_name_leads_a_model_out_of_the_library_proper(
 def test_a_model_that_is_called_like_our_own_files(librarian, finished, make_model, downloads, name):
     source = make_model(downloads / name)
     data = source.read_bytes()
-    job = finished(librarian.import_models(request(source, mode="move")))
+    job = finished(librarian.imports.start(request(source, mode="move")))
     path = librarian.library.main_path(job.result["imported"][0])
     assert path.read_bytes() == data
     assert path.name == f"_{name}"
@@ -295,26 +295,26 @@ def test_what_is_not_ours_in_the_staging_folder_stays_and_the_start_goes_on(surr
 def test_nothing_is_moved_out_of_a_folder_of_an_app(librarian, make_model, models_folder):
     path = make_model(models_folder / "vae" / "ae.safetensors")
     with pytest.raises(InvalidRequestError, match="an app looks for it"):
-        librarian.import_models(request(path, mode="move"))
+        librarian.imports.start(request(path, mode="move"))
     assert path.exists()
 
 
 def test_files_of_models_in_the_library_are_no_source(librarian, finished, make_model, downloads):
-    job = finished(librarian.import_models(request(make_model(downloads / "a.safetensors"))))
+    job = finished(librarian.imports.start(request(make_model(downloads / "a.safetensors"))))
     path = librarian.library.main_path(job.result["imported"][0])
     librarian.library.forget(job.result["imported"])  # as while the index is built anew
     for mode in ("copy", "move"):
         with pytest.raises(InvalidRequestError, match="in the library already"):
-            librarian.import_models(request(path, mode=mode))
+            librarian.imports.start(request(path, mode=mode))
     loose = make_model(librarian.library.root / "loose" / "b.safetensors")
-    finished(librarian.import_models(request(loose, mode="move")))
+    finished(librarian.imports.start(request(loose, mode="move")))
     assert not loose.exists()
 
 
 def test_more_names_of_a_moved_file_are_told(librarian, finished, make_model, downloads):
     source = make_model(downloads / "a.safetensors")
     os.link(source, downloads / "other.name")
-    job = finished(librarian.import_models(request(source, mode="move")))
+    job = finished(librarian.imports.start(request(source, mode="move")))
     assert "1 more names (hard links)" in job.items[0].message
     assert (downloads / "other.name").exists()
 
@@ -326,7 +326,7 @@ def test_one_disk_mounted_twice_is_copied(librarian, finished, make_model, downl
     source = make_model(downloads / "a.safetensors")
     data = source.read_bytes()
     monkeypatch.setattr(os, "link", across)
-    job = finished(librarian.import_models(request(source, mode="move")))
+    job = finished(librarian.imports.start(request(source, mode="move")))
     assert librarian.library.main_path(job.result["imported"][0]).read_bytes() == data
     assert not source.exists()
 
@@ -353,7 +353,7 @@ def test_an_undone_move_never_overwrites_what_has_the_name_now(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("model_librarian.core.importing.importer.write_atomic", replaced_and_full)
-    finished(librarian.import_models(request(source, mode="move")))
+    finished(librarian.imports.start(request(source, mode="move")))
     assert source.read_bytes() == b"downloaded again"
     assert (downloads / "a.safetensors.recovered").read_bytes() == data
     assert staging(librarian) == []
@@ -378,7 +378,7 @@ def test_a_path_that_is_bent_after_it_was_checked_is_refused(
         return facts
 
     monkeypatch.setattr(Importer, "check", bend)
-    job = finished(librarian.import_models(request(inside, mode=mode)))
+    job = finished(librarian.imports.start(request(inside, mode=mode)))
     assert job.state == "failed"
     assert job.error.code in ("outside_allowed_roots", "source_changed")
     assert secret.exists()
@@ -387,9 +387,9 @@ def test_a_path_that_is_bent_after_it_was_checked_is_refused(
 
 def test_a_file_that_was_lost_can_be_imported_again(librarian, finished, make_model, downloads):
     source = make_model(downloads / "a.safetensors")
-    job = finished(librarian.import_models(request(source)))
+    job = finished(librarian.imports.start(request(source)))
     librarian.library.main_path(job.result["imported"][0]).unlink()
-    again = finished(librarian.import_models(request(source)))
+    again = finished(librarian.imports.start(request(source)))
     assert [item.state for item in again.items] == ["done"]
 
 
@@ -400,7 +400,7 @@ def test_two_processes_that_import_one_file_make_one_model(surroundings, make_mo
     other = Librarian(surroundings.model_copy(update={"data_dir": surroundings.data_dir / "other"}))
     threads = []
     for librarian in (one, other):
-        job = librarian.import_models(request(source, mode="move"))
+        job = librarian.imports.start(request(source, mode="move"))
         threads.append((librarian, job))
     states = sorted(librarian.jobs.wait(job.id).items[0].state for librarian, job in threads)
     assert states[0] == "done"
@@ -423,7 +423,7 @@ def test_an_original_that_cannot_be_removed_is_told(librarian, finished, make_mo
         real_unlink(path, **more)
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    job = finished(librarian.import_models(request(source, mode="move")))
+    job = finished(librarian.imports.start(request(source, mode="move")))
     assert (job.state, job.items[0].state) == ("done", "done")
     assert "delete it by hand" in job.items[0].message
 
@@ -436,9 +436,9 @@ def test_an_index_that_fails_loses_no_import(librarian, finished, make_model, do
 
     with monkeypatch.context() as patch:
         patch.setattr(type(librarian.library), "add_owned", fail)
-        job = finished(librarian.import_models(request(make_model(downloads / "a.safetensors"), mode="move")))
+        job = finished(librarian.imports.start(request(make_model(downloads / "a.safetensors"), mode="move")))
     assert job.items[0].state == "done"
-    finished(librarian.scan("quick"))
+    finished(librarian.scans.start("quick"))
     assert librarian.library.main_path(job.result["imported"][0]).exists()
 
 
@@ -448,7 +448,7 @@ def test_a_batch_of_thousands_does_not_flood_its_listeners(librarian, finished, 
         path.write_text("<html>")
     events = []
     librarian.events.subscribe(lambda name, record: events.append(name))
-    job = finished(librarian.import_models(request(*paths)))
+    job = finished(librarian.imports.start(request(*paths)))
     assert job.state == "failed"
     assert len(events) < 200
 
@@ -460,7 +460,7 @@ def test_nothing_is_put_where_the_drive_of_the_library_should_be(
     root = librarian.library.root
     root.rename(tmp_path / "unplugged")
     root.mkdir()  # the empty folder in which the drive is mounted
-    job = finished(librarian.import_models(request(source, mode="move")))
+    job = finished(librarian.imports.start(request(source, mode="move")))
     assert "Connect its drive" in job.error.message
     assert os.listdir(root) == []
     assert source.exists()

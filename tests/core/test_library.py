@@ -17,7 +17,7 @@ from model_librarian.core.library import ModelQuery
 @pytest.fixture
 def scan(librarian, finished):
     def run(kind="quick"):
-        job = finished(librarian.scan(kind))
+        job = finished(librarian.scans.start(kind))
         assert job.state == "done", job.error
         return job.result
 
@@ -25,7 +25,9 @@ def scan(librarian, finished):
 
 
 def ids(librarian):
-    return {model.official_name: model.model_id for model in librarian.search(ModelQuery(limit=500)).models}
+    return {
+        model.official_name: model.model_id for model in librarian.models.search(ModelQuery(limit=500)).models
+    }
 
 
 def test_day_one_lists_what_is_there_and_touches_nothing(librarian, scan, make_model, models_folder):
@@ -36,7 +38,7 @@ def test_day_one_lists_what_is_there_and_touches_nothing(librarian, scan, make_m
     before = sorted(str(path) for path in models_folder.rglob("*"))
     result = scan()
     assert result["models_indexed"] == 2
-    models = librarian.search(ModelQuery(sort="name")).models
+    models = librarian.models.search(ModelQuery(sort="name")).models
     assert [(model.official_name, model.subtype, model.storage) for model in models] == [
         ("ae", "vae", "in-place"),
         ("flux_lora", "loras", "in-place"),
@@ -91,7 +93,7 @@ def test_links_and_cycles_count_once(librarian, scan, make_model, models_folder)
 def test_a_damaged_file_stays_listed_with_its_problem(librarian, scan, models_folder):
     (models_folder / "vae" / "page.safetensors").write_text("<!doctype html>")
     scan()
-    model = librarian.search(ModelQuery(q="page")).models[0]
+    model = librarian.models.search(ModelQuery(q="page")).models[0]
     assert "web page" in (model.problem or "")
 
 
@@ -109,7 +111,7 @@ def test_edits_are_written_down_and_survive_a_lost_database(
     make_model(models_folder / "vae" / "ae.safetensors")
     scan()
     model_id = ids(librarian)["ae"]
-    details = librarian.edit(
+    details = librarian.models.edit(
         model_id, {"notes": "the good one", "tags": ["best"], "official_name": "Flux VAE"}
     )
     assert details.match_source == "manual"
@@ -118,10 +120,10 @@ def test_edits_are_written_down_and_survive_a_lost_database(
     librarian.close()
     (surroundings.data_dir / "models.db").unlink()
     again = Librarian(surroundings)
-    again.jobs.wait(again.scan("quick").id)
-    details = again.details(model_id)
+    again.jobs.wait(again.scans.start("quick").id)
+    details = again.models.details(model_id)
     assert (details.notes, details.tags, details.official_name) == ("the good one", ["best"], "Flux VAE")
-    assert [model.model_id for model in again.search(ModelQuery(q="best")).models] == [model_id]
+    assert [model.model_id for model in again.models.search(ModelQuery(q="best")).models] == [model_id]
     again.close()
 
 
@@ -129,12 +131,12 @@ def test_unknown_keys_in_metadata_are_kept(librarian, scan, make_model, models_f
     make_model(models_folder / "vae" / "ae.safetensors")
     scan()
     model_id = ids(librarian)["ae"]
-    librarian.edit(model_id, {"notes": "1"})
+    librarian.models.edit(model_id, {"notes": "1"})
     path = librarian.library.root / model_id / "metadata.json"
     content = json.loads(path.read_text())
     content["from_another_tool"] = {"rating": 5}
     path.write_text(json.dumps(content))
-    librarian.edit(model_id, {"notes": "2"})
+    librarian.models.edit(model_id, {"notes": "2"})
     content = json.loads(path.read_text())
     assert (content["from_another_tool"], content["notes"]) == ({"rating": 5}, "2")
 
@@ -144,12 +146,12 @@ def test_wrong_edits_are_refused(librarian, scan, make_model, models_folder, cha
     make_model(models_folder / "vae" / "ae.safetensors")
     scan()
     with pytest.raises(InvalidRequestError):
-        librarian.edit(ids(librarian)["ae"], change)
+        librarian.models.edit(ids(librarian)["ae"], change)
 
 
 def test_editing_what_is_not_there(librarian):
     with pytest.raises(NotFoundError):
-        librarian.edit("no/such/model", {"notes": ""})
+        librarian.models.edit("no/such/model", {"notes": ""})
 
 
 @pytest.fixture
@@ -158,18 +160,18 @@ def owned(librarian, finished, make_model, downloads):
 
     source = make_model(downloads / "up.safetensors")
     job = finished(
-        librarian.import_models(ImportRequest.model_validate({"items": [{"paths": [str(source)]}]}))
+        librarian.imports.start(ImportRequest.model_validate({"items": [{"paths": [str(source)]}]}))
     )
     return job.result["imported"][0]
 
 
 def test_the_index_comes_back_whole_from_the_library(librarian, owned, surroundings):
-    before = librarian.details(owned)
+    before = librarian.models.details(owned)
     librarian.close()
     (surroundings.data_dir / "models.db").unlink()
     again = Librarian(surroundings)
-    again.jobs.wait(again.scan("quick").id)
-    assert again.details(owned) == before
+    again.jobs.wait(again.scans.start("quick").id)
+    assert again.models.details(owned) == before
     again.close()
 
 
@@ -189,7 +191,7 @@ def test_a_database_that_cannot_be_used_is_set_aside(librarian, owned, surroundi
     assert again.library.set_aside is not None
     assert again.library.set_aside.exists()
     assert [warning.code for warning in again.status().warnings] == ["database_set_aside"]
-    again.jobs.wait(again.scan("quick").id)
+    again.jobs.wait(again.scans.start("quick").id)
     assert again.library.index.contains(owned)
     again.close()
 
@@ -206,7 +208,7 @@ def test_unreadable_metadata_is_reported_and_the_model_stays(librarian, owned, s
     path.write_text("{ damaged")
     result = scan("deep")
     assert "damaged" in result["errors"][0]
-    assert "damaged" in (librarian.details(owned).problem or "")
+    assert "damaged" in (librarian.models.details(owned).problem or "")
 
 
 def test_metadata_that_points_outside_its_folder_is_refused(librarian, owned, scan, tmp_path):
@@ -222,7 +224,7 @@ def test_a_library_moved_elsewhere_is_found_again(librarian, owned, surroundings
     librarian.close()
     shutil.move(surroundings.library_root, tmp_path / "moved")
     again = Librarian(surroundings.model_copy(update={"library_root": tmp_path / "moved"}))
-    again.jobs.wait(again.scan("quick").id)
+    again.jobs.wait(again.scans.start("quick").id)
     assert str(again.library.main_path(owned)).startswith(str(tmp_path / "moved"))
     again.close()
 
@@ -231,10 +233,10 @@ def test_a_model_is_found_by_id_hash_and_name(librarian, owned):
     path = librarian.library.main_path(owned)
     digest = librarian.library.model(owned).hashes.sha256
     for reference in (owned, digest, digest[:12], "up.safetensors", "sub\\up.safetensors", "vision/other/up"):
-        assert librarian.find(reference) == path
-    assert librarian.fingerprint(owned) == digest
+        assert librarian.models.find(reference) == path
+    assert librarian.models.fingerprint(owned) == digest
     with pytest.raises(NotFoundError, match=r"nearest are: vision/esrgan/up"):
-        librarian.find("upp up.safetensors")
+        librarian.models.find("upp up.safetensors")
 
 
 def test_find_file_by_hash_in_every_indexed_place(librarian, owned, scan, make_model, models_folder):
@@ -248,9 +250,9 @@ def test_find_file_by_hash_in_every_indexed_place(librarian, owned, scan, make_m
 
 def test_two_processes_editing_two_fields_lose_neither(librarian, owned, surroundings):
     other = Librarian(surroundings.model_copy(update={"data_dir": surroundings.data_dir.with_name("other")}))
-    other.jobs.wait(other.scan("quick").id)
-    librarian.edit(owned, {"notes": "from one"})
-    other.edit(owned, {"tags": ["from the other"]})
+    other.jobs.wait(other.scans.start("quick").id)
+    librarian.models.edit(owned, {"notes": "from one"})
+    other.models.edit(owned, {"tags": ["from the other"]})
     model = librarian.library.metadata.read(owned)
     assert (model.notes, model.tags) == ("from one", ["from the other"])
     other.close()
@@ -266,7 +268,7 @@ def test_a_link_to_a_listed_file_is_that_file_whichever_is_met_first(
         os.link(path, tmp_path / "another name")
     (models_folder / f"{where}.safetensors").symlink_to(path)
     for kind in ("quick", "quick", "deep"):
-        assert finished(librarian.scan(kind)).state == "done"
+        assert finished(librarian.scans.start(kind)).state == "done"
         [model_id] = librarian.library.index.all_ids()
         assert [file.path for file in librarian.library.index.files(model_id)] == [str(path)]
 
@@ -277,5 +279,5 @@ def test_a_link_to_a_file_without_an_ending_is_listed(librarian, finished, make_
         models_folder / "loras" / "blobs" / "x"
     )
     (models_folder / "loras" / "style.safetensors").symlink_to(blob)
-    assert finished(librarian.scan("quick")).state == "done"
+    assert finished(librarian.scans.start("quick")).state == "done"
     assert len(librarian.library.index.all_ids()) == 1

@@ -20,7 +20,7 @@ def imported(librarian, finished, make_model, downloads):
     def run(name: str = "up.safetensors", **metadata) -> str:
         source = make_model(downloads / name)
         item = {"paths": [str(source)], "metadata": metadata}
-        job = finished(librarian.import_models(ImportRequest.model_validate({"items": [item]})))
+        job = finished(librarian.imports.start(ImportRequest.model_validate({"items": [item]})))
         return job.result["imported"][0]
 
     return run
@@ -31,11 +31,11 @@ def sync(librarian, finished):
     """Preview and apply; answers the job."""
 
     def run(default_resolution="skip", **resolutions):
-        plan = librarian.preview_links()
+        plan = librarian.links.preview()
         choice = LinkChoice(
             plan_id=plan.plan_id, default_resolution=default_resolution, resolutions=resolutions
         )
-        return finished(librarian.apply_links(choice))
+        return finished(librarian.links.apply(choice))
 
     return run
 
@@ -55,7 +55,7 @@ def snapshot(folder: Path) -> dict[str, tuple[object, ...]]:
 def test_preview_changes_nothing(librarian, imported, models_folder, tmp_path):
     imported()
     before = snapshot(tmp_path / "ComfyUI")
-    plan = librarian.preview_links()
+    plan = librarian.links.preview()
     assert [Path(link.target).name for link in plan.to_create] == ["up.safetensors"]
     assert plan.total_actions == 1
     assert snapshot(tmp_path / "ComfyUI") == before
@@ -67,9 +67,9 @@ def test_apply_makes_a_relative_link_and_registers_it(librarian, imported, sync,
     assert place.is_symlink()
     assert not os.path.isabs(os.readlink(place))
     assert place.resolve() == librarian.library.main_path(model_id)
-    [link] = librarian.links()
+    [link] = librarian.links.registered()
     assert (link.model_id, link.state, link.link_type, link.is_external) == (model_id, "ok", "symlink", False)
-    plan = librarian.preview_links()
+    plan = librarian.links.preview()
     assert (plan.total_actions, len(plan.to_skip_exists)) == (0, 1)
 
 
@@ -101,7 +101,7 @@ def test_library_and_app_moved_together_keep_every_link(librarian, imported, syn
         }
     )
     again = Librarian(moved)
-    [link] = again.links()
+    [link] = again.links.registered()
     assert link.state == "ok"
     assert Path(link.target) == tmp_path / "Moved" / "models" / "upscale_models" / "up.safetensors"
     again.close()
@@ -121,12 +121,12 @@ def test_across_filesystems_links_are_absolute_with_a_warning(surroundings, make
         librarian = Librarian(surroundings.model_copy(update={"apps": [app]}))
         source = make_model(downloads / "up.safetensors")
         request = ImportRequest.model_validate({"items": [{"paths": [str(source)]}], "link": True})
-        librarian.jobs.wait(librarian.import_models(request).id)
+        librarian.jobs.wait(librarian.imports.start(request).id)
         link = Path(folder) / "models" / "upscale_models" / "up.safetensors"
         assert os.path.isabs(os.readlink(link))
         assert link.resolve().is_file()
-        assert librarian.links()[0].is_external
-        assert any("another drive" in warning for warning in librarian.preview_links().warnings)
+        assert librarian.links.registered()[0].is_external
+        assert any("another drive" in warning for warning in librarian.links.preview().warnings)
         librarian.close()
 
 
@@ -141,13 +141,13 @@ def test_what_lies_in_the_way_is_a_conflict_and_stays(librarian, imported, sync,
     else:
         place.write_bytes(librarian.library.main_path(model_id).read_bytes())
     before = place.read_bytes()
-    [conflict] = librarian.preview_links().conflicts
+    [conflict] = librarian.links.preview().conflicts
     reasons = {"file": "file_exists", "link": "linked_to_different_source", "copy": "same_bytes"}
     assert conflict.reason == reasons[what]
     result = sync().result
     assert (result["links_created"], result["skipped"]) == (0, 1)
     assert place.read_bytes() == before
-    assert librarian.links() == []
+    assert librarian.links.registered() == []
 
 
 def test_rename_keeps_the_old_file_beside(librarian, imported, sync, place):
@@ -177,33 +177,33 @@ def test_overwrite_puts_the_old_file_into_the_trash(librarian, imported, sync, p
 
 def test_a_plan_is_refused_when_the_world_has_changed(librarian, imported, finished, place):
     imported()
-    plan = librarian.preview_links()
+    plan = librarian.links.preview()
     place.write_bytes(b"appeared meanwhile")
-    job = finished(librarian.apply_links(LinkChoice(plan_id=plan.plan_id)))
+    job = finished(librarian.links.apply(LinkChoice(plan_id=plan.plan_id)))
     assert (job.state, job.error.code) == ("failed", PlanChangedError.code)
     assert place.read_bytes() == b"appeared meanwhile"
-    assert librarian.links() == []
+    assert librarian.links.registered() == []
 
 
 def test_an_unknown_plan_is_refused(librarian, finished):
-    assert finished(librarian.apply_links(LinkChoice(plan_id="x"))).error.code == NotFoundError.code
+    assert finished(librarian.links.apply(LinkChoice(plan_id="x"))).error.code == NotFoundError.code
 
 
 def test_two_models_with_one_file_name_both_get_a_link(librarian, imported, sync, models_folder):
     imported("one/model.safetensors")
     imported("two/model.safetensors")
     assert sync().result["links_created"] == 2
-    links = [Path(link.target) for link in librarian.links()]
+    links = [Path(link.target) for link in librarian.links.registered()]
     assert len(set(links)) == 2
     assert all(link.name == "model.safetensors" and link.resolve().is_file() for link in links)
-    assert librarian.preview_links().total_actions == 0
+    assert librarian.links.preview().total_actions == 0
 
 
 def test_a_model_that_changes_its_subtype_moves_its_link(librarian, imported, sync, models_folder, place):
     model_id = imported()
     sync()
-    librarian.edit(model_id, {"subtype": "loras"})
-    plan = librarian.preview_links()
+    librarian.models.edit(model_id, {"subtype": "loras"})
+    plan = librarian.links.preview()
     assert len(plan.to_create) == 1
     assert [Path(removal.target) for removal in plan.orphaned_to_remove] == [place]
     sync()
@@ -213,7 +213,7 @@ def test_a_model_that_changes_its_subtype_moves_its_link(librarian, imported, sy
 
 def test_a_model_of_unknown_kind_is_not_linked_and_said_so(librarian, imported):
     imported(subtype="unknown")
-    plan = librarian.preview_links()
+    plan = librarian.links.preview()
     assert plan.to_create == []
     assert "type is unknown" in plan.warnings[0]
 
@@ -221,23 +221,23 @@ def test_a_model_of_unknown_kind_is_not_linked_and_said_so(librarian, imported):
 def test_delete_takes_links_registry_rows_and_files(librarian, imported, sync, place):
     model_id = imported()
     sync()
-    report = librarian.delete(model_id, "permanent")
+    report = librarian.models.delete(model_id, "permanent")
     assert (report.unlinked, report.files_removed) == (1, 1)
     assert not os.path.lexists(place)
-    assert librarian.links() == []
+    assert librarian.links.registered() == []
     assert not (librarian.library.root / model_id).exists()
     with pytest.raises(NotFoundError):
-        librarian.details(model_id)
+        librarian.models.details(model_id)
 
 
 def test_delete_can_keep_the_files(librarian, imported, sync, place, finished):
     model_id = imported()
     path = librarian.library.main_path(model_id)
     sync()
-    librarian.delete(model_id, "keep")
+    librarian.models.delete(model_id, "keep")
     assert path.is_file()
     assert not os.path.lexists(place)
-    finished(librarian.scan("quick"))
+    finished(librarian.scans.start("quick"))
     assert not librarian.library.index.contains(model_id)
 
 
@@ -246,17 +246,17 @@ def test_delete_removes_a_link_only_if_it_is_still_ours(librarian, imported, syn
     sync()
     place.unlink()
     place.write_bytes(b"somebody's own now")
-    librarian.delete(model_id, "permanent")
+    librarian.models.delete(model_id, "permanent")
     assert place.read_bytes() == b"somebody's own now"
 
 
 def test_deleting_a_model_in_place_needs_its_file_to_go(librarian, finished, make_model, models_folder):
     path = make_model(models_folder / "vae" / "ae.safetensors")
-    finished(librarian.scan("quick"))
+    finished(librarian.scans.start("quick"))
     [model_id] = librarian.library.index.all_ids()
     with pytest.raises(InvalidRequestError, match="stays listed"):
-        librarian.delete(model_id, "keep")
-    librarian.delete(model_id, "permanent")
+        librarian.models.delete(model_id, "keep")
+    librarian.models.delete(model_id, "permanent")
     assert not path.exists()
 
 
@@ -266,10 +266,10 @@ def test_uninstall_removes_all_links_of_an_app_and_nothing_else(
     imported()
     sync()
     (models_folder / "upscale_models" / "theirs.safetensors").write_bytes(b"theirs")
-    assert librarian.uninstall_app("comfyui").links_removed == 1
+    assert librarian.links.uninstall("comfyui").links_removed == 1
     assert os.listdir(models_folder / "upscale_models") == ["theirs.safetensors"]
     with pytest.raises(NotFoundError):
-        librarian.uninstall_app("no-such-app")
+        librarian.links.uninstall("no-such-app")
 
 
 @pytest.mark.parametrize("made", [True, False])
@@ -277,7 +277,7 @@ def test_a_link_cut_off_between_disk_and_registry_is_mended(
     librarian, imported, surroundings, place, made, monkeypatch
 ):
     imported()
-    plan = librarian.preview_links()
+    plan = librarian.links.preview()
 
     class Killed(BaseException):
         pass
@@ -298,7 +298,7 @@ def test_a_link_cut_off_between_disk_and_registry_is_mended(
     librarian.close()
     again = Librarian(surroundings)
     again.linker.recover()
-    assert [link.state for link in again.links()] == (["ok"] if made else [])
+    assert [link.state for link in again.links.registered()] == (["ok"] if made else [])
     assert list(again.linker.registry.intents()) == []
     again.close()
 
@@ -306,26 +306,26 @@ def test_a_link_cut_off_between_disk_and_registry_is_mended(
 def test_states_of_links(librarian, imported, sync, place):
     model_id = imported()
     sync()
-    assert librarian.links()[0].state == "ok"
+    assert librarian.links.registered()[0].state == "ok"
     source = librarian.library.main_path(model_id)
     aside = source.with_suffix(".aside")
     source.rename(aside)
-    assert librarian.links()[0].state == "broken"
+    assert librarian.links.registered()[0].state == "broken"
     aside.rename(source)
     place.unlink()
-    assert librarian.links()[0].state == "missing"
+    assert librarian.links.registered()[0].state == "missing"
     place.write_bytes(b"other")
-    assert librarian.links(state="changed")[0].state == "changed"
-    assert librarian.links(state="ok") == []
+    assert librarian.links.registered(state="changed")[0].state == "changed"
+    assert librarian.links.registered(state="ok") == []
 
 
 def test_linked_models_are_marked_in_lists(librarian, imported, sync):
     from model_librarian.core.library import ModelQuery
 
     imported()
-    assert [model.linked for model in librarian.search(ModelQuery()).models] == [False]
+    assert [model.linked for model in librarian.models.search(ModelQuery()).models] == [False]
     sync()
-    assert [model.linked for model in librarian.search(ModelQuery()).models] == [True]
+    assert [model.linked for model in librarian.models.search(ModelQuery()).models] == [True]
 
 
 def test_an_app_is_the_same_by_its_root_whatever_it_is_called(librarian, imported, sync, surroundings):
@@ -337,7 +337,7 @@ def test_an_app_is_the_same_by_its_root_whatever_it_is_called(librarian, importe
         surroundings.model_copy(update={"apps": [app.model_copy(update={"app": "other-name"})]})
     )
     assert [known.app for known in again.linker.apps] == ["comfyui"]
-    assert [link.state for link in again.links()] == ["ok"]
+    assert [link.state for link in again.links.registered()] == ["ok"]
     again.close()
 
 
@@ -354,8 +354,8 @@ def test_another_app_of_the_same_name_gets_an_id_of_its_own(
     assert second.app == "comfyui"
     again = Librarian(surroundings.model_copy(update={"apps": [second]}))
     assert [app.app for app in again.linker.apps] == ["comfyui-2"]
-    assert [link.state for link in again.links(app="comfyui")] == ["ok"]
-    plan = again.preview_links()
+    assert [link.state for link in again.links.registered(app="comfyui")] == ["ok"]
+    plan = again.links.preview()
     assert (len(plan.to_create), plan.orphaned_to_remove, plan.broken_to_remove) == (1, [], [])
     again.close()
     assert place.is_symlink()
@@ -368,6 +368,6 @@ def test_links_of_a_library_that_is_no_longer_chosen_stay_true(
     sync()
     librarian.close()
     again = Librarian(surroundings.model_copy(update={"library_root": tmp_path / "another-library"}))
-    assert [link.state for link in again.links()] == ["ok"]
+    assert [link.state for link in again.links.registered()] == ["ok"]
     assert place.resolve().is_file()
     again.close()

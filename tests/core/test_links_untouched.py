@@ -45,7 +45,7 @@ def lay_out(root: Path, make_model) -> Surroundings:
         {"paths": [str(make_model(root / "d" / str(n) / name))]}
         for n, name in enumerate(NAMES[:1] * 2 + NAMES)
     ]
-    librarian.jobs.wait(librarian.import_models(ImportRequest.model_validate({"items": items})).id)
+    librarian.jobs.wait(librarian.imports.start(ImportRequest.model_validate({"items": items})).id)
     librarian.close()
     return surroundings
 
@@ -111,27 +111,27 @@ def test_what_is_not_ours_stays(things, steps, template):
         moved: set[str] = set()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(linker_module, "to_trash", lambda path: path.rename(trash / uuid.uuid4().hex))
-            librarian.jobs.wait(librarian.scan("deep").id)
+            librarian.jobs.wait(librarian.scans.start("deep").id)
             for step in steps:
                 if step == "restart":
                     librarian.close()
                     librarian = Librarian(surroundings)
                     librarian.linker.recover()
                 elif step == "uninstall":
-                    librarian.uninstall_app(librarian.linker.apps[0].app)
+                    librarian.links.uninstall(librarian.linker.apps[0].app)
                 elif step == "delete":
                     owned = sorted(
                         key for key in librarian.library.index.all_ids() if not key.startswith("in-place")
                     )
                     if owned:
-                        librarian.delete(owned[0], "permanent")
+                        librarian.models.delete(owned[0], "permanent")
                 elif step == "edit":
                     for key in sorted(librarian.library.index.all_ids())[:2]:
-                        librarian.edit(key, {"subtype": "loras"})
+                        librarian.models.edit(key, {"subtype": "loras"})
                 else:
-                    plan = librarian.preview_links()
+                    plan = librarian.links.preview()
                     choice = LinkChoice.model_validate({"plan_id": plan.plan_id, "default_resolution": step})
-                    job = librarian.jobs.wait(librarian.apply_links(choice).id)
+                    job = librarian.jobs.wait(librarian.links.apply(choice).id)
                     assert job.state == "done", job.error
                     if step != "skip":
                         moved |= {str(Path(one.target).relative_to(models)) for one in plan.conflicts}
@@ -179,7 +179,7 @@ def imported(librarian, finished, make_model, downloads):
 
     def run(name: str = "up.safetensors") -> str:
         item = {"paths": [str(make_model(downloads / name))]}
-        return finished(librarian.import_models(ImportRequest.model_validate({"items": [item]}))).result[
+        return finished(librarian.imports.start(ImportRequest.model_validate({"items": [item]}))).result[
             "imported"
         ][0]
 
@@ -191,9 +191,9 @@ def sync(librarian, finished):
     """Preview and apply with one answer to all conflicts; answers the result."""
 
     def run(resolution: str = "skip"):
-        plan = librarian.preview_links()
+        plan = librarian.links.preview()
         choice = LinkChoice.model_validate({"plan_id": plan.plan_id, "default_resolution": resolution})
-        return finished(librarian.apply_links(choice)).result
+        return finished(librarian.links.apply(choice)).result
 
     return run
 
@@ -242,7 +242,7 @@ def test_a_folder_that_is_not_there_is_not_made_up(librarian, imported, sync, mo
     library_alone = os.listdir(tmp_path / "ComfyUI")
     app = librarian.linker.apps[0]
     librarian.linker._apps[app.app] = app.model_copy(update={"root": tmp_path / "ComfyUI" / "models"})
-    plan = librarian.preview_links()
+    plan = librarian.links.preview()
     assert plan.to_create == []
     assert "Connect its drive" in plan.errors[0]
     assert os.listdir(tmp_path / "ComfyUI") == library_alone
@@ -255,10 +255,10 @@ def test_links_in_folders_that_cannot_be_reached_are_told_and_kept(
     sync()
     (tmp_path / "ComfyUI" / "models").rename(tmp_path / "unplugged")
     monkeypatch.setattr(librarian.linker.registry, "root_of", lambda app: tmp_path / "ComfyUI" / "models")
-    result = librarian.uninstall_app(librarian.linker.apps[0].app)
+    result = librarian.links.uninstall(librarian.linker.apps[0].app)
     assert (result.links_removed, len(result.unreachable)) == (0, 1)
     (tmp_path / "unplugged").rename(tmp_path / "ComfyUI" / "models")
-    assert librarian.uninstall_app(librarian.linker.apps[0].app).links_removed == 1
+    assert librarian.links.uninstall(librarian.linker.apps[0].app).links_removed == 1
 
 
 def test_what_a_metadata_calls_itself_never_leads_out_of_the_app(
@@ -271,9 +271,9 @@ def test_what_a_metadata_calls_itself_never_leads_out_of_the_app(
         metadata = json.loads(path.read_text())
         metadata["cleaned_name"] = "../../../../escaped"
         path.write_text(json.dumps(metadata))
-    finished(librarian.scan("deep"))
+    finished(librarian.scans.start("deep"))
     assert sync()["links_created"] == 2
-    for link in librarian.links():
+    for link in librarian.links.registered():
         assert models_folder / "upscale_models" in Path(os.path.normpath(link.target)).parents
 
 
@@ -285,7 +285,7 @@ def test_a_folder_of_the_app_that_leads_into_the_library_gets_no_links(
     (models_folder / "upscale_models").rmdir()
     (models_folder / "upscale_models").symlink_to(folder)
     before = sorted(os.listdir(folder))
-    plan = librarian.preview_links()
+    plan = librarian.links.preview()
     assert "leads into the library" in plan.errors[0]
     sync("overwrite")
     assert sorted(os.listdir(folder)) == before
@@ -295,7 +295,7 @@ def test_names_that_differ_in_case_get_places_that_differ_everywhere(librarian, 
     imported("one/same.safetensors")
     imported("two/Same.safetensors")
     assert sync()["links_created"] == 2
-    assert len({link.target.casefold() for link in librarian.links()}) == 2
+    assert len({link.target.casefold() for link in librarian.links.registered()}) == 2
 
 
 def test_an_empty_folder_of_the_person_is_not_removed(librarian, imported, sync, models_folder):
@@ -304,7 +304,7 @@ def test_an_empty_folder_of_the_person_is_not_removed(librarian, imported, sync,
     own = models_folder / "upscale_models" / second.rpartition("/")[2]
     own.mkdir()
     sync()
-    librarian.uninstall_app(librarian.linker.apps[0].app)
+    librarian.links.uninstall(librarian.linker.apps[0].app)
     assert own.is_dir()
 
 
@@ -313,7 +313,7 @@ def test_a_folder_made_for_links_is_removed_with_the_last_one(librarian, importe
     imported("two/same.safetensors")
     sync()
     assert len(os.listdir(models_folder / "upscale_models")) == 2
-    librarian.uninstall_app(librarian.linker.apps[0].app)
+    librarian.links.uninstall(librarian.linker.apps[0].app)
     assert os.listdir(models_folder / "upscale_models") == []
 
 
@@ -326,15 +326,15 @@ def test_a_hard_link_whose_model_is_gone_holds_the_last_bytes(librarian, importe
     with monkeypatch.context() as patch:
         patch.setattr(os, "symlink", refuse)
         sync()
-    assert librarian.links()[0].link_type == "hardlink"
+    assert librarian.links.registered()[0].link_type == "hardlink"
     librarian.library.main_path(model_id).unlink()
-    librarian.uninstall_app(librarian.linker.apps[0].app)
+    librarian.links.uninstall(librarian.linker.apps[0].app)
     assert place.read_bytes() == data
 
 
 def test_a_plan_is_carried_out_once_however_often_it_is_asked_for(librarian, imported, place):
     imported()
-    plan = librarian.preview_links()
+    plan = librarian.links.preview()
     choice = LinkChoice(plan_id=plan.plan_id)
     results: list[object] = []
 
@@ -355,7 +355,7 @@ def test_a_plan_is_carried_out_once_however_often_it_is_asked_for(librarian, imp
         thread.join()
     done = [result for result in results if isinstance(result, SyncResult)]
     assert [result.links_created for result in done] == [1]
-    assert len(librarian.links()) == 1
+    assert len(librarian.links.registered()) == 1
 
 
 def test_two_processes_on_one_registry_make_each_link_once(librarian, surroundings, imported, place):
@@ -363,12 +363,12 @@ def test_two_processes_on_one_registry_make_each_link_once(librarian, surroundin
     other = Librarian(surroundings)
     jobs = []
     for one in (librarian, other):
-        plan = one.preview_links()
-        jobs.append((one, one.apply_links(LinkChoice(plan_id=plan.plan_id))))
+        plan = one.links.preview()
+        jobs.append((one, one.links.apply(LinkChoice(plan_id=plan.plan_id))))
     ended = [one.jobs.wait(job.id) for one, job in jobs]
     created = sum(job.result["links_created"] for job in ended if job.result)
     assert created == 1
-    assert [link.state for link in other.links()] == ["ok"]
+    assert [link.state for link in other.links.registered()] == ["ok"]
     other.close()
 
 
@@ -383,7 +383,7 @@ def test_a_crash_between_making_room_and_linking_gives_the_place_back(
 
     imported()
     place.write_bytes(b"theirs")
-    plan = librarian.preview_links()
+    plan = librarian.links.preview()
     with monkeypatch.context() as patch:
         patch.setattr(linker_module, "make_link", die)
         patch.setattr(

@@ -47,20 +47,20 @@ def test_a_read_only_library_is_searched_and_loaded_from(
 ):
     source = make_model(downloads / "up.safetensors")
     request = ImportRequest.model_validate({"items": [{"paths": [str(source)]}]})
-    [model_id] = finished(librarian.import_models(request)).result["imported"]
+    [model_id] = finished(librarian.imports.start(request)).result["imported"]
     librarian.close()
     (surroundings.data_dir / "models.db").unlink()
     read_only(surroundings.library_root)
 
     again = Librarian(surroundings)
     again.start()
-    again.jobs.wait(again._scan.id)
-    assert again.find(model_id).is_file()
-    assert again.details(model_id).files[0].exists
+    again.jobs.wait(again.scans.last().id)
+    assert again.models.find(model_id).is_file()
+    assert again.models.details(model_id).files[0].exists
     with pytest.raises(StorageError, match="read-only"):
-        again.edit(model_id, {"notes": "no"})
+        again.models.edit(model_id, {"notes": "no"})
     other = make_model(downloads / "other.safetensors")
-    refused = again.import_models(ImportRequest.model_validate({"items": [{"paths": [str(other)]}]}))
+    refused = again.imports.start(ImportRequest.model_validate({"items": [{"paths": [str(other)]}]}))
     assert again.jobs.wait(refused.id).state == "failed"
     assert other.exists()
     again.close()
@@ -81,17 +81,17 @@ def test_a_library_on_a_missing_drive_is_not_made_anew(
 ):
     source = make_model(downloads / "up.safetensors")
     request = ImportRequest.model_validate({"items": [{"paths": [str(source)]}], "link": True})
-    [model_id] = finished(librarian.import_models(request)).result["imported"]
+    [model_id] = finished(librarian.imports.start(request)).result["imported"]
     librarian.close()
     surroundings.library_root.rename(surroundings.library_root.with_name("unplugged"))
     surroundings.library_root.mkdir()  # the mount point
 
     without = Librarian(surroundings)
     without.start()
-    without.jobs.wait(without._scan.id)
+    without.jobs.wait(without.scans.last().id)
     [warning] = without.status().warnings
     assert "Connect its drive" in warning.message
-    plan = without.preview_links()
+    plan = without.links.preview()
     assert plan.broken_to_remove == plan.orphaned_to_remove == []
     assert without.uninstall_app("comfyui").links_removed == 0
     without.close()
@@ -102,6 +102,6 @@ def test_a_library_on_a_missing_drive_is_not_made_anew(
     surroundings.library_root.with_name("unplugged").rename(surroundings.library_root)
     again = Librarian(surroundings)
     assert again.status().warnings == []
-    assert again.find(model_id).is_file()
-    assert [link.state for link in again.links()] == ["ok"]
+    assert again.models.find(model_id).is_file()
+    assert [link.state for link in again.links.registered()] == ["ok"]
     again.close()

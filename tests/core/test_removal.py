@@ -16,7 +16,7 @@ from model_librarian.core.librarian import Librarian
 def imported(librarian, finished, make_model, downloads):
     """Import a model; answers its id."""
     item = {"paths": [str(make_model(downloads / "up.safetensors"))]}
-    job = finished(librarian.import_models(ImportRequest.model_validate({"items": [item], "link": True})))
+    job = finished(librarian.imports.start(ImportRequest.model_validate({"items": [item], "link": True})))
     return job.result["imported"][0]
 
 
@@ -24,7 +24,9 @@ def imported(librarian, finished, make_model, downloads):
 def trash(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "trash"
     folder.mkdir()
-    monkeypatch.setattr("model_librarian.core.removal.to_trash", lambda path: path.rename(folder / path.name))
+    monkeypatch.setattr(
+        "model_librarian.core.services.removal.to_trash", lambda path: path.rename(folder / path.name)
+    )
     return folder
 
 
@@ -33,7 +35,7 @@ def no_trash(monkeypatch) -> None:
     def refuse(path):
         raise StorageError(f"{path} cannot go to the trash.")
 
-    monkeypatch.setattr("model_librarian.core.removal.to_trash", refuse)
+    monkeypatch.setattr("model_librarian.core.services.removal.to_trash", refuse)
 
 
 def place(librarian: Librarian) -> Path:
@@ -41,7 +43,7 @@ def place(librarian: Librarian) -> Path:
 
 
 def test_for_good_takes_the_folder(librarian, imported):
-    assert librarian.delete(imported, "permanent").files_removed == 1
+    assert librarian.models.delete(imported, "permanent").files_removed == 1
     assert not (librarian.library.root / imported).exists()
     assert os.listdir(librarian.library.root / ".incoming") == ["metadata.lock"]
 
@@ -53,7 +55,7 @@ def test_what_somebody_put_beside_a_model_stays(librarian, imported, trash, fate
     (folder / "samples").mkdir()
     (folder / "samples" / "one.png").write_bytes(b"picture")
     (folder / "theirs").symlink_to(folder.parent)
-    librarian.delete(imported, fate)
+    librarian.models.delete(imported, fate)
     assert sorted(os.listdir(folder)) == ["notes.txt", "samples", "theirs"]
     assert (folder / "samples" / "one.png").read_bytes() == b"picture"
     assert sorted(os.listdir(trash)) == ([] if fate == "permanent" else ["metadata.json", "up.safetensors"])
@@ -71,14 +73,14 @@ def test_a_folder_that_cannot_be_read_is_not_taken_for_ours(librarian, imported,
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(StorageError):
-        librarian.delete(imported, "permanent")
+        librarian.models.delete(imported, "permanent")
     assert (folder / "notes.txt").exists()
     assert (folder / "up.safetensors").exists()
 
 
 def test_without_a_trash_nothing_goes_and_the_model_stays_listed(librarian, imported, no_trash):
     with pytest.raises(StorageError):
-        librarian.delete(imported, "trash")
+        librarian.models.delete(imported, "trash")
     assert librarian.library.main_path(imported).exists()
     assert librarian.library.index.contains(imported)
 
@@ -87,10 +89,10 @@ def test_a_model_reached_through_a_link_is_not_deleted_through_it(librarian, imp
     folder = librarian.library.root / imported
     folder.rename(tmp_path / "far")
     folder.symlink_to(tmp_path / "far")
-    finished(librarian.scan("quick"))
+    finished(librarian.scans.start("quick"))
     for fate in ("permanent", "trash"):
         with pytest.raises(InvalidRequestError, match="through a link"):
-            librarian.delete(imported, fate)
+            librarian.models.delete(imported, fate)
     assert (tmp_path / "far" / "up.safetensors").exists()
     assert folder.is_symlink()
 
@@ -101,10 +103,10 @@ def test_a_file_outside_the_roots_is_never_deleted_however_it_is_reached(
 ):
     far = make_model(tmp_path / "store" / "ae.safetensors")
     (models_folder / "vae" / "ae.safetensors").symlink_to(far)
-    finished(librarian.scan("quick"))
+    finished(librarian.scans.start("quick"))
     [model_id] = librarian.library.index.all_ids()
     with pytest.raises(OutsideRootsError, match="by hand"):
-        librarian.delete(model_id, fate)
+        librarian.models.delete(model_id, fate)
     assert far.exists()
     assert librarian.library.index.contains(model_id)
 
@@ -113,11 +115,11 @@ def test_a_file_that_was_replaced_since_it_was_listed_is_not_deleted(
     librarian, finished, make_model, models_folder
 ):
     path = make_model(models_folder / "vae" / "ae.safetensors")
-    finished(librarian.scan("quick"))
+    finished(librarian.scans.start("quick"))
     [model_id] = librarian.library.index.all_ids()
     path.write_bytes(b"something else by now")
     with pytest.raises(ConflictError, match="changed since"):
-        librarian.delete(model_id, "permanent")
+        librarian.models.delete(model_id, "permanent")
     assert path.read_bytes() == b"something else by now"
 
 
@@ -125,9 +127,9 @@ def test_a_hard_link_elsewhere_keeps_the_bytes(librarian, finished, make_model, 
     path = make_model(models_folder / "vae" / "ae.safetensors")
     data = path.read_bytes()
     os.link(path, tmp_path / "elsewhere")
-    finished(librarian.scan("quick"))
+    finished(librarian.scans.start("quick"))
     [model_id] = librarian.library.index.all_ids()
-    librarian.delete(model_id, "permanent")
+    librarian.models.delete(model_id, "permanent")
     assert (tmp_path / "elsewhere").read_bytes() == data
 
 
@@ -135,7 +137,7 @@ def test_a_library_that_is_not_there_keeps_its_links_and_rows(librarian, importe
     link = place(librarian)
     librarian.library.root.rename(tmp_path / "unplugged")
     with pytest.raises(StorageError):
-        librarian.delete(imported, "permanent")
+        librarian.models.delete(imported, "permanent")
     assert link.is_symlink()
     assert librarian.library.index.contains(imported)
 
@@ -144,15 +146,15 @@ def test_a_model_whose_folder_is_gone_can_leave_the_list(librarian, imported):
     import shutil
 
     shutil.rmtree(librarian.library.root / imported)
-    assert librarian.delete(imported, "trash").files_removed == 0
+    assert librarian.models.delete(imported, "trash").files_removed == 0
     assert not librarian.library.index.contains(imported)
     assert not os.path.lexists(place(librarian))
 
 
 def test_taken_off_the_list_twice_keeps_both_records(librarian, imported, finished):
     folder = librarian.library.root / imported
-    librarian.delete(imported, "keep")
+    librarian.models.delete(imported, "keep")
     (folder / "metadata.json").write_bytes((folder / "metadata.removed.json").read_bytes())
-    finished(librarian.scan("quick"))
-    librarian.delete(imported, "keep")
+    finished(librarian.scans.start("quick"))
+    librarian.models.delete(imported, "keep")
     assert len(list(folder.glob("metadata.removed.json*"))) == 2

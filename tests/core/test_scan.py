@@ -17,7 +17,7 @@ from model_librarian.core.library import scan as scan_module
 @pytest.fixture
 def scan(librarian, finished):
     def run(kind="quick"):
-        job = finished(librarian.scan(kind))
+        job = finished(librarian.scans.start(kind))
         assert job.state == "done", job.error
         return job.result
 
@@ -30,11 +30,11 @@ def owned(librarian, finished, make_model, downloads):
 
     source = make_model(downloads / "up.safetensors")
     request = ImportRequest.model_validate({"items": [{"paths": [str(source)]}]})
-    return finished(librarian.import_models(request)).result["imported"][0]
+    return finished(librarian.imports.start(request)).result["imported"][0]
 
 
 def names(librarian):
-    return sorted(model.official_name for model in librarian.search(ModelQuery(limit=500)).models)
+    return sorted(model.official_name for model in librarian.models.search(ModelQuery(limit=500)).models)
 
 
 def looked_into(librarian, monkeypatch, scan):
@@ -64,9 +64,9 @@ def test_only_a_changed_folder_is_looked_into(librarian, scan, make_model, model
     scan()
     assert names(librarian) == ["b0", "b1", "b2", "b3", "c0", "c1", "c2"]
     (models_folder / "loras" / "b").rename(models_folder / "loras" / "z")
-    before = {model.model_id for model in librarian.search(ModelQuery()).models}
+    before = {model.model_id for model in librarian.models.search(ModelQuery()).models}
     scan()
-    assert {model.model_id for model in librarian.search(ModelQuery()).models} == before
+    assert {model.model_id for model in librarian.models.search(ModelQuery()).models} == before
 
 
 def test_a_new_preview_is_noticed(librarian, scan, make_model, models_folder):
@@ -75,7 +75,7 @@ def test_a_new_preview_is_noticed(librarian, scan, make_model, models_folder):
     path.with_suffix(".png").write_bytes(b"png")
     os.utime(path, ns=(5, 5))
     scan()
-    assert librarian.search(ModelQuery()).models[0].preview_url
+    assert librarian.models.search(ModelQuery()).models[0].preview_url
 
 
 def test_the_other_name_of_a_hard_link_takes_over(librarian, scan, make_model, models_folder):
@@ -94,13 +94,13 @@ def test_links_into_the_library_are_not_listed_again(librarian, scan, owned, mod
     (models_folder / "loras" / "link.safetensors").symlink_to(path)
     os.link(path, models_folder / "vae" / "hard.safetensors")
     scan()
-    assert librarian.search(ModelQuery()).total == 1
+    assert librarian.models.search(ModelQuery()).total == 1
 
 
 def test_a_forgotten_model_whose_file_is_there_is_found_again(librarian, scan, make_model, models_folder):
     make_model(models_folder / "vae" / "ae.safetensors")
     scan()
-    librarian.library.forget([librarian.search(ModelQuery()).models[0].model_id])
+    librarian.library.forget([librarian.models.search(ModelQuery()).models[0].model_id])
     assert names(librarian) == []
     scan()
     assert names(librarian) == ["ae"]
@@ -121,14 +121,14 @@ def test_an_owned_file_replaced_in_place_loses_its_hash(librarian, scan, owned):
 def test_what_another_machine_wrote_is_taken_over(librarian, scan, make_model, models_folder):
     make_model(models_folder / "vae" / "ae.safetensors")
     scan()
-    model_id = librarian.search(ModelQuery()).models[0].model_id
-    librarian.edit(model_id, {"notes": "mine"})
+    model_id = librarian.models.search(ModelQuery()).models[0].model_id
+    librarian.models.edit(model_id, {"notes": "mine"})
     path = librarian.library.root / model_id / "metadata.json"
     content = json.loads(path.read_text())
     content["tags"] = ["from elsewhere"]
     path.write_text(json.dumps(content))
     scan()
-    assert librarian.search(ModelQuery(q="elsewhere")).total == 1
+    assert librarian.models.search(ModelQuery(q="elsewhere")).total == 1
 
 
 @pytest.mark.parametrize("stop_after", [1, 4, 9, 17])
@@ -148,7 +148,7 @@ def test_a_scan_that_is_cut_off_is_taken_up_again(
 
     monkeypatch.setattr(job, "check_cancelled", check)
     with pytest.raises(CancelledError):
-        librarian.library.quick_scan(librarian._watched(), job)
+        librarian.library.quick_scan(librarian.places.indexed_in_place(), job)
     shutil.rmtree(models_folder / "loras" / "1")
     scan()
     assert len(names(librarian)) == 8
@@ -161,7 +161,7 @@ def test_a_deep_scan_that_is_cut_off_leaves_every_model(librarian, scan, owned, 
     job = JobContext(Job(id="x", kind="scan"), lambda _: None)
     job.request_cancel()
     with pytest.raises(CancelledError):
-        librarian.library.deep_scan(librarian._watched(), job)
+        librarian.library.deep_scan(librarian.places.indexed_in_place(), job)
     assert len(names(librarian)) == 2
 
 
@@ -170,7 +170,7 @@ def test_a_deep_scan_writes_only_what_differs(librarian, scan, owned):
     with librarian.library._database.write() as db:
         db.execute("UPDATE models SET metadata = replace(metadata, 'up', 'down')")
     assert scan("deep")["models_indexed"] == 1
-    assert librarian.details(owned).official_name == "up"
+    assert librarian.models.details(owned).official_name == "up"
 
 
 def test_names_of_every_kind(librarian, scan, make_model, models_folder):

@@ -22,12 +22,12 @@ def library(librarian, finished, make_model, models_folder):
     for folder, names in NAMES.items():
         for name in names:
             make_model(models_folder / folder / f"{name}.safetensors")
-    finished(librarian.scan("quick"))
+    finished(librarian.scans.start("quick"))
     return librarian
 
 
 def found(librarian, text, **more):
-    result = librarian.search(ModelQuery(q=text, **more))
+    result = librarian.models.search(ModelQuery(q=text, **more))
     return [model.official_name for model in result.models], result.match
 
 
@@ -78,7 +78,7 @@ def test_if_nothing_has_every_word_some_will_do_and_it_says_so(library):
 
 def test_nothing_typed_lists_the_newest_first(library, make_model, models_folder, finished):
     make_model(models_folder / "vae" / "zzz_newest.safetensors")
-    finished(library.scan("quick"))
+    finished(library.scans.start("quick"))
     names, match = found(library, "")
     assert names[0] == "zzz_newest"
     assert match == "list"
@@ -87,7 +87,7 @@ def test_nothing_typed_lists_the_newest_first(library, make_model, models_folder
 def test_the_exact_name_comes_first(library, make_model, models_folder, finished):
     make_model(models_folder / "vae" / "ae_of_another_kind.safetensors")
     make_model(models_folder / "vae" / "my_ae.safetensors")
-    finished(library.scan("quick"))
+    finished(library.scans.start("quick"))
     names, _ = found(library, "ae")
     assert names[:2] == ["ae", "ae_of_another_kind"]
 
@@ -95,23 +95,23 @@ def test_the_exact_name_comes_first(library, make_model, models_folder, finished
 def test_filters_and_facets(library):
     names, _ = found(library, "flux", subtype=["loras"])
     assert names == ["flux-realism-lora"]
-    facets = library.facets(ModelQuery(q="flux"))
+    facets = library.models.facets(ModelQuery(q="flux"))
     assert {value.value: value.count for value in facets.subtype} == {"loras": 1, "diffusion_models": 1}
 
 
 def test_a_hash_finds_that_very_model(library):
-    some = library.search(ModelQuery(q="clip_l")).models[0]
+    some = library.models.search(ModelQuery(q="clip_l")).models[0]
     sha256, blake3 = library.library.hash_of(some.model_id)
     for text in (sha256, sha256.upper(), sha256[:10], blake3, blake3[:12]):
         assert found(library, text) == (["clip_l"], "hash")
 
 
 def test_paging_is_stable(library):
-    everything = [model.model_id for model in library.search(ModelQuery(sort="name", limit=100)).models]
+    everything = [model.model_id for model in library.models.search(ModelQuery(sort="name", limit=100)).models]
     pages = [
         model.model_id
         for offset in range(0, 20, 3)
-        for model in library.search(ModelQuery(sort="name", limit=3, offset=offset)).models
+        for model in library.models.search(ModelQuery(sort="name", limit=3, offset=offset)).models
     ]
     assert pages == everything
     assert len(set(everything)) == 14
@@ -133,11 +133,11 @@ def test_without_fts5_names_are_still_found(library):
 )
 def test_no_text_whatever_raises(library, text):
     for query in (ModelQuery(q=text), ModelQuery(q=text, sort="size", subtype=[text])):
-        result = library.search(query)
+        result = library.models.search(query)
         assert result.total >= len(result.models) or result.models == []
-        library.facets(query)
+        library.models.facets(query)
 
 
 def test_ten_thousand_characters_are_answered(library):
-    assert library.search(ModelQuery(q="x" * 10_000)).models == []
-    assert library.search(ModelQuery(q="a " * 10_000)).match in ("all", "any")
+    assert library.models.search(ModelQuery(q="x" * 10_000)).models == []
+    assert library.models.search(ModelQuery(q="a " * 10_000)).match in ("all", "any")

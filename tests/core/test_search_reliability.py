@@ -30,25 +30,25 @@ def indexed(librarian, finished, make_model, models_folder, surroundings):
         (models_folder / "loras" / f"model {number}.safetensors").write_bytes(
             first.read_bytes()[:-2] + number.to_bytes(2, "little")
         )
-    finished(librarian.scan("quick"))
+    finished(librarian.scans.start("quick"))
     librarian.close()
     return surroundings.data_dir / "models.db"
 
 
 def opened(surroundings):
     librarian = Librarian(surroundings)
-    before = librarian.search(ModelQuery(q="model", limit=500))
+    before = librarian.models.search(ModelQuery(q="model", limit=500))
     assert before.total in (0, 300)
-    librarian.jobs.wait(librarian.scan("quick").id, timeout=60)
+    librarian.jobs.wait(librarian.scans.start("quick").id, timeout=60)
     return librarian
 
 
 def is_whole(librarian):
-    assert librarian.search(ModelQuery(q="model", limit=500)).total == 300
-    assert librarian.search(ModelQuery(limit=500)).total == 300
-    assert librarian.facets(ModelQuery(q="model")).subtype[0].count == 300
+    assert librarian.models.search(ModelQuery(q="model", limit=500)).total == 300
+    assert librarian.models.search(ModelQuery(limit=500)).total == 300
+    assert librarian.models.facets(ModelQuery(q="model")).subtype[0].count == 300
     assert librarian.library.index.totals().models == 300
-    assert librarian.details(librarian.search(ModelQuery(q="model 7")).models[0].model_id).files
+    assert librarian.models.details(librarian.models.search(ModelQuery(q="model 7")).models[0].model_id).files
 
 
 @pytest.mark.parametrize("keep", [0, 50, 4096, 0.3, 0.7, 0.99])
@@ -77,7 +77,7 @@ def test_damage_found_only_while_reading(librarian, finished, make_model, models
     """The file goes bad after start; whoever asks next gets an answer, and the next scan makes all whole."""
     for number in range(40):
         make_model(models_folder / "loras" / f"model {number}.safetensors")
-    finished(librarian.scan("quick"))
+    finished(librarian.scans.start("quick"))
     library = librarian.library
     renewed = []
     library.on_renewed = lambda: renewed.append(True)
@@ -93,10 +93,10 @@ def test_damage_found_only_while_reading(librarian, finished, make_model, models
     library._database._local.connection = bad
     library._database._local.generation = library._database.generation
     library._search = Search(library._database)
-    assert librarian.search(ModelQuery(q="model")).total == 0
+    assert librarian.models.search(ModelQuery(q="model")).total == 0
     assert renewed
-    finished(librarian.scan("quick"))
-    assert librarian.search(ModelQuery(q="model")).total == 40
+    finished(librarian.scans.start("quick"))
+    assert librarian.models.search(ModelQuery(q="model")).total == 40
     assert library.set_aside is not None
 
 
@@ -128,10 +128,10 @@ def test_set_aside_twice_in_a_second_keeps_both(tmp_path):
 def test_without_fts5_and_with_it_again(indexed, surroundings, monkeypatch, make_model, models_folder):
     monkeypatch.setattr(schema, "has_fts5", lambda _: False)
     librarian = opened(surroundings)
-    assert librarian.search(ModelQuery(q="odel 29")).match == "like"
+    assert librarian.models.search(ModelQuery(q="odel 29")).match == "like"
     make_model(models_folder / "vae" / "late.safetensors")
-    librarian.jobs.wait(librarian.scan("quick").id)
-    assert librarian.search(ModelQuery(q="late")).total == 1
+    librarian.jobs.wait(librarian.scans.start("quick").id)
+    assert librarian.models.search(ModelQuery(q="late")).total == 1
     assert [warning.code for warning in librarian.status().warnings] == ["no_fts5"]
     librarian.close()
     monkeypatch.undo()

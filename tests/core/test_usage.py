@@ -21,14 +21,14 @@ def scanned(librarian, finished, make_model, models_folder):
     make_model(models_folder / "vae" / "other-size.safetensors", {"a": (3, 3)})
     os.link(one, models_folder / "loras" / "hard.safetensors")
     (models_folder / "loras" / "soft.safetensors").symlink_to(one)
-    finished(librarian.scan("quick"))
+    finished(librarian.scans.start("quick"))
     [job] = [job for job in librarian.jobs.all() if job.kind == "hash"]
     assert finished(job).state == "done"
     return librarian
 
 
 def test_equal_bytes_are_one_group_and_links_never_count(scanned, models_folder):
-    report = scanned.duplicates()
+    report = scanned.models.duplicates()
     [group] = report.groups
     size = (models_folder / "loras" / "one.safetensors").stat().st_size
     assert len(group.files) == 2
@@ -38,8 +38,8 @@ def test_equal_bytes_are_one_group_and_links_never_count(scanned, models_folder)
 
 def test_only_files_of_equal_size_are_hashed_by_themselves(scanned):
     hashed = {
-        model.official_name: scanned.details(model.model_id).files[0].sha256 is not None
-        for model in scanned.search(ModelQuery()).models
+        model.official_name: scanned.models.details(model.model_id).files[0].sha256 is not None
+        for model in scanned.models.search(ModelQuery()).models
     }
     assert hashed.pop("other-size") is False
     assert all(hashed.values())
@@ -48,8 +48,8 @@ def test_only_files_of_equal_size_are_hashed_by_themselves(scanned):
 def test_hashing_goes_on_where_it_was_cut_off(librarian, finished, make_model, models_folder, monkeypatch):
     for number in range(4):
         make_model(models_folder / "loras" / f"{number}.safetensors")
-    monkeypatch.setattr(librarian, "hash_in_background", lambda: None)
-    finished(librarian.scan("quick"))
+    monkeypatch.setattr(librarian.scans, "hash_in_background", lambda: None)
+    finished(librarian.scans.start("quick"))
     monkeypatch.undo()
     real, hashed = librarian.library.hash_of, []
 
@@ -61,15 +61,15 @@ def test_hashing_goes_on_where_it_was_cut_off(librarian, finished, make_model, m
         return real(model_id, job)
 
     monkeypatch.setattr(librarian.library, "hash_of", hash_two)
-    assert finished(librarian.hash_in_background()).state == "cancelled"
+    assert finished(librarian.scans.hash_in_background()).state == "cancelled"
     monkeypatch.undo()
     assert librarian.library.usage.count_unhashed() == 2
-    assert finished(librarian.hash_in_background()).result == {"files_hashed": 2}
+    assert finished(librarian.scans.hash_in_background()).result == {"files_hashed": 2}
     assert librarian.library.usage.count_unhashed() == 0
 
 
 def test_storage_adds_up(scanned, models_folder):
-    report = scanned.storage()
+    report = scanned.models.storage()
     files = {path.stat().st_ino: path.stat().st_size for path in models_folder.rglob("*.safetensors")}
     assert report.size_bytes == sum(files.values())
     assert {share.name: share.models for share in report.by_type} == {"loras": 1, "vae": 3}
@@ -90,7 +90,7 @@ def test_what_a_person_drops_into_a_folder_is_noticed(librarian, make_model, mod
     eventually(lambda: librarian.status().index.state == "ready")
 
     def names():
-        return {model.official_name for model in librarian.search(ModelQuery()).models}
+        return {model.official_name for model in librarian.models.search(ModelQuery()).models}
 
     source = make_model(downloads / "dropped.safetensors")
     os.rename(source, models_folder / "vae" / "dropped.safetensors")
@@ -103,9 +103,9 @@ def test_what_a_person_drops_into_a_folder_is_noticed(librarian, make_model, mod
 
 def test_our_own_changes_are_no_news(librarian, finished, make_model, models_folder):
     make_model(models_folder / "vae" / "ae.safetensors")
-    finished(librarian.scan("quick"))
+    finished(librarian.scans.start("quick"))
     [model_id] = librarian.library.index.all_ids()
-    librarian.edit(model_id, {"notes": "mine"})
+    librarian.models.edit(model_id, {"notes": "mine"})
     written = librarian.library.root / model_id / "metadata.json"
     assert librarian.library.is_news(written) is False
     assert librarian.library.is_news(models_folder / "vae" / "ae.safetensors") is False
@@ -117,12 +117,12 @@ def test_our_own_changes_are_no_news(librarian, finished, make_model, models_fol
 def test_another_process_sees_an_edit(librarian, surroundings, finished, make_model, downloads):
     source = make_model(downloads / "up.safetensors")
     request = ImportRequest.model_validate({"items": [{"paths": [str(source)]}]})
-    [model_id] = finished(librarian.import_models(request)).result["imported"]
+    [model_id] = finished(librarian.imports.start(request)).result["imported"]
     other = Librarian(surroundings.model_copy(update={"data_dir": surroundings.data_dir.with_name("other")}))
     other.start()
     eventually(lambda: other.library.index.contains(model_id))
-    librarian.edit(model_id, {"notes": "seen by both"})
-    eventually(lambda: other.details(model_id).notes == "seen by both")
+    librarian.models.edit(model_id, {"notes": "seen by both"})
+    eventually(lambda: other.models.details(model_id).notes == "seen by both")
     other.close()
 
 
@@ -130,13 +130,13 @@ def test_another_process_sees_an_edit_of_a_model_in_place(
     librarian, surroundings, finished, make_model, models_folder
 ):
     make_model(models_folder / "vae" / "ae.safetensors")
-    finished(librarian.scan("quick"))
+    finished(librarian.scans.start("quick"))
     other = Librarian(surroundings.model_copy(update={"data_dir": surroundings.data_dir.with_name("other")}))
     other.start()
     eventually(lambda: other.library.index.all_ids())
     [model_id] = librarian.library.index.all_ids()
-    librarian.edit(model_id, {"notes": "seen by both"})
-    eventually(lambda: other.details(model_id).notes == "seen by both")
+    librarian.models.edit(model_id, {"notes": "seen by both"})
+    eventually(lambda: other.models.details(model_id).notes == "seen by both")
     other.close()
 
 

@@ -72,7 +72,7 @@ class World:
             path.write_bytes(model_bytes(number))
         with self.librarian() as librarian:
             items = [{"paths": [str(self.downloads / f"{name}.safetensors")]} for name in "abc"]
-            run(librarian, librarian.import_models(ImportRequest.model_validate({"items": items})))
+            run(librarian, librarian.imports.start(ImportRequest.model_validate({"items": items})))
         (places / "a.safetensors").write_bytes(model_bytes(20))  # in the way of a link
         (places / "theirs.safetensors").write_bytes(model_bytes(21))
         (places / "linked.safetensors").symlink_to(places / "theirs.safetensors")
@@ -138,16 +138,16 @@ def _import(mode: str, *, link: bool = False) -> Callable[[World, Librarian], No
         if not world.source.exists():
             return
         item = {"paths": [str(world.source)], "mode": mode}
-        run(librarian, librarian.import_models(ImportRequest.model_validate({"items": [item], "link": link})))
+        run(librarian, librarian.imports.start(ImportRequest.model_validate({"items": [item], "link": link})))
 
     return work
 
 
 def _apply(resolution: str) -> Callable[[World, Librarian], None]:
     def work(_world: World, librarian: Librarian) -> None:
-        plan = librarian.preview_links()
+        plan = librarian.links.preview()
         choice = LinkChoice.model_validate({"plan_id": plan.plan_id, "default_resolution": resolution})
-        run(librarian, librarian.apply_links(choice))
+        run(librarian, librarian.links.apply(choice))
 
     return work
 
@@ -156,13 +156,13 @@ def _delete(name: str, fate: str) -> Callable[[World, Librarian], None]:
     def work(_world: World, librarian: Librarian) -> None:
         for model_id in librarian.library.index.all_ids():
             if model_id.endswith(f"/{name}"):
-                librarian.delete(model_id, fate)  # type: ignore[arg-type]
+                librarian.models.delete(model_id, fate)  # type: ignore[arg-type]
 
     return work
 
 
 def _uninstall(_world: World, librarian: Librarian) -> None:
-    librarian.uninstall_app(librarian.linker.apps[0].app)
+    librarian.links.uninstall(librarian.linker.apps[0].app)
 
 
 def _linked(world: World) -> None:
@@ -314,8 +314,8 @@ def heal_and_check(world: World, name: str, before: dict[str, list[str]], person
     """The next start: everything mended, index and disk agree. Then the work can be done to its end."""
     with world.librarian() as librarian:
         librarian.start()
-        assert librarian._scan is not None
-        assert run(librarian, librarian._scan).state == "done"
+        assert librarian.scans.last() is not None
+        assert run(librarian, librarian.scans.last()).state == "done"
         check(world, name, before, person)
         assert os.listdir(world.library / ".incoming") == ["metadata.lock"]
         assert list(librarian.linker.registry.intents()) == []
@@ -324,7 +324,7 @@ def heal_and_check(world: World, name: str, before: dict[str, list[str]], person
         }
         owned = {key for key in librarian.library.index.all_ids() if not key.startswith("in-place/")}
         assert owned == on_disk
-        registered = {link.target for link in librarian.links() if link.state == "ok"}
+        registered = {link.target for link in librarian.links.registered() if link.state == "ok"}
         for folder, _, names in os.walk(world.models):
             for path in (Path(folder, entry) for entry in names):
                 if path.is_symlink() and world.library in Path(os.path.realpath(path)).parents:

@@ -126,7 +126,7 @@ async def test_no_call_meets_an_error_of_ours(api, draw_call, monkeypatch, make_
     from yarl import URL
 
     monkeypatch.setattr(
-        "model_librarian.core.removal.to_trash", lambda path: path.rename(downloads / "trash")
+        "model_librarian.core.services.removal.to_trash", lambda path: path.rename(downloads / "trash")
     )
     source = make_model(downloads / "up.safetensors")
     _, accepted = await api("POST", "/imports", {"items": [{"paths": [str(source)]}]})

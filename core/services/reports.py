@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from .jobs import JobProgress
-from .library import Model, ModelFile
-from .linking import Link
-from .network import NetworkStatus
+from ..jobs import JobProgress
+from ..library import Model, ModelFile
+from ..linking import Link
+from ..network import NetworkStatus
 
 
 class Warning(BaseModel):

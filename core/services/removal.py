@@ -8,15 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from .errors import ConflictError, InvalidRequestError, OutsideRootsError, StorageError
-from .importing.journal import GRAVEYARD, require_library
-from .library import Library, Model
-from .library.index import IndexedFile
-from .library.metadata import INCOMING, METADATA_NAME
-from .storage.atomic import free_name, fsync_directory, remove_tree, rename_new
-from .storage.disk import require_writable, storage_error
-from .storage.roots import AllowedRoots, is_within, real_path
-from .storage.trash import to_trash
+from ..errors import ConflictError, InvalidRequestError, OutsideRootsError, StorageError
+from ..importing.journal import GRAVEYARD, require_library
+from ..library import Library, Model
+from ..library.index import IndexedFile
+from ..library.metadata import INCOMING, METADATA_NAME
+from ..storage.atomic import free_name, fsync_directory, remove_tree, rename_new
+from ..storage.disk import require_writable, storage_error
+from ..storage.roots import AllowedRoots, is_within, real_path
+from ..storage.trash import to_trash
 
 FileFate = Literal["trash", "permanent", "keep"]
 

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ..errors import LibrarianError, NotFoundError
+from ..importing import Importer, ImportRequest, Inspection
+from ..jobs import Job, JobContext, JobItem, JobRunner, utc_now
+from ..linking import LinkChoice, Linker
+from ..settings import MODEL_EXTENSIONS
+from ..storage.disk import storage_error
+from ..storage.names import is_text
+from .places import Places
+from .reports import BrowseEntry, BrowseReport
+
+
+class Imports:
+    """Bringing models into the library."""
+
+    def __init__(self, importer: Importer, linker: Linker, jobs: JobRunner, places: Places) -> None:
+        self._importer = importer
+        self._linker = linker
+        self._jobs = jobs
+        self._places = places
+
+    def recover(self) -> None:
+        """Mend the imports that an earlier run left half done; each is listed as an interrupted job."""
+        for recovered in self._importer.recover():
+            now = utc_now()
+            self._jobs.record(
+                Job(
+                    id=os.urandom(16).hex(),
+                    kind="import",
+                    state="interrupted",
+                    items=[
+                        JobItem(
+                            name=Path(recovered.source).name,
+                            state="done" if recovered.outcome == "finished" else "cancelled",
+                            model_id=recovered.model_id or None,
+                            message=f"The import was cut off and is now {recovered.outcome}.",
+                        )
+                    ],
+                    result=recovered.model_dump(),
+                    started_at=now,
+                    finished_at=now,
+                )
+            )
+
+    def browse(self, path: str | None) -> BrowseReport:
+        """What lies in a folder inside the allowed roots; without a path, the roots.
+
+        Raises `OutsideRootsError`, `NotFoundError`, `InvalidRequestError`.
+        """
+        roots = self._places.allowed()
+        if not path:
+            entries = [
+                BrowseEntry(name=str(root), path=str(root), is_dir=True)
+                for root in roots.roots
+                if root.is_dir()
+            ]
+            return BrowseReport(path=None, parent=None, entries=entries)
+        folder = roots.confine(path)
+        if not folder.is_dir():
+            raise NotFoundError(f"{folder} is not a folder.")
+        entries = []
+        try:
+            with os.scandir(folder) as listing:
+                for entry in listing:
+                    shown = not entry.name.startswith(".") and is_text(entry.path)
+                    if not shown or (entry.is_symlink() and not roots.contains(Path(entry.path))):
+                        continue
+                    is_dir = entry.is_dir()
+                    importable = not is_dir and Path(entry.name).suffix.lower() in MODEL_EXTENSIONS
+                    if not (is_dir or importable):
+                        continue
+                    try:
+                        size = entry.stat().st_size if importable else None
+                    except OSError:  # a link to nowhere, or gone meanwhile
+                        continue
+                    entries.append(
+                        BrowseEntry(
+                            name=entry.name,
+                            path=entry.path,
+                            is_dir=is_dir,
+                            size=size,
+                            importable=importable,
+                        )
+                    )
+        except OSError as error:
+            raise storage_error(error, folder) from error
+        roots.confine(str(folder))  # also now that it is listed: a link may have been put in its place
+        entries.sort(key=lambda entry: (not entry.is_dir, entry.name.casefold()))
+        parent = folder.parent if roots.contains(folder.parent) else None
+        return BrowseReport(path=str(folder), parent=str(parent) if parent else None, entries=entries)
+
+    def inspect(self, paths: list[str]) -> Inspection:
+        """Say what the files at some paths are. Raises `OutsideRootsError`, `NotFoundError`."""
+        roots = self._places.allowed()
+        return self._importer.inspect([roots.confine(path) for path in paths], roots)
+
+    def start(self, request: ImportRequest) -> Job:
+        """Queue an import. A single item that cannot be imported is refused at once.
+
+        Raises `OutsideRootsError` and, for a single item, whatever `Importer.check` raises.
+        """
+        roots = self._places.allowed()
+        paths = [roots.confine(item.paths[0]) for item in request.items]
+        if len(paths) == 1:
+            self._importer.check(request.items[0], paths[0])
+
+        def work(job: JobContext) -> dict[str, Any]:
+            imported = self._importer.run(request, paths, roots, job)
+            states = [item.state for item in job.job.items]
+            if states.count("failed") == len(states):
+                first = job.job.items[0]
+                raise ImportFailedError(
+                    first.message or "Nothing could be imported.", first.code or "import_failed"
+                )
+            result = {
+                "imported": imported,
+                "skipped": states.count("skipped"),
+                "failed": states.count("failed"),
+                "links": None,
+            }
+            if request.link and imported:
+                plan = self._linker.preview(model_ids=imported)
+                result["links"] = self._linker.apply(LinkChoice(plan_id=plan.plan_id), job).model_dump()
+            return result
+
+        return self._jobs.submit(
+            "import", work, lane="import", items=[JobItem(name=path.name) for path in paths]
+        )
+
+
+class ImportFailedError(LibrarianError):
+    """Every item of an import failed; the code is that of the first."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code

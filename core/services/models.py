@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import NotFoundError, PickleNotAcknowledgedError
+from ..library import DuplicateReport, Facets, Library, ModelQuery, SearchResult, StorageReport
+from ..linking import Linker
+from ..storage.disk import storage_error
+from ..storage.roots import real_path
+from .places import Places
+from .removal import FileFate, Removal
+from .reports import DeleteReport, FileDetails, ModelDetails
+
+
+class Models:
+    """Looking for models, changing and deleting them."""
+
+    def __init__(self, library: Library, linker: Linker, places: Places) -> None:
+        self._library = library
+        self._linker = linker
+        self._places = places
+
+    def search(self, query: ModelQuery) -> SearchResult:
+        """One page of models, with a mark on those that are linked."""
+        result = self._library.search(query)
+        linked = self._linker.registry.linked([model.model_id for model in result.models])
+        for model in result.models:
+            model.linked = model.model_id in linked
+        return result
+
+    def facets(self, query: ModelQuery) -> Facets:
+        """The filters' values and counts."""
+        return self._library.facets(query)
+
+    def details(self, model_id: str) -> ModelDetails:
+        """Everything known of one model, with its files and links. Raises `NotFoundError`."""
+        model = self._library.model(model_id)
+        summary = self._library.summary(model_id)
+        files = [
+            FileDetails(
+                **{
+                    **file.model_dump(),
+                    "sha256": file.sha256 or known.sha256,
+                    "blake3": file.blake3 or known.blake3,
+                    "path": known.path,
+                    "exists": Path(known.path).is_file(),
+                }
+            )
+            for file, known in zip(model.files, self._library.files(model_id), strict=False)
+        ]
+        return ModelDetails(
+            **model.model_dump(by_alias=True, exclude={"files"}),
+            files=files,
+            links=self._linker.links(model_ids=[model_id]),
+            preview_url=summary.preview_url,
+            problem=summary.problem,
+        )
+
+    def preview_path(self, model_id: str) -> Path:
+        """The model's picture. Raises `NotFoundError` if there is none."""
+        path = self._library.preview(model_id)
+        if path is None:
+            raise NotFoundError(
+                f"{model_id!r} has no preview. Put a picture of the same name beside its file."
+            )
+        if not self._places.allowed().contains(path) and real_path(path).parent != real_path(path.parent):
+            raise NotFoundError(f"{path} is a link to outside the folders that Librarian may use.")
+        return path
+
+    def find(self, reference: str) -> Path:
+        """The file that a reference means: a model's id, a hash, or a file's name.
+
+        For whoever loads models. Raises `NotFoundError` with the nearest names,
+        `PickleNotAcknowledgedError` for a pickle that nobody vouched for.
+        """
+        model_id = self._identify(reference.strip())
+        model = self._library.model(model_id)
+        if model.security_tier == "pickle" and not model.pickle_acknowledged:
+            raise PickleNotAcknowledgedError(
+                f"{model.official_name} is a pickle: it can run code when it is loaded. If you trust where it comes "
+                "from, open it in the Librarian panel and choose «I trust this file»."
+            )
+        path = self._library.main_path(model_id)
+        self._library.index.touch(model_id)
+        return path
+
+    def fingerprint(self, reference: str) -> str:
+        """What changes when the bytes behind a reference change, and only then: the file's SHA-256."""
+        return self._library.hash_of(self._identify(reference.strip()))[0]
+
+    def edit(self, model_id: str, changes: dict[str, Any]) -> ModelDetails:
+        """Change what a person may change. Raises `NotFoundError`, `InvalidRequestError`."""
+        self._library.edit(model_id, changes)
+        return self.details(model_id)
+
+    def delete(self, model_id: str, files: FileFate) -> DeleteReport:
+        """Remove a model: links first, then registry rows, then files as ``files`` says.
+
+        What cannot go is found out before anything is touched, as far as that is possible. Raises
+        `NotFoundError`; `OutsideRootsError`, `ConflictError`, `InvalidRequestError` with nothing changed;
+        `StorageError` where the files cannot go: links may be gone then, and the model stays listed.
+        """
+        try:
+            with self._library.metadata.locked():
+                removal = Removal(self._library, model_id, files, self._places.allowed())
+                unlinked, unreachable = self._linker.unlink_models([model_id])
+                removed = removal.carry_out()
+        except OSError as error:
+            raise storage_error(error, self._library.root) from error
+        self._library.forget([model_id])
+        return DeleteReport(unlinked=unlinked, files_removed=removed, unreachable=unreachable)
+
+    def duplicates(self) -> DuplicateReport:
+        """Files with the same bytes, and what links in their place would free."""
+        return self._library.usage.duplicates()
+
+    def storage(self) -> StorageReport:
+        """How much room the models take, by type, family and drive."""
+        return self._library.usage.storage()
+
+    def _identify(self, reference: str) -> str:
+        if self._library.index.contains(reference):
+            return reference
+        by_hash = self._library.index.models_with_hash(reference.lower()) if len(reference) >= 10 else []
+        names = [Path(reference.replace("\\", "/")).name, _name_in_id(reference)]
+        found = by_hash or [key for name in names for key in self._library.index.models_with_file_name(name)]
+        if len(set(found)) == 1 or by_hash:
+            return found[0]
+        if found:
+            raise NotFoundError(
+                f"{reference!r} means several models: {', '.join(sorted(set(found))[:5])}. Choose one of them."
+            )
+        near = self._library.search(ModelQuery(q=names[0].rpartition(".")[0] or names[0], limit=5)).models
+        hint = f" The nearest are: {', '.join(model.model_id for model in near)}." if near else ""
+        raise NotFoundError(f"There is no model {reference!r} in the library.{hint}")
+
+
+def _name_in_id(model_id: str) -> str:
+    """The file name within an id: ``in-place/<name>-<8 digits>`` or ``<type>/<family>/<name>``."""
+    name = model_id.rpartition("/")[2]
+    return name[:-9] if model_id.startswith("in-place/") and len(name) > 9 else name
