@@ -93,7 +93,7 @@ def test_a_library_on_a_missing_drive_is_not_made_anew(
     assert "Connect its drive" in warning.message
     plan = without.links.preview()
     assert plan.broken_to_remove == plan.orphaned_to_remove == []
-    assert without.uninstall_app("comfyui").links_removed == 0
+    assert without.links.uninstall("comfyui").links_removed == 0
     without.close()
     assert list(surroundings.library_root.iterdir()) == []
     assert (models_folder / "upscale_models" / "up.safetensors").is_symlink()
