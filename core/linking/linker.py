@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,17 +11,17 @@ from typing import NamedTuple
 
 from filelock import Timeout
 
-from ..errors import LibrarianError, NotFoundError, PlanChangedError, StorageError
+from ..errors import ConflictError, LibrarianError, NotFoundError, PlanChangedError, StorageError
 from ..jobs import JobContext
 from ..library import Library
 from ..settings import App
-from ..storage.atomic import free_name, make_directories, rename_new
+from ..storage.atomic import free_name, fsync_directory, make_directories, rename_new
 from ..storage.disk import same_filesystem, storage_error
 from ..storage.roots import is_within, real_path
 from ..storage.trash import to_trash
-from .links import fingerprint, leads_to, make_link, remove_link, state_of
+from .links import fingerprint, leads_to, make_link, remove_link, same_name, state_of
 from .planner import Planner, can_be_made
-from .records import Conflict, Link, LinkChoice, LinkType, Plan, PlannedLink, Resolution, SyncResult
+from .records import NO_APP, Conflict, Link, LinkChoice, LinkType, Plan, PlannedLink, Resolution, SyncResult
 from .registry import NewLink, Registry
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Linker:
                 intents = list(self.registry.intents())
                 for intent in intents:
                     _put_back(intent)
+                    _drop_temporary(intent)
                 self.registry.register(
                     [(intent, kind, ext) for intent in intents for kind, ext in _standing(intent)], intents
                 )
@@ -141,6 +143,62 @@ class Linker:
             self._resolve(conflict, resolution, prepared.seen[conflict.target], result)
             advance(1)
         return result
+
+    def replace_with_link(
+        self,
+        *,
+        model_id: str,
+        app: str | None,
+        target: Path,
+        source: Path,
+        file_hash: str | None,
+        seen: tuple[int, ...],
+    ) -> Link:
+        """Put a link to ``source`` in the place of a real file with the same bytes.
+
+        The caller has compared the bytes and gives the `fingerprint` that the file had when it did. The link
+        is made beside and renamed over the file, so that the name means the whole bytes at every instant; a
+        kill leaves the one or the other, and the next `recover` registers what stands. Where the link stands
+        already it is only registered. Without an ``app`` it is the one in whose folders the place lies, or
+        none. The link is pinned.
+
+        Raises `ConflictError` if the file is not the one that was seen, `NotFoundError` if the source is not
+        there, `StorageError`; the file is then untouched.
+        """
+        with self.registry.changing():
+            name = app if app is not None else self._app_around(target)
+            beside = target.with_name(f".{uuid.uuid4().hex}.link")
+            link = NewLink(
+                model_id, name, target, source, file_hash, aside=None, temporary=beside, pinned=True
+            )
+            self._replace(link, seen)
+            registered = self.registry.link_at(name, target)
+        assert registered is not None
+        return registered
+
+    def _replace(self, link: NewLink, seen: tuple[int, ...]) -> None:
+        made: list[tuple[NewLink, LinkType, bool]] = []
+        self.registry.intend([link])
+        try:
+            if not link.source.is_file():
+                raise NotFoundError(f"{link.source} is not there, so nothing can lead to it.")
+            external = not same_filesystem(link.source, link.target.parent)
+            if link.target.is_symlink() and leads_to(link.target, link.source):
+                kind: LinkType = "symlink"
+            else:
+                kind = _renamed_over(link, seen)
+            made.append((link, kind, external))
+        except OSError as error:
+            raise storage_error(error, link.target) from error
+        finally:
+            _drop_temporary(link)
+            self.registry.register(made, [link])
+
+    def _app_around(self, target: Path) -> str:
+        """The app in one of whose folders a place lies."""
+        folder = real_path(target.parent)
+        around = (a.app for a in self.apps if any(is_within(folder, real_path(f.path)) for f in a.folders))
+        return next(around, NO_APP)
 
     def unlink_models(self, model_ids: Sequence[str]) -> tuple[int, list[str]]:
         """Remove every link of some models.
@@ -298,6 +356,32 @@ def _standing(intent: NewLink) -> list[tuple[LinkType, bool]]:
         return []
     kind: LinkType = "symlink" if intent.target.is_symlink() else "hardlink"
     return [(kind, not same_filesystem(intent.source, intent.target.parent))]
+
+
+def _renamed_over(link: NewLink, seen: tuple[int, ...]) -> LinkType:
+    """Make a link under its temporary name and let it take the place of the file that was seen."""
+    assert link.temporary is not None
+    if same_name(link.target, link.source):
+        raise ConflictError(f"{link.target} is the model's own file, and no copy of it.")
+    kind = make_link(link.source, link.temporary)
+    if fingerprint(link.target) != seen:
+        raise ConflictError(
+            f"{link.target} is not the file that was compared any more. It was left as it is."
+        )
+    # Renaming one name of a file over another does nothing: then the place is a hard link already.
+    link.temporary.replace(link.target)
+    fsync_directory(link.target.parent)
+    return kind
+
+
+def _drop_temporary(intent: NewLink) -> None:
+    """Remove the link that waited to take a file's place."""
+    if intent.temporary is None or not leads_to(intent.temporary, intent.source):
+        return
+    try:
+        intent.temporary.unlink()
+    except OSError as error:
+        logger.warning("%s is left over: %s", intent.temporary, error)
 
 
 def _put_back(intent: NewLink) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import StorageError
 from ..storage.disk import same_filesystem, storage_error
+from ..storage.names import collision_key
 from .records import LinkState, LinkType
 
 _NO_SYMLINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -88,6 +90,16 @@ def fingerprint(target: Path) -> tuple[int, ...] | None:
     return (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
+def same_name(one: Path, other: Path) -> bool:
+    """Whether both are one name of one file, reached in two ways: by links, mounts, or in another case."""
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    with suppress(OSError):
+        same_folder = os.path.samestat(one.parent.stat(), other.parent.stat())
+        return same_folder and collision_key(one.name) == collision_key(other.name)
+    return False
+
+
 def _is_symlink_to(target: Path, source: Path) -> bool:
     return target.is_symlink() and os.path.realpath(target) == os.path.realpath(source)
 
@@ -98,4 +110,4 @@ def _is_hard_link_to(target: Path, source: Path) -> bool:
         same = os.path.samestat(target.lstat(), source.stat())
     except OSError:
         return False
-    return same and os.path.realpath(target) != os.path.realpath(source)
+    return same and not same_name(target, source)

@@ -72,8 +72,8 @@ class Planner:
                 )
             name = source.name
             target = folder / name
-            known = view.links.get((model.model_id, str(source)))
-            if known is not None and Path(known.target).name == name and folder in Path(known.target).parents:
+            known = view.link_below(folder, model.model_id, source)
+            if known is not None:
                 target = Path(known.target)
             elif view.is_claimed(str(target)) or self._taken_by_other_model(target, source):
                 # The id is the name of a real folder; what a metadata.json calls the model may be anything.
@@ -130,7 +130,7 @@ class Planner:
 
     def _removals(self, view: _AppView, model_ids: list[str] | None, plan: Plan) -> None:
         removed = {removal.link_id for removal in plan.broken_to_remove}
-        for link in view.links.values():
+        for link in view.links:
             if link.target in view.wanted or link.link_id in removed:
                 continue
             if model_ids is not None and link.model_id not in model_ids:
@@ -138,7 +138,7 @@ class Planner:
             state = state_of(Path(link.target), Path(link.source), link.link_type)
             if state == "broken":
                 plan.broken_to_remove.append(_removal(link))
-            elif state in ("ok", "missing"):
+            elif state in ("ok", "missing") and not link.pinned:
                 plan.orphaned_to_remove.append(_removal(link))
 
 
@@ -147,12 +147,23 @@ class _AppView:
 
     def __init__(self, app: App, library_root: Path, links: list[Link], plan: Plan) -> None:
         self.app = app
-        self.links = {(link.model_id, link.source): link for link in links}
+        self.links = links
+        self._by_source: dict[tuple[str, str], list[Link]] = {}
+        for link in links:
+            self._by_source.setdefault((link.model_id, link.source), []).append(link)
         self.wanted: set[str] = set()
         self._claimed: set[str] = set()
         self._library_root = library_root
         self._plan = plan
         self._folders: dict[str, Path | None] = {}
+
+    def link_below(self, folder: Path, model_id: str, source: Path) -> Link | None:
+        """A registered link to a model's file, somewhere below a folder and under a name that may stay."""
+        for link in self._by_source.get((model_id, str(source)), ()):
+            target = Path(link.target)
+            if folder in target.parents and (link.pinned or target.name == source.name):
+                return link
+        return None
 
     def folder(self, subtype: str) -> Path | None:
         """Where links of this subtype belong; nothing, and an error in the plan, where that cannot be."""

@@ -10,12 +10,17 @@ LinkState = Literal["ok", "broken", "missing", "changed"]
 ConflictReason = Literal["file_exists", "linked_to_different_source", "same_bytes"]
 Resolution = Literal["skip", "overwrite", "rename"]
 
+NO_APP = ""
+"""The app of a link that stands where a person's file was, outside all apps."""
+
 
 class Link(BaseModel):
     """A link that Librarian made. ``target`` is where it lies, ``source`` the model's file.
 
     ``is_external`` says that the two lie on different filesystems. ``state`` is ``ok``, ``broken`` (the
-    source is gone), ``missing`` (the link is gone) or ``changed`` (something else lies there now).
+    source is gone), ``missing`` (the link is gone) or ``changed`` (something else lies there now). A
+    ``pinned`` link took the place of a file with the same bytes and stays there whatever the mappings say;
+    its ``app`` is empty where the place belongs to no app.
     """
 
     model_config = ConfigDict(protected_namespaces=())
@@ -27,6 +32,7 @@ class Link(BaseModel):
     source: str
     link_type: LinkType
     is_external: bool
+    pinned: bool = False
     state: LinkState = "ok"
     created_at: datetime
 

@@ -13,76 +13,15 @@ from ..settings import App
 from ..storage.database import Database
 from ..storage.roots import is_within
 from .records import Link, LinkType
-
-
-def _create_tables(db: sqlite3.Connection) -> None:
-    db.execute(
-        """
-        CREATE TABLE links (
-            link_id INTEGER PRIMARY KEY,
-            model_id TEXT NOT NULL,
-            app TEXT NOT NULL,
-            target_app_path TEXT NOT NULL,
-            source_model_path TEXT NOT NULL,
-            is_external INTEGER NOT NULL,
-            link_type TEXT NOT NULL,
-            file_hash TEXT,
-            created_at TEXT NOT NULL,
-            UNIQUE (app, target_app_path)
-        )
-        """
-    )
-    db.execute("CREATE INDEX links_by_model ON links (model_id)")
-    db.execute("CREATE INDEX links_by_target ON links (target_app_path)")
-    db.execute("CREATE INDEX links_external ON links (link_id) WHERE is_external")
-    db.execute(
-        """
-        CREATE TABLE intents (
-            intent_id INTEGER PRIMARY KEY,
-            model_id TEXT NOT NULL,
-            app TEXT NOT NULL,
-            target_app_path TEXT NOT NULL,
-            source_model_path TEXT NOT NULL,
-            file_hash TEXT
-        )
-        """
-    )
-    db.execute("CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
-
-
-def _remember_what_else_was_touched(db: sqlite3.Connection) -> None:
-    """Where the file that stood in a link's place went, and which folders were made for links."""
-    db.execute("ALTER TABLE intents ADD COLUMN aside TEXT")
-    db.execute("CREATE TABLE folders (path TEXT PRIMARY KEY) WITHOUT ROWID")
-
-
-MIGRATIONS = (_create_tables, _remember_what_else_was_touched)
-
-
-def migrate(db: sqlite3.Connection) -> bool:
-    """Bring a registry forward in one transaction; see ``library.schema.migrate``."""
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(MIGRATIONS):
-        raise sqlite3.DatabaseError(
-            f"registry.db has version {version}; this Librarian knows {len(MIGRATIONS)}"
-        )
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        for step in MIGRATIONS[version:]:
-            step(db)
-        db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-        db.execute("COMMIT")
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    return True
+from .schema import migrate
 
 
 class NewLink(NamedTuple):
     """A link about to be made, with absolute paths.
 
-    ``aside`` is where that goes which stands in its place.
+    ``aside`` is where that goes which stands in its place. ``temporary`` is the name under which the link is
+    made, to be renamed over a file with the same bytes. A ``pinned`` link stays where a person's file was,
+    whatever the mappings say. ``app`` is `NO_APP` for a place outside all apps.
     """
 
     model_id: str
@@ -91,6 +30,8 @@ class NewLink(NamedTuple):
     source: Path
     file_hash: str | None
     aside: Path | None = None
+    temporary: Path | None = None
+    pinned: bool = False
 
 
 class Registry:
@@ -176,6 +117,18 @@ class Registry:
             self._link(row) for row in self._database.read().execute(f"{sql} ORDER BY link_id", parameters)
         ]
 
+    def link_at(self, app: str, target: Path) -> Link | None:
+        """The link registered at a place of an app, if there is one."""
+        row = (
+            self._database.read()
+            .execute(
+                "SELECT * FROM links WHERE app = ? AND target_app_path = ?",
+                (app, _relative(target, self._roots.get(app))),
+            )
+            .fetchone()
+        )
+        return self._link(row) if row else None
+
     def linked(self, model_ids: Sequence[str]) -> frozenset[str]:
         """Which of these models have a link."""
         rows = self._database.read().execute(
@@ -192,9 +145,12 @@ class Registry:
         """Write down what is about to be linked."""
         with self._database.write() as db:
             db.executemany(
-                "INSERT INTO intents (model_id, app, target_app_path, source_model_path, file_hash, aside) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                ((*self._stored(link), str(link.aside) if link.aside else None) for link in links),
+                "INSERT INTO intents (model_id, app, target_app_path, source_model_path, file_hash, aside, "
+                "temporary, pinned) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (*self._stored(link), _text(link.aside), _text(link.temporary), link.pinned)
+                    for link in links
+                ),
             )
 
     def register(self, made: Iterable[tuple[NewLink, LinkType, bool]], intended: Iterable[NewLink]) -> None:
@@ -203,8 +159,11 @@ class Registry:
         with self._database.write() as db:
             db.executemany(
                 "INSERT OR REPLACE INTO links (model_id, app, target_app_path, source_model_path, file_hash, "
-                "link_type, is_external, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                ((*self._stored(link), link_type, external, now) for link, link_type, external in made),
+                "link_type, is_external, created_at, pinned) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (*self._stored(link), link_type, external, now, link.pinned)
+                    for link, link_type, external in made
+                ),
             )
             db.executemany(
                 "DELETE FROM intents WHERE app = ? AND target_app_path = ?",
@@ -221,6 +180,8 @@ class Registry:
                 self._absolute(row["source_model_path"], self._library_root),
                 row["file_hash"],
                 Path(row["aside"]) if row["aside"] else None,
+                Path(row["temporary"]) if row["temporary"] else None,
+                bool(row["pinned"]),
             )
 
     def own_folder(self, folder: Path) -> None:
@@ -260,12 +221,17 @@ class Registry:
             source=str(self._absolute(row["source_model_path"], self._library_root)),
             link_type=row["link_type"],
             is_external=bool(row["is_external"]),
+            pinned=bool(row["pinned"]),
             created_at=row["created_at"],
         )
 
     def _absolute(self, stored: str, root: Path | None) -> Path:
         path = Path(stored)
         return path if path.is_absolute() or root is None else root / path
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path else None
 
 
 def _keep_sources(db: sqlite3.Connection, library_root: Path) -> None:
