@@ -55,13 +55,15 @@ def main() -> int:
     parser.add_argument("--one", nargs=3, metavar=("MEASURE", "SIZE", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
+        from in_comfyui import in_comfyui
         from measures import MEASURES
 
         measure, size, folder = options.one
-        print(json.dumps(MEASURES[measure](Path(folder), int(size))))
+        print(json.dumps({**MEASURES, "in-comfyui": in_comfyui}[measure](Path(folder), int(size))))
         return 0
     sizes = {
         "search": options.sizes,
+        "in-comfyui": options.sizes,
         "first-scan": options.sizes,
         "deep-scan": options.owned_sizes,
         "linking": options.owned_sizes,
