@@ -1,12 +1,26 @@
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..formats import Guess, ModelFormat, SecurityTier
+from .transfer import Transferred
 
 ImportMode = Literal["copy", "move"]
+
+
+class Staged(NamedTuple):
+    """A file that has arrived whole on the library's filesystem, durable and hashed, such as an upload.
+
+    ``name`` is what the person calls it, with ``/`` where it came in folders. An import takes the file from
+    ``path`` without reading it again, and gives it back there if it does not come to its end.
+    """
+
+    path: Path
+    name: str
+    transferred: Transferred
 
 
 class GroupFile(BaseModel):
