@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, compress, islice
+from string import ascii_lowercase, digits
 from sys import byteorder
 from typing import Any, NamedTuple
 
@@ -15,38 +16,40 @@ from rapidfuzz.distance import OSA
 from rapidfuzz.process import extract
 
 from ..settings import MODEL_EXTENSIONS
-from .text import CJK, pieces, words
-
-Bits = int
-"""A set of models: bit ``n`` stands for the model in slot ``n``. Two such sets of 100,000 models are
-intersected or counted in a few microseconds, which is why nothing here needs a cap."""
+from .bit_sets import Bits, add_numbers, best_first, disjoint, members, selector, set_number, union
+from .compact import FewTexts, Places, Texts
+from .text import pieces, words
 
 Postings = bytearray
-"""The slots of the models that have a word, in rising order, four bytes each. Not lists or arrays: those are
-looked at by the garbage collector, which halts all threads while it does."""
+"""The slots of the models that have a word, in rising order, four bytes each."""
 
 COLUMNS = ("name", "file", "kind", "tags", "description")
 """Where a word may be found, the best place first. ``kind`` is family, base model, type and subtype."""
 
 SORTS = ("name", "size", "added", "updated", "type")
 
-MIN_INNER_CHARS = 3
-"""From how many characters on a part is looked for in the middle of words; two in CJK, where that is a word."""
-
 _EXTENSIONS = frozenset(extension[1:] for extension in MODEL_EXTENSIONS)
 _PIECES = len(COLUMNS)
-_LEVELS = 3 * len(COLUMNS)
+_LEVELS = 3 * len(COLUMNS) + 1
 _MISSING = 2 * _LEVELS + 1
 _CACHED_WORDS = 32
 _CACHED_SETS = 1024
 _CHUNK = 4096
+_RUN = 2048
 _FEW = 1000
 _MAX_NEAREST = 24
 _MAX_FUZZY_CHARS = 40
-_SELECTOR = bytes(code == ord("1") for code in range(256))
+_AGAIN_AND_AGAIN = frozenset(map(COLUMNS.index, ("kind", "tags")))
 
-_words = lru_cache(4096)(words)
-"""Families, types and tags come again and again."""
+
+@lru_cache(1024)
+def _repeated_words(text: str) -> tuple[str, ...]:
+    """The words of a text that many models share, such as a family.
+
+    To remember those of all texts would be a heap of objects that each live just long enough to bring on
+    full collections of garbage.
+    """
+    return tuple(words(text))
 
 
 class Document(NamedTuple):
@@ -77,23 +80,24 @@ class WordIndex:
     """An inverted index that answers with exact sets, so every count is true and every page is there.
 
     A model that changes gets a new slot and its old one dies; `wasteful` says when to build anew. Not
-    thread-safe: the caller holds a lock.
+    thread-safe: the caller holds a lock. Nothing in it that grows with the models is looked at by the garbage
+    collector (`compact`; a dict from texts to bytes; a tuple of texts), because that halts all threads.
     """
 
     def __init__(self) -> None:
         self._keys = array("q")
-        self._names: list[str] = []
-        self._slots: dict[int, int] = {}
+        self._names = Texts()
+        self._slots = Places()
         self._live: Bits = 0
         self._words: list[dict[str, Postings]] = [{} for _ in range(_PIECES + 1)]
+        self._letters = {letter: bytearray() for letter in ascii_lowercase + digits}
         self._filters: dict[str, dict[str, Postings]] = {}
         self._stems: dict[str, Postings] = {}
         self._used: dict[int, str] = {}
-        self._vocabulary: list[str] = []
+        self._vocabulary: tuple[str, ...] = ()
         self._vocabulary_text = "\n"
-        self._by_length: dict[int, list[str]] = {}
-        self._new_words: list[str] = []
-        self._sort_values: list[Any] = [self._names, array("q"), array("d"), array("d"), []]
+        self._new_words: dict[str, None] = {}
+        self._sort_values: list[Any] = [self._names, array("q"), array("d"), array("d"), FewTexts()]
         self._orders: list[array[int]] = [array("I") for _ in SORTS]
         self._sets: dict[int, tuple[int, Bits]] = {}
         self._found: dict[str, list[Bits]] = {}
@@ -123,11 +127,6 @@ class WordIndex:
         for postings in (*self._words, *self._filters.values(), self._stems):
             while postings:
                 postings.popitem()
-        for values in (self._names, self._vocabulary, self._new_words, *self._by_length.values()):
-            while values:
-                del values[-_CHUNK:]
-        while self._slots:
-            self._slots.popitem()
 
     # Keeping in step
 
@@ -137,7 +136,7 @@ class WordIndex:
         slot = len(self._keys)
         packed = slot.to_bytes(4, byteorder)
         self._keys.append(document.key)
-        self._slots[document.key] = slot
+        self._slots.put(document.key, slot)
         self._live |= 1 << slot
         for values, value in zip(self._sort_values, document.sorts, strict=True):
             values.append(value)
@@ -149,10 +148,13 @@ class WordIndex:
             lists = self._filters.setdefault(field, {})
             for value in values:
                 _add(lists, value, packed)
+        self._add_letters(
+            document.name if document.stem == document.name else f"{document.name}{document.stem}", slot
+        )
         seen: set[str] = set()
         for column, text in enumerate((*document.texts, document.parts)):
             known = self._words[column]
-            for word in _words(text):
+            for word in _repeated_words(text) if column in _AGAIN_AND_AGAIN else words(text):
                 if word in seen:
                     continue
                 seen.add(word)
@@ -161,14 +163,23 @@ class WordIndex:
                     postings += packed
                     continue
                 if not any(word in others for others in self._words):
-                    self._new_words.append(word)
+                    self._new_words[word] = None
                 known[word] = bytearray(packed)
         if self._found:
             self._found.clear()
 
+    def _add_letters(self, name: str, slot: int) -> None:
+        byte, bit = slot >> 3, 1 << (slot & 7)
+        for letter in set(name):
+            having = self._letters.get(letter)
+            if having is not None:
+                if byte >= len(having):
+                    having += bytes(byte + 1 - len(having))
+                having[byte] |= bit
+
     def remove(self, key: int) -> None:
         """Forget a model, if it is there."""
-        slot = self._slots.pop(key, None)
+        slot = self._slots.pop(key)
         if slot is not None:
             self._live ^= 1 << slot
             self._used.pop(slot, None)
@@ -202,7 +213,7 @@ class WordIndex:
         """The most frequent values of a filter among some models, with their numbers."""
         postings = self._filters.get(field, {})
         top: list[tuple[int, str]] = []
-        chosen = _selector(among, len(self._keys))
+        chosen = selector(among, len(self._keys))
         dense = self._dense()
         for value, slots in sorted(postings.items(), key=lambda item: -len(item[1])):
             if len(top) >= limit and len(slots) // 4 <= -top[limit - 1][0]:
@@ -231,7 +242,7 @@ class WordIndex:
             begins |= self._bits([order[end:last]])
         groups = chain(
             (hits.models & exact, hits.models & begins & ~exact),
-            _best_first(hits.models & ~(exact | begins), hits.planes),
+            best_first(hits.models & ~(exact | begins), hits.planes),
         )
         found: list[int] = []
         for group in groups:
@@ -253,22 +264,26 @@ class WordIndex:
     # Words to sets
 
     def _levels(self, word: str) -> list[Bits]:
-        """The models that have a word, set apart by how: whole, beginning and inside, for each column."""
+        """The models that have a word, set apart by how and, for each column, by where.
+
+        First the whole word, then a whole piece of a word, the beginning of one, and anything inside.
+        """
         known = self._found.get(word)
         if known is not None:
             return known
         self._learn_words()
-        whole = [self._lookup(column, [word]) for column in range(_PIECES)]
-        start = bisect_left(self._vocabulary, word)
-        alike = self._vocabulary[start : bisect_left(self._vocabulary, word + "\U0010ffff", lo=start)]
+        whole = [self._lookup(column, [word]) for column in range(_PIECES + 1)]
+        alike = self._beginning_with(word)
         begins = [self._lookup(column, alike) for column in range(_PIECES + 1)]
         begins[0] |= begins.pop()
-        inside = [0] * _PIECES
-        if len(word) >= (2 if CJK.match(word) else MIN_INNER_CHARS):
+        if word in self._letters:
+            inside = [int.from_bytes(self._letters[word], "little")]
+        else:
             containing = list(self._words_containing(word))
             inside = [self._lookup(column, containing) for column in range(_PIECES)]
+        inside += [0] * (_PIECES - len(inside))
         inside[-1] |= self._run_together(word)
-        levels = _disjoint(chain(whole, begins, inside))
+        levels = disjoint(chain(whole, begins, inside))
         while len(self._found) >= _CACHED_WORDS:
             del self._found[next(iter(self._found))]
         self._found[word] = levels
@@ -284,10 +299,12 @@ class WordIndex:
         for piece in first:
             models &= self._lookup(0, [piece])
         if models:
-            start = bisect_left(self._vocabulary, last)
-            end = bisect_left(self._vocabulary, last + "\U0010ffff", lo=start)
-            models &= self._lookup(0, self._vocabulary[start:end])
-        return self._bits([[slot for slot in _members(models) if word in self._names[slot].replace(" ", "")]])
+            models &= self._lookup(0, self._beginning_with(last))
+        return self._bits([[slot for slot in members(models) if word in self._names[slot].replace(" ", "")]])
+
+    def _beginning_with(self, start: str) -> tuple[str, ...]:
+        first = bisect_left(self._vocabulary, start)
+        return self._vocabulary[first : bisect_left(self._vocabulary, start + "\U0010ffff", lo=first)]
 
     def _words_containing(self, part: str) -> Iterator[str]:
         text = self._vocabulary_text
@@ -303,24 +320,22 @@ class WordIndex:
     def _near(self, word: str) -> list[Bits]:
         """The models with words a few letters away, set apart by how many letters."""
         if any(self._levels(word)):
-            return [_all(self._levels(word))]
+            return [union(self._levels(word))]
         if len(word) > _MAX_FUZZY_CHARS:
             return [0]
         reach = 1 if len(word) < 5 else 2 if len(word) < 9 else 3
         near: list[list[str]] = [[] for _ in range(reach + 1)]
-        for length in range(len(word) - reach, len(word) + reach + 1):
-            alike = self._by_length.get(length, [])
-            for start in range(0, len(alike), _CHUNK):
-                some = extract(
-                    word,
-                    alike[start : start + _CHUNK],
-                    scorer=OSA.distance,
-                    score_cutoff=reach,
-                    limit=_MAX_NEAREST,
-                )
-                for found, distance, _ in some:
-                    near[int(distance)].append(found)
-        return _disjoint(
+        for start in range(0, len(self._vocabulary), _CHUNK):
+            some = extract(
+                word,
+                self._vocabulary[start : start + _CHUNK],
+                scorer=OSA.distance,
+                score_cutoff=reach,
+                limit=_MAX_NEAREST,
+            )
+            for found, distance, _ in some:
+                near[int(distance)].append(found)
+        return disjoint(
             self._union(
                 self._words[column][found]
                 for found in alike[:_MAX_NEAREST]
@@ -333,18 +348,15 @@ class WordIndex:
     def _learn_words(self) -> None:
         """Take the words that came since into the sorted vocabulary."""
         if self._new_words:
-            for word in self._new_words:
-                self._by_length.setdefault(len(word), []).append(word)
             self._vocabulary_text += "\n".join(self._new_words) + "\n"
-            self._vocabulary += sorted(self._new_words)
-            self._vocabulary.sort()  # two sorted runs, which is one merge
-            self._new_words = []
+            # Two sorted runs, which is one merge; and a tuple, which the garbage collector lets go.
+            self._vocabulary = tuple(sorted((*self._vocabulary, *sorted(self._new_words))))
+            self._new_words.clear()
 
     # Sets
 
     def _lookup(self, column: int, wanted: Iterable[str]) -> Bits:
-        known = self._words[column]
-        return self._union(known[word] for word in wanted if word in known)
+        return self._union(filter(None, map(self._words[column].get, wanted)))
 
     def _union(self, postings: Iterable[Postings]) -> Bits:
         models = 0
@@ -392,7 +404,7 @@ class WordIndex:
 
     def _sum(self, terms: Sequence[list[Bits]], among: Bits, *, every: bool) -> Hits:
         """Add up, for each model at once, the levels at which it has the words."""
-        has = [_all(levels) for levels in terms]
+        has = [union(levels) for levels in terms]
         models = among if every and has else 0
         for found in has:
             models = models & found if every else models | found & among
@@ -401,8 +413,8 @@ class WordIndex:
             for levels, found in zip(terms, has, strict=True):
                 points: list[Bits] = []
                 for level, here in chain(enumerate(levels), [(_MISSING, models & ~found)]):
-                    _set_number(points, level, here & models)
-                planes = _add_numbers(planes, points)
+                    set_number(points, level, here & models)
+                planes = add_numbers(planes, points)
         return Hits(models, planes)
 
     # Orders
@@ -422,12 +434,12 @@ class WordIndex:
     def _by_name(self, models: Bits, offset: int, limit: int) -> list[int]:
         if models.bit_count() > _FEW:
             return self._in_order(models, self._order(0), False, offset, limit)
-        return sorted(_members(models), key=self._names.__getitem__)[offset : offset + limit]
+        return sorted(members(models), key=self._names.__getitem__)[offset : offset + limit]
 
     def _in_order(
         self, models: Bits, order: array[int], descending: bool, offset: int, limit: int
     ) -> list[int]:
-        chosen = _selector(models, len(self._keys))
+        chosen = selector(models, len(self._keys))
         walk: Callable[[], Iterator[int]] = lambda: reversed(order) if descending else iter(order)  # noqa: E731
         return list(islice(compress(walk(), map(chosen.__getitem__, walk())), offset, offset + limit))
 
@@ -441,7 +453,7 @@ class WordIndex:
                 order.insert(bisect_right(order, value(slot), key=value), slot)
             return order
         # In pieces, because a single call that sorts 100,000 values lets no other thread run meanwhile.
-        runs = [sorted(new[start : start + _CHUNK], key=value) for start in range(0, len(new), _CHUNK)]
+        runs = [array("I", sorted(new[at : at + _RUN], key=value)) for at in range(0, len(new), _RUN)]
         self._orders[sort] = array("I", heapq.merge(order, *runs, key=value))
         return self._orders[sort]
 
@@ -458,69 +470,3 @@ def _slots(postings: Postings) -> array[int]:
     slots = array("I")
     slots.frombytes(postings)
     return slots
-
-
-def _all(sets: Iterable[Bits]) -> Bits:
-    models = 0
-    for found in sets:
-        models |= found
-    return models
-
-
-def _disjoint(sets: Iterable[Bits]) -> list[Bits]:
-    """Each set without what is in those before it."""
-    seen = 0
-    result = []
-    for found in sets:
-        result.append(found & ~seen)
-        seen |= found
-    return result
-
-
-def _set_number(planes: list[Bits], number: int, models: Bits) -> None:
-    """Write a number, the same for some models, into bit planes; these models had none before."""
-    if models:
-        for bit in range(number.bit_length()):
-            while len(planes) <= bit:
-                planes.append(0)
-            if number >> bit & 1:
-                planes[bit] |= models
-
-
-def _add_numbers(one: list[Bits], other: list[Bits]) -> list[Bits]:
-    """The sum of two numbers for every model at once: a ripple-carry adder over bit planes."""
-    total = []
-    carry = 0
-    for bit in range(max(len(one), len(other))):
-        a = one[bit] if bit < len(one) else 0
-        b = other[bit] if bit < len(other) else 0
-        total.append(a ^ b ^ carry)
-        carry = a & b | carry & (a ^ b)
-    if carry:
-        total.append(carry)
-    return total
-
-
-def _best_first(models: Bits, planes: list[Bits]) -> Iterator[Bits]:
-    """The models in groups of equal points, the fewest points first."""
-    if not models:
-        return
-    if not planes:
-        yield models
-        return
-    *lower, highest = planes
-    yield from _best_first(models & ~highest, lower)
-    yield from _best_first(models & highest, lower)
-
-
-def _selector(models: Bits, size: int) -> bytes:
-    """A byte for each slot, 1 where the model is in the set."""
-    return bin(models)[:1:-1].encode().translate(_SELECTOR).ljust(size, b"\0")
-
-
-def _members(models: Bits) -> Iterator[int]:
-    chosen = _selector(models, 0)
-    at = chosen.find(1)
-    while at >= 0:
-        yield at
-        at = chosen.find(1, at + 1)

@@ -131,7 +131,7 @@ def test_every_inner_part_of_a_word_finds_it(corpus):
         if long:
             word = chosen.choice(long)
             part = word[1 : 1 + chosen.randint(3, len(word) - 1)]
-            result = corpus.models.find(part, limit=500)
+            result = corpus.find(part, limit=500)
             assert name in [model.file_name for model in result.models], (name, part)
             assert result.match == "all"
 
@@ -141,7 +141,7 @@ def test_one_wrong_letter_finds_the_nearest_names(corpus):
     for name in corpus.all_names:
         for word in re.findall(r"[a-z]{7,}", name.lower()):
             typo = word[:3] + "q" + word[4:]
-            result = corpus.models.find(typo, limit=500)
+            result = corpus.find(typo, limit=500)
             if result.match == "fuzzy":
                 tried += 1
                 assert name in [model.file_name for model in result.models], (name, typo)
@@ -151,15 +151,15 @@ def test_one_wrong_letter_finds_the_nearest_names(corpus):
 @pytest.mark.parametrize("text", ["", "fp8", "a", "flux wan", "qwem", "safetensors", "scaled fp8"])
 @pytest.mark.parametrize("sort", [None, "name", "size", "added"])
 def test_pages_follow_one_another_and_hold_exactly_the_total(corpus, text, sort):
-    first = corpus.models.find(text, sort=sort, limit=1)
+    first = corpus.find(text, sort=sort, limit=1)
     seen = [
         model.model_id
         for offset in range(0, first.total + 7, 7)
-        for model in corpus.models.find(text, sort=sort, limit=7, offset=offset).models
+        for model in corpus.find(text, sort=sort, limit=7, offset=offset).models
     ]
     assert len(seen) == len(set(seen)) == first.total > 0
-    assert corpus.models.find(text, sort=sort, limit=7, offset=first.total).models == []
-    everything = [model.model_id for model in corpus.models.find(text, sort=sort, limit=500).models]
+    assert corpus.find(text, sort=sort, limit=7, offset=first.total).models == []
+    everything = [model.model_id for model in corpus.find(text, sort=sort, limit=500).models]
     assert everything == seen[:500]
 
 
@@ -167,7 +167,7 @@ def test_what_the_filters_count_is_what_they_find(corpus):
     for text in ("", "fp8", "flux wan", "qwem"):
         facets = corpus.search.facets(ModelQuery(q=text))
         for value in facets.subtype:
-            assert corpus.models.find(text, subtype=[value.value]).total == value.count
+            assert corpus.find(text, subtype=[value.value]).total == value.count
 
 
 def test_both_ways_to_search_find_the_same(corpus):

@@ -1,0 +1,89 @@
+"""Containers for a value of each of 100,000 models that Python's garbage collector does not look into.
+
+A full collection visits every element of every list, set and dict that holds, or might hold, containers, and
+halts all threads meanwhile. Bytes, numbers and texts are never visited, whatever their length.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+_NONE = -1
+_MAX_NEAR = 1 << 22
+
+
+class Texts:
+    """Texts in one block of bytes, read by their number; they are only ever added."""
+
+    def __init__(self) -> None:
+        self._block = bytearray()
+        self._ends = array("Q", [0])
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, number: int) -> str:
+        return self._block[self._ends[number] : self._ends[number + 1]].decode()
+
+    def append(self, text: str) -> None:
+        """Add a text, which gets the next number."""
+        self._block += text.encode()
+        self._ends.append(len(self._block))
+
+
+class FewTexts:
+    """The same for texts that are nearly always one of a few."""
+
+    def __init__(self) -> None:
+        self._numbers = array("I")
+        self._known: dict[str, int] = {}
+        self._values: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, number: int) -> str:
+        return self._values[self._numbers[number]]
+
+    def append(self, text: str) -> None:
+        """Add a text, which gets the next number."""
+        number = self._known.get(text)
+        if number is None:
+            number = self._known[text] = len(self._values)
+            self._values.append(text)
+        self._numbers.append(number)
+
+
+class Places:
+    """Where each key is: numbers by row ids, which are small as a rule."""
+
+    def __init__(self) -> None:
+        self._near = array("i")
+        self._far: dict[int, int] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def put(self, key: int, place: int) -> None:
+        """Say where a key is that was nowhere."""
+        self._count += 1
+        if not 0 <= key < _MAX_NEAR:
+            self._far[key] = place
+            return
+        if key >= len(self._near):
+            more = key + 1 + len(self._near) // 8 - len(self._near)
+            self._near.frombytes(b"\xff" * (more * self._near.itemsize))
+        self._near[key] = place
+
+    def pop(self, key: int) -> int | None:
+        """Where a key was, or nothing; from now on it is nowhere."""
+        if 0 <= key < len(self._near):
+            place = self._near[key]
+            self._near[key] = _NONE
+        else:
+            place = self._far.pop(key, _NONE)
+        if place == _NONE:
+            return None
+        self._count -= 1
+        return place
