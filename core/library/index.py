@@ -4,7 +4,6 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import count
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ from ..jobs import utc_now
 from ..storage.database import Database
 from .records import LibraryTotals, Model, ModelSummary
 from .schema import forget_changes
+from .staging import Rows, Staging
 from .text import name_key, search_parts
 
 
@@ -60,18 +60,14 @@ class IndexedModel(NamedTuple):
     metadata_mtime_ns: int | None = None
 
 
-_COLUMNS = (
-    "model_id", "official_name", "name_key", "file_names", "model_type", "subtype", "family", "base_model",
-    "variant", "precision", "model_format", "size_bytes", "security_tier", "storage", "tags", "trained_words",
-    "description", "repo_id", "parts", "match_source", "match_method", "match_confidence", "hash_mismatch",
-    "pending_online_lookup", "has_preview", "added_date", "updated_date", "problem", "header_read",
-    "metadata_mtime_ns", "metadata",
-)  # fmt: skip
+def inode_of(status: os.stat_result) -> str:
+    """``<device>:<inode>``, which two names of one file share."""
+    return f"{status.st_dev}:{status.st_ino}"
 
-_INSERT = f"INSERT INTO models (id, {', '.join(_COLUMNS)}) VALUES (?, {', '.join('?' * len(_COLUMNS))})"
-_UPDATE = f"UPDATE models SET {', '.join(f'{column} = ?' for column in _COLUMNS)} WHERE id = ?"
-_BATCH = 900
-"""SQLite before 3.32 takes at most 999 parameters."""
+
+def rows_of(entry: IndexedModel) -> Rows:
+    """A model as it is written into the index."""
+    return Rows(_row(entry), tuple(map(tuple, entry.files)), tuple(entry.model.tags))
 
 
 def _row(entry: IndexedModel) -> tuple[Any, ...]:
@@ -124,10 +120,15 @@ class Index:
         # Each model becomes plain rows at once: thousands of records alive make the garbage collector
         # look at everything again and again, which halts all threads. And nobody waits for the database
         # while files are read to make the entries.
-        rows = list(map(_rows, entries))
+        rows = list(map(rows_of, entries))
+        if not rows:
+            return
         with self._database.write() as db:
-            for start in range(0, len(rows), _BATCH):
-                _put(db, {row[0]: row for row in rows[start : start + _BATCH]})
+            staging = Staging(db)
+            staging.add(rows)
+            staging.choose_all()
+            staging.apply(searchable=self._database.searchable)
+            staging.clear()
 
     def replace_metadata(self, model: Model, metadata_mtime_ns: int | None) -> None:
         """Write an edited model's row; its files, preview and problem stay as they are."""
@@ -387,45 +388,6 @@ class Index:
         ).fetchone()
         files = db.execute("SELECT count(*) FROM model_files").fetchone()[0]
         return LibraryTotals(models=models, files=files, size_bytes=size, in_place=in_place)
-
-
-_Rows = tuple[str, tuple[Any, ...], tuple[tuple[Any, ...], ...], tuple[str, ...]]
-"""A model's id, its row, its files and its tags."""
-
-
-def _rows(entry: IndexedModel) -> _Rows:
-    model = entry.model
-    return model.model_id, _row(entry), tuple(map(tuple, entry.files)), tuple(model.tags)
-
-
-def _put(db: sqlite3.Connection, batch: dict[str, _Rows]) -> None:
-    known: dict[str, int] = dict(
-        db.execute(
-            f"SELECT model_id, id FROM models WHERE model_id IN ({', '.join('?' * len(batch))})", [*batch]
-        ).fetchall()
-    )
-    if known:
-        db.executemany(_UPDATE, ((*batch[model_id][1], key) for model_id, key in known.items()))
-        db.executemany("DELETE FROM model_files WHERE model = ?", ((key,) for key in known.values()))
-        db.executemany("DELETE FROM model_tags WHERE model = ?", ((key,) for key in known.values()))
-    first = db.execute("SELECT coalesce(max(id), 0) + 1 FROM models").fetchone()[0]
-    new = dict(zip((model_id for model_id in batch if model_id not in known), count(first)))
-    db.executemany(_INSERT, ((key, *batch[model_id][1]) for model_id, key in new.items()))
-    keys = known | new
-    db.executemany(
-        "INSERT OR REPLACE INTO model_files "
-        "(model, position, path, folder, size, mtime_ns, inode, sha256, blake3) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            (keys[model_id], position, *file)
-            for model_id, _, files, _ in batch.values()
-            for position, file in enumerate(files)
-        ),
-    )
-    db.executemany(
-        "INSERT OR IGNORE INTO model_tags (model, tag) VALUES (?, ?)",
-        ((keys[model_id], tag) for model_id, _, _, tags in batch.values() for tag in tags),
-    )
 
 
 SUMMARY_COLUMNS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 _WORD = re.compile(r"[^\W_]+")
 _PIECE = re.compile(r"\d+|[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+")
@@ -42,11 +43,13 @@ def search_parts(*texts: str) -> str:
     """The words within words of several texts, for the search table's ``parts`` column."""
     found: list[str] = []
     for text in texts:
-        plain = text.isascii()
-        for word in _WORD.findall(text if plain else unicodedata.normalize("NFC", text)):
-            inner = _PIECE.findall(word)
-            if len(inner) > 1:
-                found += inner
-            if not plain:
-                found += cjk_pairs(word)
+        for word in _WORD.findall(text if text.isascii() else unicodedata.normalize("NFC", text)):
+            found += _inner_words(word)
     return " ".join(found)
+
+
+@lru_cache(16_384)
+def _inner_words(word: str) -> tuple[str, ...]:
+    inner = _PIECE.findall(word)
+    pairs = () if word.isascii() else cjk_pairs(word)
+    return (*inner, *pairs) if len(inner) > 1 else tuple(pairs)

@@ -1,0 +1,133 @@
+"""Many models written into the index by few statements: laid out beside it first, then taken over at once.
+
+A statement for each row would be slow: FTS5 writes out what it has in memory at the end of every statement that
+touched it, and these writes are most of the time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from .schema import create_search_table, drop_search_triggers
+
+MODEL_COLUMNS = (
+    "model_id", "official_name", "name_key", "file_names", "model_type", "subtype", "family", "base_model",
+    "variant", "precision", "model_format", "size_bytes", "security_tier", "storage", "tags", "trained_words",
+    "description", "repo_id", "parts", "match_source", "match_method", "match_confidence", "hash_mismatch",
+    "pending_online_lookup", "has_preview", "added_date", "updated_date", "problem", "header_read",
+    "metadata_mtime_ns", "metadata",
+)  # fmt: skip
+"""What is written of a model; when it was last used is nobody's to overwrite."""
+
+FILE_COLUMNS = ("position", "path", "folder", "size", "mtime_ns", "inode", "sha256", "blake3")
+
+REBUILT_FROM = 2000
+"""From how many models on the search table is filled anew after them, if they are a fifth of all or more."""
+
+_MODEL = ", ".join(MODEL_COLUMNS)
+_FILE = ", ".join(FILE_COLUMNS)
+
+_TABLES = (
+    f"CREATE TEMP TABLE IF NOT EXISTS staged (key INTEGER PRIMARY KEY, id INTEGER, {_MODEL})",
+    f"CREATE TEMP TABLE IF NOT EXISTS staged_files (key INTEGER, {_FILE})",
+    "CREATE TEMP TABLE IF NOT EXISTS staged_tags (key INTEGER, tag)",
+    "CREATE TEMP TABLE IF NOT EXISTS pending (key INTEGER PRIMARY KEY, id INTEGER)",
+    "CREATE INDEX IF NOT EXISTS temp.pending_by_id ON pending (id)",
+    "CREATE TEMP TABLE IF NOT EXISTS gone (id INTEGER PRIMARY KEY)",
+)
+_STAGE = (
+    f"INSERT INTO staged (key, id, {_MODEL}) VALUES (?1, (SELECT id FROM models WHERE model_id = ?2), "
+    + ", ".join(f"?{number}" for number in range(2, len(MODEL_COLUMNS) + 2))
+    + ")"
+)
+_STAGE_FILE = f"INSERT INTO staged_files (key, {_FILE}) VALUES (?, {', '.join('?' * len(FILE_COLUMNS))})"
+
+
+class Rows(NamedTuple):
+    """A model as plain values: its row in the order of `MODEL_COLUMNS`, its files without position, its tags."""
+
+    model: tuple[Any, ...]
+    files: tuple[tuple[Any, ...], ...]
+    tags: tuple[str, ...]
+
+
+class Staging:
+    """Models beside the index, in temporary tables of one connection.
+
+    SQLite keeps those in memory or in a file that goes with the connection, also when the process is killed.
+    ``pending`` says which of the staged models are to be written, and ``gone`` which known ones to be removed.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self.count = 0
+        for table in _TABLES:
+            db.execute(table)
+
+    def add(self, batch: Iterable[Rows]) -> None:
+        """Lay out models; of two with one id the later one counts only if both come in one batch."""
+        rows = list({row.model[0]: row for row in batch}.values())
+        first = self.count + 1
+        self.count += len(rows)
+        self.db.executemany(_STAGE, ((key, *row.model) for key, row in enumerate(rows, first)))
+        self.db.executemany(
+            _STAGE_FILE,
+            (
+                (key, position, *file)
+                for key, row in enumerate(rows, first)
+                for position, file in enumerate(row.files)
+            ),
+        )
+        self.db.executemany(
+            "INSERT INTO staged_tags VALUES (?, ?)",
+            ((key, tag) for key, row in enumerate(rows, first) for tag in row.tags),
+        )
+
+    def choose_all(self) -> None:
+        """Let everything that is staged be written."""
+        self.db.execute("INSERT INTO pending SELECT key, id FROM staged")
+
+    def apply(self, *, searchable: bool) -> None:
+        """Remove what is gone and write what is pending, within the transaction that the caller holds."""
+        db = self.db
+        pending = db.execute("SELECT count(*) FROM pending").fetchone()[0]
+        rebuild = searchable and pending >= REBUILT_FROM
+        if rebuild:
+            rebuild = pending * 5 >= db.execute("SELECT count(*) FROM models").fetchone()[0]
+        if rebuild:
+            drop_search_triggers(db)
+        db.execute("DELETE FROM models WHERE id IN (SELECT id FROM gone)")
+        for table in ("model_files", "model_tags"):
+            db.execute(f"DELETE FROM {table} WHERE model IN (SELECT id FROM pending)")
+        db.execute(
+            f"UPDATE models SET ({_MODEL}) = (SELECT {', '.join(f's.{name}' for name in MODEL_COLUMNS)} "
+            "FROM pending p JOIN staged s ON s.key = p.key WHERE p.id = models.id) "
+            "WHERE id IN (SELECT id FROM pending)"
+        )
+        last = db.execute("SELECT coalesce(max(id), 0) FROM models").fetchone()[0]
+        db.execute(
+            f"INSERT INTO models (id, {_MODEL}) SELECT ? + s.key, {', '.join(f's.{name}' for name in MODEL_COLUMNS)} "
+            "FROM pending p JOIN staged s ON s.key = p.key WHERE p.id IS NULL ORDER BY p.key",
+            (last,),
+        )
+        db.execute(
+            f"INSERT OR REPLACE INTO model_files (model, {_FILE}) "
+            f"SELECT coalesce(p.id, ? + p.key), {', '.join(f'f.{name}' for name in FILE_COLUMNS)} "
+            "FROM staged_files f JOIN pending p ON p.key = f.key ORDER BY f.rowid",
+            (last,),
+        )
+        db.execute(
+            "INSERT OR IGNORE INTO model_tags (model, tag) SELECT coalesce(p.id, ? + p.key), t.tag "
+            "FROM staged_tags t JOIN pending p ON p.key = t.key",
+            (last,),
+        )
+        if rebuild:
+            create_search_table(db)
+
+    def clear(self) -> None:
+        """Empty what is laid out."""
+        self.count = 0
+        for table in ("staged", "staged_files", "staged_tags", "pending", "gone"):
+            self.db.execute(f"DELETE FROM temp.{table}")
