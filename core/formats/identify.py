@@ -16,8 +16,12 @@ from .safetensors import looks_like_safetensors, read_safetensors
 _FIRST_BYTES = 16_384
 
 
-def identify(path: Path) -> FileFacts:
+def identify(path: Path, *, whole_size: int | None = None) -> FileFacts:
     """What a file is, by its content; its name has no say. Reads at most headers.
+
+    Args:
+        path: The file.
+        whole_size: Bytes of the whole file, where ``path`` is only its first piece.
 
     Raises `NotAModelError` for anything but a whole safetensors, GGUF, ONNX or torch file,
     `SourceChangedError` if it is not there, `StorageError` if it cannot be read.
@@ -27,7 +31,7 @@ def identify(path: Path) -> FileFacts:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise NotAModelError(f"{path.name} is not a file.")
-            size = status.st_size
+            size = max(status.st_size, whole_size or 0)
             start = file.read(_FIRST_BYTES)
             file.seek(0)
             if start.startswith(GGUF_MAGIC):

@@ -170,7 +170,7 @@ class _Found:
             elif kind == "folder":
                 inside.append(path)
             elif kind == "file":
-                if pipeline is not None or _is_wanted(entry.name):
+                if pipeline is not None or is_weights(entry.name) or is_shard_index(entry.name):
                     self._add(path)
             elif entry.is_symlink():
                 self._refuse(pipeline, f"{shown(entry.path)} is a link to a file that is not there.")
@@ -199,21 +199,23 @@ def _kind(entry: os.DirEntry[str]) -> str:
         return ""
 
 
-def _is_wanted(name: str) -> bool:
-    if _is_weights(name) or _SHARD_INDEX.fullmatch(name):
+def is_weights(name: str) -> bool:
+    """Whether a file's name is one that weights have, whole or in pieces."""
+    if os.path.splitext(name)[1].lower() in MODEL_EXTENSIONS:
         return True
     shard = parse_shard(name)
     return shard is not None and shard.suffix.lower() in MODEL_EXTENSIONS
 
 
-def _is_weights(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in MODEL_EXTENSIONS
+def is_shard_index(name: str) -> bool:
+    """Whether a file's name is that of the index of a sharded set (``….safetensors.index.json``)."""
+    return _SHARD_INDEX.fullmatch(name) is not None
 
 
 def _loose_groups(files: Sequence[Path], named: set[Path]) -> list[FileGroup]:
     """The groups of files in one folder that is no Diffusers folder."""
     by_name = {file.name: file for file in files}
-    indexes = {file: _names_in_index(file) for file in files if _SHARD_INDEX.fullmatch(file.name)}
+    indexes = {file: _names_in_index(file) for file in files if is_shard_index(file.name)}
     sets, rest = group_shards(file.name for file in files if file not in indexes)
     groups = []
     for shards in sets:
@@ -279,7 +281,7 @@ def _names_in_index(path: Path) -> tuple[str, ...]:
         return ()
     values = dict.fromkeys(match[1] for match in _STRING_VALUE.finditer(data))
     names = (str(json.loads(value.decode(errors="replace"))) for value in values)
-    return tuple(name for name in names if _is_weights(name))
+    return tuple(name for name in names if is_weights(name))
 
 
 def _belongs(index_name: str, names: Iterable[str], shards: ShardSet) -> bool:
@@ -314,7 +316,7 @@ def _pipeline_group(folder: Path, files: Sequence[Path], problem: str | None) ->
         problem = problem or missing
     except LibrarianError as error:
         problem = problem or error.message
-    main = min((member for member in members if _is_weights(member.name)), key=_nearness, default=index)
+    main = min((member for member in members if is_weights(member.name)), key=_nearness, default=index)
     return FileGroup(
         _folder_name(folder),
         "diffusion-folder",
@@ -334,7 +336,7 @@ def _missing(pipeline: Pipeline, members: Iterable[Member]) -> str | None:
         folder, _, _ = member.name.rpartition("/")
         by_folder.setdefault(folder, []).append(member)
         component = member.name.partition("/")[0]
-        components[component] = components.get(component, False) or _is_weights(member.name)
+        components[component] = components.get(component, False) or is_weights(member.name)
     absent = [part.name for part in pipeline.components if part.name not in components]
     if absent:
         which = "The folder of one component is" if len(absent) == 1 else "The folders of some components are"
@@ -346,9 +348,9 @@ def _missing(pipeline: Pipeline, members: Iterable[Member]) -> str | None:
     if empty:
         return f"There are no weights in {shown(', '.join(empty[:10]))}. Download what is missing."
     for folder, inside in by_folder.items():
-        indexes = [member for member in inside if _SHARD_INDEX.fullmatch(member.path.name)]
+        indexes = [member for member in inside if is_shard_index(member.path.name)]
         named = {member.path.name: _names_in_index(member.path) for member in indexes}
-        sets, _ = group_shards(member.path.name for member in inside if _is_weights(member.name))
+        sets, _ = group_shards(member.path.name for member in inside if is_weights(member.name))
         for shards in sets:
             names = [name for own, found in named.items() if _belongs(own, found, shards) for name in found]
             problem = _set_problem(_with_index(shards, names))

@@ -1,76 +1,152 @@
+"""What some files are, and whether they can be imported: by their headers, before anything is written."""
+
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-from ..errors import InvalidRequestError, LibrarianError, NotFoundError
-from ..formats import classify, identify
+from ..errors import LibrarianError, NotAModelError
+from ..formats import FileFacts, Guess, SecurityTier, classify, identify
+from ..formats.facts import facts_of
+from ..formats.pipelines import MODEL_INDEX, classify_pipeline, read_model_index
 from ..library import Library
-from ..settings import MODEL_EXTENSIONS
 from ..storage.disk import storage_error
 from ..storage.names import is_text, shown
 from ..storage.roots import AllowedRoots
+from .duplicates import FileBytes, model_with_files
+from .grouping import FileGroup, group_paths, is_shard_index, is_weights
 from .records import GroupFile, ImportGroup, Inspection
 
-MAX_FILES = 10_000
-
 HASHED_BYTES = 64 * 1024 * 1024
-"""Up to this size an inspection reads a whole file to compare it with a model of the same size. Larger
+"""Up to this size an inspection reads all files of a model to compare them with models of the same size. Larger
 ones are compared while they are imported, where every byte is read anyway."""
+
+MAX_TENSORS = 200_000
+
+
+class Examined(NamedTuple):
+    """What the files of a model are: the worst security tier of all, and a guess from what makes the model.
+
+    ``facts`` are of the main file; of a sharded set they have the size and the tensors of all parts.
+    """
+
+    facts: FileFacts | None
+    guess: Guess
+    security_tier: SecurityTier
 
 
 def inspect(paths: Iterable[Path], library: Library, roots: AllowedRoots) -> Inspection:
     """Say what lies at the paths; folders are walked. Reads headers and writes nothing.
 
-    Raises `NotFoundError` for a path that is not there, `InvalidRequestError` for too many files.
+    Raises what `group_paths` raises: `NotFoundError` for a path that is not there, `InvalidRequestError` for
+    too many files.
     """
-    groups: list[ImportGroup] = []
-    for file in _files(paths, roots):
-        if len(groups) >= MAX_FILES:
-            raise InvalidRequestError(
-                f"There are more than {MAX_FILES} files here. Choose a folder further inside."
-            )
-        try:
-            groups.append(inspect_file(file, library))
-        except OSError as error:  # gone meanwhile, or not ours to read
-            problem = storage_error(error, file).message
-            groups.append(ImportGroup(name=shown(file.name), files=[], size_bytes=0, problem=problem))
-    return Inspection(groups=groups)
+    return Inspection(groups=[inspect_group(group, library) for group in group_paths(paths, roots)])
 
 
-def inspect_file(path: Path, library: Library) -> ImportGroup:
-    """Say what one file is and whether it can be imported."""
-    size = path.stat().st_size
-    group = ImportGroup(
-        name=shown(path.name), files=[GroupFile(path=shown(str(path)), size=size)], size_bytes=size
+def inspect_group(group: FileGroup, library: Library) -> ImportGroup:
+    """Say what the files of one group are and whether they can be imported."""
+    result = ImportGroup(
+        name=shown(group.name),
+        format=group.format,
+        files=[],
+        size_bytes=0,
+        complete=group.complete,
+        missing_shards=list(group.missing_shards),
+        problem=group.problem,
     )
-    if not is_text(str(path)):
-        group.problem = "Its name or that of a folder above it is no valid Unicode. Rename it."
-        return group
     try:
-        facts = identify(path)
+        files = [FileBytes(member.path, member.path.stat().st_size) for member in group.members]
+        result.files = [GroupFile(path=shown(str(file.path)), size=file.size) for file in files]
+        result.size_bytes = sum(file.size for file in files)
+        examined = examine(group)
+        result.guess, result.security_tier = examined.guess, examined.security_tier
+        if group.problem is None and result.size_bytes <= HASHED_BYTES:
+            result.duplicate_of = model_with_files(library, files)
     except LibrarianError as error:
-        group.problem = error.message
-        return group
-    group.security_tier = facts.security_tier
-    group.guess = classify(facts, path.name)
-    if size <= HASHED_BYTES:
-        group.duplicate_of = library.model_with_bytes(path, size)
-    group.importable = group.duplicate_of is None
-    return group
+        result.problem = result.problem or error.message
+    except OSError as error:  # gone meanwhile, or not ours to read
+        result.problem = result.problem or storage_error(error, group.main.path).message
+    result.importable = result.problem is None and result.duplicate_of is None
+    return result
 
 
-def _files(paths: Iterable[Path], roots: AllowedRoots) -> Iterator[Path]:
-    for path in paths:
-        if path.is_file():
-            yield path
-        elif path.is_dir():
-            for folder, folders, names in os.walk(path):
-                folders[:] = sorted(name for name in folders if not name.startswith("."))
-                for name in sorted(names):
-                    file = Path(folder, name)
-                    if file.suffix.lower() in MODEL_EXTENSIONS and file.is_file() and roots.contains(file):
-                        yield file
+def examine(group: FileGroup, *, subtype: str | None = None) -> Examined:
+    """Read the headers of a group's files. ``group.problem`` is not looked at.
+
+    Args:
+        group: The files of one model, complete or not.
+        subtype: What the person says it is.
+
+    Raises `NotAModelError` where a file is no model though its name says so, `SourceChangedError`,
+    `StorageError`, `OSError`.
+    """
+    for member in group.members:
+        if not is_text(str(member.path)):
+            raise NotAModelError(
+                f"{shown(member.name)}: its name or that of a folder above it is no valid Unicode. Rename it."
+            )
+    if group.format == "diffusion-folder":
+        return _examine_pipeline(group, subtype)
+    if group.format == "sharded-set":
+        facts, tier = _examine_set(group)
+    else:
+        facts = identify(group.main.path)
+        tier = facts.security_tier
+    return Examined(facts, classify(facts, group.name, subtype=subtype), tier)
+
+
+def _examine_set(group: FileGroup) -> tuple[FileFacts, SecurityTier]:
+    parts = [member for member in group.members if not is_shard_index(member.name)]
+    size = sum(member.path.stat().st_size for member in parts)
+    if group.cut:
+        if not group.complete:  # the size of the whole is not known
+            raise NotAModelError(group.problem or f"{group.name} has pieces missing.")
+        facts = identify(group.main.path, whole_size=size)
+        return facts, facts.security_tier
+    all_facts = [identify(member.path) for member in parts]
+    main = all_facts[0]
+    tensors = dict(main.tensors)
+    for facts in all_facts[1:]:
+        if len(tensors) + len(facts.tensors) > MAX_TENSORS:
+            break
+        tensors.update(facts.tensors)
+    merged = facts_of(main.format, size, main.metadata, tensors)
+    return merged, _worst(facts.security_tier for facts in all_facts)
+
+
+def _examine_pipeline(group: FileGroup, subtype: str | None) -> Examined:
+    """Every file is looked at, since a pickle may have any name; only those named like weights must be some."""
+    main: FileFacts | None = None
+    tiers: list[SecurityTier] = []
+    index: Path | None = None
+    for member in group.members:
+        if member.name == MODEL_INDEX:
+            index = member.path
+        try:
+            facts = identify(member.path)
+        except NotAModelError as error:
+            if not is_weights(member.name):
+                continue
+            if not _is_openvino(member.path):
+                raise NotAModelError(f"{member.name}: {error.message}") from error
+            tiers.append("unknown")
         else:
-            raise NotFoundError(f"{path} is not there.")
+            tiers.append(facts.security_tier)
+            if member == group.main:
+                main = facts
+    if index is None:
+        raise NotAModelError(f"{group.name} has no {MODEL_INDEX}.")
+    guess = classify_pipeline(read_model_index(index), main, group.name, subtype=subtype)
+    return Examined(main, guess, _worst(tiers))
+
+
+def _is_openvino(path: Path) -> bool:
+    """Whether these are OpenVINO's raw weights, which an XML file beside them describes."""
+    return path.suffix.lower() == ".bin" and path.with_suffix(".xml").exists()
+
+
+def _worst(tiers: Iterable[SecurityTier]) -> SecurityTier:
+    found = set(tiers)
+    return "pickle" if "pickle" in found else "safe" if found == {"safe"} else "unknown"

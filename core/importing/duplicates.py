@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import LibrarianError
+from ..library import Library
+from ..library.index import IndexedFile
+from ..library.library import sha256_of
+from .grouping import is_weights
+
+
+class FileBytes(NamedTuple):
+    """A file by its bytes: where they are, how many, and their SHA-256 where it is known already."""
+
+    path: Path
+    size: int
+    sha256: str | None = None
+
+
+def model_with_files(library: Library, files: Sequence[FileBytes]) -> str | None:
+    """The model that has the bytes of all these files, and no other weights; told by size, then by hash.
+
+    Names do not count. Only files of which the size fits are hashed, and none that are that model's own.
+    Raises `StorageError` if one of ``files`` cannot be read.
+    """
+    candidates: set[str] | None = None
+    for file in sorted(files, key=lambda file: -file.size):
+        same_size = {model_id for model_id, _ in library.index.files_of_size(file.size)}
+        candidates = same_size if candidates is None else candidates & same_size
+        if not candidates:
+            return None
+    own = _Digests({file.path: file.sha256 for file in files if file.sha256})
+    return next((model for model in sorted(candidates or ()) if _has(library, model, files, own)), None)
+
+
+class _Digests:
+    """Hashes of files, each computed when it is first needed."""
+
+    def __init__(self, known: dict[Path, str]) -> None:
+        self._known = known
+
+    def __getitem__(self, path: Path) -> str:
+        if path not in self._known:
+            self._known[path] = sha256_of(path)
+        return self._known[path]
+
+
+def _has(library: Library, model_id: str, files: Sequence[FileBytes], own: _Digests) -> bool:
+    try:
+        theirs = library.files(model_id)
+    except LibrarianError:  # gone meanwhile
+        return False
+    weights = sum(is_weights(Path(file.path).name) for file in theirs)
+    if weights > max(1, sum(is_weights(file.path.name) for file in files)):
+        return False
+    return all(_is_there(library, model_id, file, theirs, own) for file in files)
+
+
+def _is_there(
+    library: Library, model_id: str, file: FileBytes, theirs: Sequence[IndexedFile], own: _Digests
+) -> bool:
+    same_size = [other for other in theirs if other.size == file.size]
+    if any(_same_file(file.path, other.path) for other in same_size):
+        return True
+    for other in same_size:
+        try:
+            if other.sha256:
+                digest = other.sha256
+            elif other == theirs[0]:
+                digest, _ = library.hash_of(model_id)  # is remembered
+            else:
+                digest = sha256_of(Path(other.path))
+        except (LibrarianError, OSError):  # their file is not there or changes: no proof of anything
+            continue
+        if digest == own[file.path]:
+            return True
+    return False
+
+
+def _same_file(path: Path, other: str) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
