@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
 
 from ..errors import InvalidRequestError, LibrarianError, NotFoundError, OutsideRootsError
@@ -60,7 +60,7 @@ class FileGroup(NamedTuple):
     @property
     def stem(self) -> str:
         """The model's name, without an extension."""
-        return self.name if self.folder else os.path.splitext(self.name)[0]
+        return self.name if self.format == "diffusion-folder" else os.path.splitext(self.name)[0]
 
     @property
     def size_bytes(self) -> int:
@@ -85,17 +85,50 @@ def group_paths(paths: Iterable[Path], roots: AllowedRoots, limit: int = MAX_FIL
     found = _Found(roots, limit)
     for path in paths:
         found.take(path)
-    pipelines = found.pipelines()
-    grouped: dict[tuple[Path, bool], list[Path]] = {}
-    for file in found.files:
-        pipeline = next((folder for folder in reversed(file.parents) if folder in pipelines), None)
-        grouped.setdefault((pipeline or file.parent, pipeline is not None), []).append(file)
+    return _grouped([_File(file, file, file in found.named) for file in found.files], found.problems)
+
+
+def group_named(files: Iterable[tuple[Path, str]], limit: int = MAX_FILES) -> list[FileGroup]:
+    """Sort files that lie anywhere, such as uploads, into models by the names that they are to have.
+
+    A name may have folders in front, with ``/``. ``FileGroup.folder`` is nothing, as there is no such folder.
+
+    Raises `InvalidRequestError` for a name that is absolute, leads upwards or comes twice, and for more than
+    ``limit`` files.
+    """
+    named: dict[PurePath, _File] = {}
+    for path, name in files:
+        at = PurePosixPath(name)
+        if not at.name or at.is_absolute() or ".." in at.parts or "\0" in name:
+            raise InvalidRequestError(f"{shown(name)[:200]!r} can be no file's name.")
+        if at in named:
+            raise InvalidRequestError(f"There are two files called {shown(name)[:200]}.")
+        named[at] = _File(path, at, True)
+        _check_limit(len(named), limit)
+    return [group._replace(folder=None) for group in _grouped(list(named.values()), {})]
+
+
+class _File(NamedTuple):
+    """A file, what it counts as, and whether it was named rather than found."""
+
+    path: Path
+    at: PurePath
+    named: bool
+
+
+def _grouped(files: Sequence[_File], problems: Mapping[PurePath, str]) -> list[FileGroup]:
+    folders = {file.at.parent for file in files if file.at.name == MODEL_INDEX}
+    pipelines = {folder for folder in folders if folders.isdisjoint(folder.parents)}
+    sorted_files: dict[tuple[PurePath, bool], list[_File]] = {}
+    for file in files:
+        pipeline = next((folder for folder in reversed(file.at.parents) if folder in pipelines), None)
+        sorted_files.setdefault((pipeline or file.at.parent, pipeline is not None), []).append(file)
     groups: list[FileGroup] = []
-    for (folder, is_pipeline), files in grouped.items():
+    for (folder, is_pipeline), inside in sorted_files.items():
         if is_pipeline:
-            groups.append(_pipeline_group(folder, files, found.problems.get(folder)))
+            groups.append(_pipeline_group(folder, inside, problems.get(folder)))
         else:
-            groups += _loose_groups(files, found.named)
+            groups += _loose_groups(inside)
     return groups
 
 
@@ -105,7 +138,7 @@ class _Found:
     def __init__(self, roots: AllowedRoots, limit: int) -> None:
         self.files: dict[Path, None] = {}
         self.named: set[Path] = set()
-        self.problems: dict[Path, str] = {}
+        self.problems: dict[PurePath, str] = {}
         self._roots = roots
         self._limit = limit
         self._seen: set[tuple[int, int]] = set()
@@ -124,11 +157,6 @@ class _Found:
             raise InvalidRequestError(f"{shown(str(path))} is neither a file nor a folder.")
         else:
             raise NotFoundError(f"{shown(str(path))} is not there.")
-
-    def pipelines(self) -> set[Path]:
-        """The Diffusers folders of which the index was found; none lies in another."""
-        folders = {file.parent for file in self.files if file.name == MODEL_INDEX}
-        return {folder for folder in folders if folders.isdisjoint(folder.parents)}
 
     def _walk(self, top: Path) -> None:
         to_do: list[tuple[Path, frozenset[tuple[int, int]], Path | None]] = [(top, frozenset(), None)]
@@ -152,7 +180,7 @@ class _Found:
                     pipeline = folder
             else:
                 self._pipeline_folders += 1
-                self._check_limit(self._pipeline_folders)
+                _check_limit(self._pipeline_folders, self._limit)
             inside = self._sort(listed, pipeline)
             to_do.extend((path, above | {identity}, pipeline) for path in reversed(inside))
 
@@ -178,17 +206,16 @@ class _Found:
 
     def _add(self, path: Path) -> None:
         self.files[path] = None
-        self._check_limit(len(self.files))
-
-    def _check_limit(self, count: int) -> None:
-        if count > self._limit:
-            raise InvalidRequestError(
-                f"There are more than {self._limit} files here. Choose a folder further inside."
-            )
+        _check_limit(len(self.files), self._limit)
 
     def _refuse(self, pipeline: Path | None, problem: str) -> None:
         if pipeline is not None:
             self.problems.setdefault(pipeline, problem)
+
+
+def _check_limit(count: int, limit: int) -> None:
+    if count > limit:
+        raise InvalidRequestError(f"There are more than {limit} files here. Choose a folder further inside.")
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
@@ -212,36 +239,36 @@ def is_shard_index(name: str) -> bool:
     return _SHARD_INDEX.fullmatch(name) is not None
 
 
-def _loose_groups(files: Sequence[Path], named: set[Path]) -> list[FileGroup]:
+def _loose_groups(files: Sequence[_File]) -> list[FileGroup]:
     """The groups of files in one folder that is no Diffusers folder."""
-    by_name = {file.name: file for file in files}
-    indexes = {file: _names_in_index(file) for file in files if is_shard_index(file.name)}
-    sets, rest = group_shards(file.name for file in files if file not in indexes)
+    by_name = {file.at.name: file for file in files}
+    indexes = {name: _names_in_index(file.path) for name, file in by_name.items() if is_shard_index(name)}
+    sets, rest = group_shards(name for name in by_name if name not in indexes)
     groups = []
     for shards in sets:
-        mine = [file for file, names in indexes.items() if _belongs(file.name, names, shards)]
-        shards = _with_index(shards, [name for file in mine for name in indexes.pop(file)])
+        mine = [name for name, names in indexes.items() if _belongs(name, names, shards)]
+        shards = _with_index(shards, [named for name in mine for named in indexes.pop(name)])
         groups.append(_set_group(shards, by_name, mine))
-    loose = [by_name[name] for name in rest] + [file for file in indexes if file in named]
-    groups += [_single(file) for file in loose]
-    order = {file: number for number, file in enumerate(files)}
+    groups += [_single(by_name[name]) for name in rest]
+    groups += [_single(by_name[name]) for name in indexes if by_name[name].named]
+    order = {file.path: number for number, file in enumerate(files)}
     return sorted(groups, key=lambda group: min(order[member.path] for member in group.members))
 
 
-def _single(file: Path) -> FileGroup:
-    member = Member(file, file.name)
-    return FileGroup(file.name, "single-file", (member,), member)
+def _single(file: _File) -> FileGroup:
+    member = Member(file.path, file.at.name)
+    return FileGroup(file.at.name, "single-file", (member,), member)
 
 
-def _set_group(shards: ShardSet, by_name: dict[str, Path], indexes: Iterable[Path]) -> FileGroup:
-    members = [Member(by_name[name], name, number, shards.total) for number, name in shards.parts]
+def _set_group(shards: ShardSet, by_name: Mapping[str, _File], indexes: Iterable[str]) -> FileGroup:
+    members = [Member(by_name[name].path, name, number, shards.total) for number, name in shards.parts]
     main = members[0]
-    members += [Member(file, file.name) for file in indexes]
+    members += [Member(by_name[name].path, name) for name in indexes]
     if len(members) == 1 and shards.complete:
-        return _single(main.path)
-    name = shards.name
-    if shards.stem.lower() in _NO_NAME and main.path.parent.name:
-        name = _folder_name(main.path.parent) + shards.suffix
+        return _single(by_name[main.name])
+    name, folder = shards.name, by_name[main.name].at.parent
+    if shards.stem.lower() in _NO_NAME and folder.name:
+        name = _folder_name(folder) + shards.suffix
     return FileGroup(
         name,
         "sharded-set",
@@ -308,8 +335,8 @@ def _with_index(shards: ShardSet, names: Iterable[str]) -> ShardSet:
     return shards._replace(missing=tuple(sorted(missing)))
 
 
-def _pipeline_group(folder: Path, files: Sequence[Path], problem: str | None) -> FileGroup:
-    members = tuple(Member(file, file.relative_to(folder).as_posix()) for file in files)
+def _pipeline_group(folder: PurePath, files: Sequence[_File], problem: str | None) -> FileGroup:
+    members = tuple(Member(file.path, file.at.relative_to(folder).as_posix()) for file in files)
     index = next(member for member in members if member.name == MODEL_INDEX)
     try:
         missing = _missing(read_model_index(index.path), members)
@@ -322,7 +349,7 @@ def _pipeline_group(folder: Path, files: Sequence[Path], problem: str | None) ->
         "diffusion-folder",
         members,
         main,
-        folder=folder,
+        folder=Path(folder),
         complete=problem is None,
         problem=problem,
     )
@@ -348,9 +375,9 @@ def _missing(pipeline: Pipeline, members: Iterable[Member]) -> str | None:
     if empty:
         return f"There are no weights in {shown(', '.join(empty[:10]))}. Download what is missing."
     for folder, inside in by_folder.items():
-        indexes = [member for member in inside if is_shard_index(member.path.name)]
-        named = {member.path.name: _names_in_index(member.path) for member in indexes}
-        sets, _ = group_shards(member.path.name for member in inside if is_weights(member.name))
+        by_name = {member.name.rpartition("/")[2]: member for member in inside}
+        named = {name: _names_in_index(one.path) for name, one in by_name.items() if is_shard_index(name)}
+        sets, _ = group_shards(name for name in by_name if is_weights(name))
         for shards in sets:
             names = [name for own, found in named.items() if _belongs(own, found, shards) for name in found]
             problem = _set_problem(_with_index(shards, names))
@@ -367,7 +394,7 @@ def _nearness(member: Member) -> tuple[int, bool, str]:
     )
 
 
-def _folder_name(folder: Path) -> str:
+def _folder_name(folder: PurePath) -> str:
     """The name of a model that is a folder; in Hugging Face's cache, that of its repository."""
     parts = folder.parts
     if len(parts) > 3 and parts[-2] == "snapshots" and parts[-3].startswith("models--"):

@@ -15,7 +15,7 @@ from ..storage.disk import storage_error
 from ..storage.names import is_text, shown
 from ..storage.roots import AllowedRoots
 from .duplicates import FileBytes, model_with_files
-from .grouping import FileGroup, group_paths, is_shard_index, is_weights
+from .grouping import FileGroup, Member, group_paths, is_shard_index, is_weights
 from .records import GroupFile, ImportGroup, Inspection
 
 HASHED_BYTES = 64 * 1024 * 1024
@@ -92,7 +92,7 @@ def examine(group: FileGroup, *, subtype: str | None = None) -> Examined:
     if group.format == "sharded-set":
         facts, tier = _examine_set(group)
     else:
-        facts = identify(group.main.path)
+        facts = _identify(group.main)
         tier = facts.security_tier
     return Examined(facts, classify(facts, group.name, subtype=subtype), tier)
 
@@ -103,9 +103,9 @@ def _examine_set(group: FileGroup) -> tuple[FileFacts, SecurityTier]:
     if group.cut:
         if not group.complete:  # the size of the whole is not known
             raise NotAModelError(group.problem or f"{group.name} has pieces missing.")
-        facts = identify(group.main.path, whole_size=size)
+        facts = _identify(group.main, whole_size=size)
         return facts, facts.security_tier
-    all_facts = [identify(member.path) for member in parts]
+    all_facts = [_identify(member) for member in parts]
     main = all_facts[0]
     tensors = dict(main.tensors)
     for facts in all_facts[1:]:
@@ -125,12 +125,12 @@ def _examine_pipeline(group: FileGroup, subtype: str | None) -> Examined:
         if member.name == MODEL_INDEX:
             index = member.path
         try:
-            facts = identify(member.path)
-        except NotAModelError as error:
+            facts = _identify(member)
+        except NotAModelError:
             if not is_weights(member.name):
                 continue
             if not _is_openvino(member.path):
-                raise NotAModelError(f"{member.name}: {error.message}") from error
+                raise
             tiers.append("unknown")
         else:
             tiers.append(facts.security_tier)
@@ -140,6 +140,16 @@ def _examine_pipeline(group: FileGroup, subtype: str | None) -> Examined:
         raise NotAModelError(f"{group.name} has no {MODEL_INDEX}.")
     guess = classify_pipeline(read_model_index(index), main, group.name, subtype=subtype)
     return Examined(main, guess, _worst(tiers))
+
+
+def _identify(member: Member, *, whole_size: int | None = None) -> FileFacts:
+    """What a file is; an error says the name by which the person knows it."""
+    try:
+        return identify(member.path, whole_size=whole_size)
+    except NotAModelError as error:
+        if member.name == member.path.name:
+            raise
+        raise NotAModelError(f"{shown(member.name)}: {error.message}") from error
 
 
 def _is_openvino(path: Path) -> bool:

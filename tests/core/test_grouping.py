@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model_librarian.core.errors import InvalidRequestError, NotFoundError, OutsideRootsError
-from model_librarian.core.importing.grouping import FileGroup, group_paths
+from model_librarian.core.importing.grouping import FileGroup, group_named, group_paths
 from model_librarian.core.storage.roots import AllowedRoots
 
 
@@ -347,3 +347,38 @@ def test_paths_that_cannot_be_walked(downloads, roots, tmp_path):
     with pytest.raises(InvalidRequestError, match="neither"):
         group_paths([downloads / "pipe.safetensors"], roots)
     assert group_paths([downloads], roots) == []
+
+
+def test_files_that_lie_anywhere_are_sorted_by_the_names_they_are_to_have(downloads, roots):
+    folder = put_pipeline(downloads / "sdxl")
+    named = {f"My SDXL/{member.name}": member.path for member in group_paths([folder], roots)[0].members}
+    named |= {f"set/{name}": folder / "README.md" for name in shards(2)}
+    uploads = downloads / "uploads"
+    uploads.mkdir()
+    placed = []
+    for number, (name, path) in enumerate(named.items()):
+        upload = uploads / f"{number:08x}"
+        upload.write_bytes(path.read_bytes())
+        placed.append((upload, name))
+    pipeline, shard_set = group_named(placed)
+    assert (pipeline.name, pipeline.stem, pipeline.format, pipeline.complete) == (
+        "My SDXL",
+        "My SDXL",
+        "diffusion-folder",
+        True,
+    )
+    assert "unet/config.json" in member_names(pipeline)
+    assert pipeline.main.name == "unet/diffusion_pytorch_model.safetensors"
+    assert {member.path.parent for member in pipeline.members} == {uploads}
+    assert (shard_set.name, member_names(shard_set)) == ("flux.safetensors", shards(2))
+
+
+@pytest.mark.parametrize("name", ["", "/etc/passwd", "../x.safetensors", "a/../../x", "a\0b", "."])
+def test_names_that_lead_elsewhere_are_refused(downloads, name):
+    with pytest.raises(InvalidRequestError, match="no file's name"):
+        group_named([(downloads / "0", name)])
+
+
+def test_two_files_of_one_name_are_refused(downloads):
+    with pytest.raises(InvalidRequestError, match="two files"):
+        group_named([(downloads / "0", "a/x.gguf"), (downloads / "1", "a//x.gguf")])
