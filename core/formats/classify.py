@@ -81,6 +81,16 @@ def name_words(name: str) -> str:
     return f" {' '.join(plain)} | {' '.join(camel).casefold()} "
 
 
+def family_by_name(text: str) -> Family | None:
+    """The family and base model that a name, or a publisher's word for the base model, means; nothing if none."""
+    return _first(FAMILY_NAMES, name_words(text[:_MAX_NAME]))
+
+
+def same_tensors(family: str, named: str) -> bool:
+    """Whether what the tensors told (``unknown`` if nothing) may be the family that a name tells."""
+    return family in (UNKNOWN, named, *SAME_TENSORS.get(named, ()))
+
+
 def classify(facts: FileFacts | None, file_name: str, *, subtype: str | None = None) -> Guess:
     """Guess what a file is from its header and name.
 
@@ -150,7 +160,7 @@ def _family(metadata: dict[str, str], network: Architecture | None, named: str, 
         family = by_tensors
     inside = (_first(FAMILY_NAMES, name_words(metadata.get(key, "")[:_MAX_NAME])) for key in BASE_NAME_KEYS)
     for closer in (by_name, *inside):  # the tensors tell SDXL, only a name tells Pony
-        if closer and closer[1] and family[0] in (closer[0], *SAME_TENSORS.get(closer[0], ())):
+        if closer and closer[1] and same_tensors(family[0], closer[0]):
             return closer
     return family
 
