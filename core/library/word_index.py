@@ -233,24 +233,25 @@ class WordIndex:
         points, last use and name.
         """
         exact = begins = 0
+        order = named = self._order(0)
         for name in filter(None, names):
-            order = self._order(0)
             start = bisect_left(order, name, key=self._names.__getitem__)
             end = bisect_right(order, name, lo=start, key=self._names.__getitem__)
             last = bisect_left(order, name + "\U0010ffff", lo=end, key=self._names.__getitem__)
             exact |= self._bits([order[start:end], _slots(self._stems.get(name, bytearray()))])
             begins |= self._bits([order[end:last]])
+            named = order[start:last]  # the last name is the shortest, which the others begin with
         groups = chain(
-            (hits.models & exact, hits.models & begins & ~exact),
-            best_first(hits.models & ~(exact | begins), hits.planes),
+            ((hits.models & exact, order), (hits.models & begins & ~exact, named)),
+            ((group, order) for group in best_first(hits.models & ~(exact | begins), hits.planes)),
         )
         found: list[int] = []
-        for group in groups:
+        for group, within in groups:
             size = group.bit_count()
             if offset >= size:
                 offset -= size
                 continue
-            found += self._by_use_and_name(group, offset, limit - len(found))
+            found += self._by_use_and_name(group, within, offset, limit - len(found))
             offset = 0
             if len(found) >= limit:
                 break
@@ -419,7 +420,7 @@ class WordIndex:
 
     # Orders
 
-    def _by_use_and_name(self, models: Bits, offset: int, limit: int) -> list[int]:
+    def _by_use_and_name(self, models: Bits, order: array[int], offset: int, limit: int) -> list[int]:
         used = [slot for slot in self._used if models >> slot & 1] if self._used else []
         used.sort(key=lambda slot: self._names[slot])
         used.sort(key=self._used.__getitem__, reverse=True)
@@ -428,12 +429,12 @@ class WordIndex:
             models ^= 1 << slot
         if len(found) < limit:
             start = max(0, offset - len(used))
-            found += self._by_name(models, start, limit - len(found))
+            found += self._by_name(models, order, start, limit - len(found))
         return found
 
-    def _by_name(self, models: Bits, offset: int, limit: int) -> list[int]:
+    def _by_name(self, models: Bits, order: array[int], offset: int, limit: int) -> list[int]:
         if models.bit_count() > _FEW:
-            return self._in_order(models, self._order(0), False, offset, limit)
+            return self._in_order(models, order, False, offset, limit)
         return sorted(members(models), key=self._names.__getitem__)[offset : offset + limit]
 
     def _in_order(
