@@ -65,9 +65,12 @@ def inode_of(status: os.stat_result) -> str:
     return f"{status.st_dev}:{status.st_ino}"
 
 
-def rows_of(entry: IndexedModel) -> Rows:
-    """A model as it is written into the index."""
-    return Rows(_row(entry), tuple(map(tuple, entry.files)), tuple(entry.model.tags))
+def rows_of(entries: Iterable[IndexedModel]) -> Rows:
+    """Models as they are written into the index."""
+    rows = Rows()
+    for entry in entries:
+        rows.add(_row(entry), entry.files, entry.model.tags)
+    return rows
 
 
 def _row(entry: IndexedModel) -> tuple[Any, ...]:
@@ -117,11 +120,8 @@ class Index:
 
     def put(self, entries: Iterable[IndexedModel]) -> None:
         """Add or replace models, all in one transaction."""
-        # Each model becomes plain rows at once: thousands of records alive make the garbage collector
-        # look at everything again and again, which halts all threads. And nobody waits for the database
-        # while files are read to make the entries.
-        rows = list(map(rows_of, entries))
-        if not rows:
+        rows = rows_of(entries)  # before the transaction: nobody waits for it while files are read
+        if not rows.models:
             return
         with self._database.write() as db:
             staging = Staging(db)

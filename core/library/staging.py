@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from .schema import create_search_table, drop_search_triggers
 
@@ -45,12 +45,24 @@ _STAGE = (
 _STAGE_FILE = f"INSERT INTO staged_files (key, {_FILE}) VALUES (?, {', '.join('?' * len(FILE_COLUMNS))})"
 
 
-class Rows(NamedTuple):
-    """A model as plain values: its row in the order of `MODEL_COLUMNS`, its files without position, its tags."""
+class Rows:
+    """Models as plain values: rows in the order of `MODEL_COLUMNS`, files and tags with their model's number.
 
-    model: tuple[Any, ...]
-    files: tuple[tuple[Any, ...], ...]
-    tags: tuple[str, ...]
+    Every row is one flat tuple: those the garbage collector lets go when it first meets them. A record for each
+    of thousands of models would live until its next full collection, bring that on, and it halts all threads.
+    """
+
+    def __init__(self) -> None:
+        self.models: list[tuple[Any, ...]] = []
+        self.files: list[tuple[Any, ...]] = []
+        self.tags: list[tuple[int, str]] = []
+
+    def add(self, model: tuple[Any, ...], files: Iterable[tuple[Any, ...]], tags: Iterable[str]) -> None:
+        """Add a model; its files come without position."""
+        number = len(self.models)
+        self.models.append(model)
+        self.files += [(number, position, *file) for position, file in enumerate(files)]
+        self.tags += [(number, tag) for tag in tags]
 
 
 class Staging:
@@ -66,23 +78,20 @@ class Staging:
         for table in _TABLES:
             db.execute(table)
 
-    def add(self, batch: Iterable[Rows]) -> None:
+    def add(self, rows: Rows) -> None:
         """Lay out models; of two with one id the later one counts only if both come in one batch."""
-        rows = list({row.model[0]: row for row in batch}.values())
         first = self.count + 1
-        self.count += len(rows)
-        self.db.executemany(_STAGE, ((key, *row.model) for key, row in enumerate(rows, first)))
+        self.count += len(rows.models)
+        kept = set({row[0]: number for number, row in enumerate(rows.models)}.values())
         self.db.executemany(
-            _STAGE_FILE,
-            (
-                (key, position, *file)
-                for key, row in enumerate(rows, first)
-                for position, file in enumerate(row.files)
-            ),
+            _STAGE, ((first + number, *row) for number, row in enumerate(rows.models) if number in kept)
+        )
+        self.db.executemany(
+            _STAGE_FILE, ((first + number, *file) for number, *file in rows.files if number in kept)
         )
         self.db.executemany(
             "INSERT INTO staged_tags VALUES (?, ?)",
-            ((key, tag) for key, row in enumerate(rows, first) for tag in row.tags),
+            ((first + number, tag) for number, tag in rows.tags if number in kept),
         )
 
     def choose_all(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
+
+_REMEMBERED_WORDS = 16_384
 
 _WORD = re.compile(r"[^\W_]+")
 _PIECE = re.compile(r"\d+|[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+")
@@ -44,12 +45,24 @@ def search_parts(*texts: str) -> str:
     found: list[str] = []
     for text in texts:
         for word in _WORD.findall(text if text.isascii() else unicodedata.normalize("NFC", text)):
-            found += _inner_words(word)
+            inner = _inner_words(word)
+            if inner:
+                found.append(inner)
     return " ".join(found)
 
 
-@lru_cache(16_384)
-def _inner_words(word: str) -> tuple[str, ...]:
-    inner = _PIECE.findall(word)
-    pairs = () if word.isascii() else cjk_pairs(word)
-    return (*inner, *pairs) if len(inner) > 1 else tuple(pairs)
+_remembered: dict[str, str] = {}
+"""The words within words, which come again and again. From text to text, because the garbage collector, which
+halts all threads, looks into no such dict; an ``lru_cache`` is one object more to look at for each word."""
+
+
+def _inner_words(word: str) -> str:
+    known = _remembered.get(word)
+    if known is None:
+        inner = pieces(word)
+        pairs = [] if word.isascii() else cjk_pairs(word)
+        known = " ".join((*inner, *pairs) if len(inner) > 1 else pairs)
+        if len(_remembered) >= _REMEMBERED_WORDS:
+            _remembered.clear()
+        _remembered[word] = known
+    return known
