@@ -151,8 +151,8 @@ class Library:
 
         What was hashed is remembered, so that a job that was cut off goes on where it was.
         """
-        waiting = list(self.usage.unhashed())
-        job.stage("hashes", total=sum(size for _, size in waiting), unit="bytes")
+        total, waiting = self.usage.unhashed()
+        job.stage("hashes", total=total, unit="bytes")
         done = hashed = 0
         for model_id, size in waiting:
             job.check_cancelled()

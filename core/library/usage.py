@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -106,12 +107,25 @@ class Usage:
         """How many files share their size with another and have no hash yet."""
         return int(self._database.read().execute(f"SELECT count(*) FROM ({_UNHASHED})").fetchone()[0])
 
-    def unhashed(self) -> Iterator[tuple[str, int]]:
-        """Model id and size of the files that only a hash can tell apart, small ones first."""
-        yield from (
-            (row["model_id"], row["size"])
-            for row in self._database.read().execute(f"{_UNHASHED} ORDER BY f.size, f.id").fetchall()
-        )
+    def unhashed(self) -> tuple[int, Iterator[tuple[str, int]]]:
+        """How many bytes only a hash can tell apart, and model id and size of each such file, small ones first."""
+        # Two arrays of numbers: a list of 100,000 records halts all threads while garbage is collected.
+        keys, sizes = array("q"), array("q")
+        for key, size in self._database.read().execute(f"{_UNHASHED} ORDER BY f.size, m.id"):
+            keys.append(key)
+            sizes.append(size)
+
+        def waiting() -> Iterator[tuple[str, int]]:
+            for key, size in zip(keys, sizes, strict=True):
+                row = (
+                    self._database.read()
+                    .execute("SELECT model_id FROM models WHERE id = ?", (key,))
+                    .fetchone()
+                )
+                if row is not None:
+                    yield row[0], size
+
+        return sum(sizes), waiting()
 
     def storage(self) -> StorageReport:
         """Sizes by ComfyUI folder, family and drive."""
@@ -146,7 +160,7 @@ class Usage:
 
 
 _UNHASHED = (
-    "SELECT m.model_id, f.size, f.id FROM model_files f JOIN models m ON m.id = f.model "
+    "SELECT m.id, f.size FROM model_files f JOIN models m ON m.id = f.model "
     "WHERE f.sha256 IS NULL AND f.position = 0 AND m.problem IS NULL AND f.size > 0 AND EXISTS "
     "(SELECT 1 FROM model_files o WHERE o.size = f.size AND o.id != f.id AND o.inode != f.inode)"
 )
