@@ -5,54 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from model_librarian.core.errors import InvalidRequestError, OutsideRootsError, SourceChangedError
 from model_librarian.core.storage.atomic import fsync_directory, remove_tree, rename_new, write_atomic
-from model_librarian.core.storage.names import collision_key, name_with_suffix, safe_name
 from model_librarian.core.storage.roots import AllowedRoots
-
-FORBIDDEN = set('<>:"/\\|?*') | {chr(code) for code in range(32)} | {"\x7f"}
-
-
-@given(st.text(alphabet=st.characters(), max_size=400))
-def test_any_text_gives_a_name_that_every_filesystem_takes(text):
-    name = safe_name(text)
-    assert name
-    assert len(name.encode()) <= 255
-    assert not FORBIDDEN & set(name)
-    assert name == name.rstrip(". ")
-    assert name.split(".")[0].upper() not in {"CON", "PRN", "AUX", "NUL", "COM1", "LPT9"}
-    assert safe_name(name) == name
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("Model:A", "Model_A"),
-        ("Model*A", "Model_A"),
-        ("CON.safetensors", "_CON.safetensors"),
-        ("name. ", "name"),
-        ("cafe\u0301", "café"),
-        ("", "model"),
-        ("..", "model"),
-        ("写实 🎨", "写实 🎨"),
-    ],
-)
-def test_names(text, name):
-    assert safe_name(text) == name
-
-
-def test_a_long_name_keeps_its_extension():
-    name = safe_name("x" * 400 + ".safetensors")
-    assert name.endswith(".safetensors")
-    assert len(name) == 255
-    assert len(name_with_suffix("ü" * 200, "8f2a").encode()) <= 255
-
-
-def test_case_and_normal_form_collide():
-    assert collision_key("Café") == collision_key("CAFE\u0301")
 
 
 def test_an_atomic_write_leaves_old_bytes_when_it_fails(tmp_path, monkeypatch):
