@@ -78,4 +78,5 @@ def collision_key(name: str) -> str:
 
 
 def _shorten(text: str, max_bytes: int) -> str:
-    return text.encode()[:max_bytes].decode(errors="ignore").rstrip(". ")
+    data = text.encode()
+    return text if len(data) <= max_bytes else data[:max_bytes].decode(errors="ignore").rstrip(". ")

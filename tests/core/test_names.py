@@ -55,6 +55,7 @@ def is_accepted(name: str) -> bool:
 @example("nul .x")
 @example("a" * 254 + "é.safetensors")
 @example("\u200b\u200d")
+@example("x" * 250 + ".." + "x" * 250)
 def test_any_text_gives_a_name_that_every_filesystem_takes(text):
     name = safe_name(text)
     assert is_accepted(name), ascii(name)
