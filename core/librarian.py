@@ -13,7 +13,7 @@ from .events import Events
 from .importing import Importer
 from .jobs import JobRunner
 from .library import Library, Watcher
-from .linking import Linker
+from .linking import AddedApps, Linker, Mappings
 from .linking.registry import Registry
 from .loop import LoopThread
 from .network import Answers, NetworkManager, NetworkSettings
@@ -54,8 +54,12 @@ class Librarian:
         self._warnings: list[Warning] = []
         place, self.library = self._open_library()
         root = self.library.root
-        self._registry = Registry(place / "registry.db", root, surroundings.apps)
-        self.linker = Linker(self._registry, self.library, self._registry.apps)
+        self._registry = Registry(
+            place / "registry.db", root, surroundings.apps, self.library.identity.id
+        )
+        mappings = Mappings(surroundings.data_dir / "mappings")
+        added = AddedApps(surroundings.data_dir / "apps.json", mappings)
+        self.linker = Linker(self._registry, self.library, self._registry.apps, mappings, added)
         self.importer = Importer(
             self.library, [folder.path for app in self._registry.apps for folder in app.folders]
         )

@@ -24,7 +24,10 @@ MODEL_EXTENSIONS = frozenset(
 FOLDER_ALIASES = {"unet": "diffusion_models", "clip": "text_encoders"}
 """ComfyUI's older folder names and what they are called today (ComfyUI, ``folder_paths.map_legacy``)."""
 
-NOT_MODEL_FOLDERS = frozenset({"configs", "custom_nodes", "diffusers"})
+DIFFUSERS_FOLDER = "diffusers"
+"""ComfyUI's folder for models that are folders themselves (Diffusers layout)."""
+
+NOT_MODEL_FOLDERS = frozenset({"configs", "custom_nodes", DIFFUSERS_FOLDER})
 """Kinds of ComfyUI folders that hold no single model files."""
 
 
@@ -37,18 +40,26 @@ class TargetFolder(BaseModel):
     path: Path
 
 
+AppKind = Literal["comfyui", "a1111", "forge", "invokeai", "swarmui", "custom"]
+
+
 class App(BaseModel):
     """Something that wants models in its own folders.
 
-    ``folders`` lists, for each subtype, the folder that new links go to first.
+    ``folders`` lists, for each subtype, the folder that new links go to first; ``directories`` the folders
+    that take whole diffusion folders. ``version`` is ``*`` where it is not known. ``added`` says that a
+    person added it, so that its folders are those of its kind's mapping.
     """
 
     app: str
     name: str
-    kind: Literal["comfyui"] = "comfyui"
+    kind: AppKind = "comfyui"
     version: str = "*"
+    variant: str = "default"
     root: Path
     folders: list[TargetFolder]
+    directories: list[Path] = Field(default_factory=list)
+    added: bool = False
 
     def link_folder(self, subtype: str) -> Path | None:
         """Where links of this subtype belong, or nothing if the app has no such folder."""
@@ -172,6 +183,7 @@ def app_of_models_folder(folder: Path) -> App:
             for entry in subfolders
             if not entry.name.startswith(".") and entry.name not in NOT_MODEL_FOLDERS
         ],
+        directories=[entry for entry in subfolders if entry.name == DIFFUSERS_FOLDER],
     )
 
 

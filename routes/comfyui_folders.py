@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.settings import (
+    DIFFUSERS_FOLDER,
     FOLDER_ALIASES,
     MODEL_EXTENSIONS,
     NOT_MODEL_FOLDERS,
@@ -47,4 +48,20 @@ def _app(folder_paths: Any, root: Path) -> App:
         if name not in NOT_MODEL_FOLDERS and holds_models:
             subtype = FOLDER_ALIASES.get(name, name)
             folders += [TargetFolder(subtype=subtype, path=Path(path)) for path in paths]
-    return App(app="comfyui", name="ComfyUI", root=root, folders=folders)
+    diffusers, _ = folder_paths.folder_names_and_paths.get(DIFFUSERS_FOLDER, ([], set()))
+    return App(
+        app="comfyui",
+        name="ComfyUI",
+        version=_version(),
+        root=root,
+        folders=folders,
+        directories=[Path(path) for path in diffusers],
+    )
+
+
+def _version() -> str:
+    try:
+        from comfyui_version import __version__
+    except ImportError:
+        return "*"
+    return str(__version__)

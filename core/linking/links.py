@@ -1,71 +1,164 @@
-"""The platform's links: made, looked at and removed here and nowhere else."""
+"""The platform's links: made, looked at and removed here and nowhere else.
+
+Which kind is made where:
+
+| where | files | folders |
+|---|---|---|
+| one filesystem | relative symlink | relative symlink |
+| two filesystems | absolute symlink | absolute symlink |
+| NTFS under Linux or macOS | hard link, which Windows can read, too | symlink |
+| Windows, where the process may make symlinks | symlink | symlink |
+| Windows, where it may not | hard link, on one volume | junction |
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
+
+import psutil
 
 from ..errors import StorageError
-from ..storage.disk import same_filesystem, storage_error
+from ..storage.disk import storage_error
 from ..storage.names import collision_key
+from ..storage.roots import is_within
 from .records import LinkState, LinkType
 
 _NO_SYMLINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 """What filesystems without symlinks answer; anything else would go wrong with a hard link, too."""
 
+_NTFS = frozenset({"ntfs", "ntfs3", "fuseblk", "ufsd_ntfs"})
+"""What mounts of NTFS call themselves outside Windows (ntfs3 and ntfs-3g of Linux, Paragon's and macOS's).
+``fuseblk`` may be exFAT, too: that has no hard links, and a symlink is tried next."""
 
-def make_link(source: Path, target: Path) -> LinkType:
-    """Link ``target`` to ``source``: relative on one filesystem, absolute across two.
 
-    Where symlinks are refused (Windows without Developer Mode, some filesystems) and both lie on one
-    volume, a hard link is made.
+class Folder(NamedTuple):
+    """A folder that links are made in: where it really is, and its device."""
 
-    Raises `FileExistsError` if the place is taken, `StorageError` if no kind of link can be made.
+    real: str
+    device: int
+
+
+class Platform:
+    """Makes links of the kind that the filesystem and the system's rights allow.
+
+    What is refused once is not tried again on that filesystem while this object lives.
     """
-    folder = Path(os.path.realpath(target.parent))
-    external = not same_filesystem(source, folder)
-    destination = os.fspath(source) if external else os.path.relpath(source, folder)
-    try:
-        os.symlink(destination, target)
-        return "symlink"
-    except FileExistsError:
-        raise
-    except OSError as refusal:
-        if sys.platform != "win32" and refusal.errno not in _NO_SYMLINKS:
-            raise storage_error(refusal, target) from refusal
-        if external:
-            raise StorageError(
-                f"{target} cannot be linked: symlinks are not allowed here ({refusal.strerror or refusal}) and the "
-                "library lies on another drive. On Windows, turn on Developer Mode."
-            ) from refusal
-        try:
-            os.link(source, target)
-        except FileExistsError:
-            raise
-        except OSError as error:
-            raise StorageError(
-                f"{target} cannot be linked: its filesystem has neither symlinks nor hard links "
-                f"({error.strerror or error}). Use a folder on another one."
-            ) from error
-        return "hardlink"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._no_symlinks: set[int] = set()
+        self._is_ntfs: dict[int, bool] = {}
+
+    def look_at(self, folder: Path) -> Folder:
+        """What `make` needs to know of the folder that a link goes into. Raises `OSError`."""
+        real = os.path.realpath(folder)
+        return Folder(real, Path(real).stat().st_dev)
+
+    def make(self, source: Path, target: Path, folder: Folder | None = None) -> tuple[LinkType, bool]:
+        """Link ``target`` to ``source``; answers the kind, and whether the two lie on different filesystems.
+
+        Raises `FileExistsError` if the place is taken, `StorageError` if no kind of link can be made.
+        """
+        folder = folder or self.look_at(target.parent)
+        status = source.stat()
+        is_external = status.st_dev != folder.device
+        is_directory = stat.S_ISDIR(status.st_mode)
+        refusal: OSError | None = None
+        for kind, make in self._kinds(folder, is_external=is_external, is_directory=is_directory):
+            try:
+                make(source, target, folder)
+                return kind, is_external
+            except FileExistsError:
+                raise
+            except OSError as error:
+                if sys.platform != "win32" and error.errno not in _NO_SYMLINKS:
+                    raise storage_error(error, target) from error
+                refusal = refusal or error
+                if kind == "symlink":
+                    with self._lock:
+                        self._no_symlinks.add(folder.device)
+        raise StorageError(_impossible(target, refusal, is_external=is_external)) from refusal
+
+    def _kinds(
+        self, folder: Folder, *, is_external: bool, is_directory: bool
+    ) -> list[tuple[LinkType, Callable[[Path, Path, Folder], None]]]:
+        """The kinds of links that may work, best first."""
+        symlink: tuple[LinkType, Callable[[Path, Path, Folder], None]] = (
+            "symlink",
+            _make_absolute if is_external else _make_relative,
+        )
+        others: list[tuple[LinkType, Callable[[Path, Path, Folder], None]]] = []
+        if is_directory:
+            if sys.platform == "win32":
+                others.append(("junction", _make_junction))
+        elif not is_external:
+            others.append(("hardlink", _make_hard_link))
+        if folder.device in self._no_symlinks:
+            return others
+        if others and sys.platform != "win32" and self._on_ntfs(folder):
+            return [*others, symlink]
+        return [symlink, *others]
+
+    def _on_ntfs(self, folder: Folder) -> bool:
+        with self._lock:
+            known = self._is_ntfs.get(folder.device)
+            if known is None:
+                known = self._is_ntfs[folder.device] = filesystem_type(folder.real) in _NTFS
+            return known
+
+
+def filesystem_type(path: str) -> str:
+    """What the system calls the filesystem at a real path, in lower case; empty where it does not say."""
+    best, found = "", ""
+    with suppress(OSError, psutil.Error):
+        for partition in psutil.disk_partitions(all=True):
+            mount = partition.mountpoint
+            inside = path == mount or path.startswith(mount.rstrip(os.sep) + os.sep)
+            if inside and len(mount) >= len(best):
+                best, found = mount, partition.fstype.lower()
+    return found
 
 
 def leads_to(target: Path, source: Path) -> bool:
-    """Whether ``target`` is a link, of either kind, to ``source``."""
-    return _is_symlink_to(target, source) or _is_hard_link_to(target, source)
+    """Whether ``target`` is a link, of any kind, to ``source``."""
+    return _is_link_to(target, source) or _is_hard_link_to(target, source)
+
+
+def is_link(path: Path) -> bool:
+    """Whether a symlink or junction lies there; wherever it leads."""
+    try:
+        status = path.lstat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISLNK(status.st_mode) or _is_junction(status)
 
 
 def state_of(target: Path, source: Path, link_type: LinkType) -> LinkState:
     """How a registered link stands on disk."""
     if not os.path.lexists(target):
         return "missing"
-    is_ours = _is_symlink_to if link_type == "symlink" else _is_hard_link_to
+    is_ours = _is_hard_link_to if link_type == "hardlink" else _is_link_to
     if not is_ours(target, source):
         return "changed"
     return "ok" if os.access(source, os.F_OK) else "broken"
+
+
+def is_reachable(target: Path, root: Path | None) -> bool:
+    """Whether the place of an app's link can be looked at; a drive that is not there says nothing of its links.
+
+    ``root`` is the app's, if it has one.
+    """
+    if target.parent.is_dir():
+        return True
+    return root is not None and root.is_dir() and is_within(target, root)
 
 
 def remove_link(target: Path, source: Path, link_type: LinkType) -> bool:
@@ -74,7 +167,7 @@ def remove_link(target: Path, source: Path, link_type: LinkType) -> bool:
     A hard link whose source is gone holds the last bytes: it counts as changed and stays.
     """
     if state_of(target, source, link_type) in ("ok", "broken"):
-        target.unlink()
+        target.unlink()  # also of a junction: Python removes the link, and nothing behind it
         return True
     return False
 
@@ -90,6 +183,20 @@ def fingerprint(target: Path) -> tuple[int, ...] | None:
     return (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
+def destination(link: Path, parent: Path | None = None) -> Path | None:
+    """Where the text of a symlink or junction leads, read as if it lay in ``parent``; nothing for others.
+
+    Only the text is looked at: what it leads to need not exist, and may itself be a link.
+    """
+    try:
+        text = os.readlink(link)
+    except (OSError, ValueError):
+        return None
+    text = text.removeprefix("\\\\?\\")
+    base = os.path.realpath(link.parent) if parent is None else parent
+    return Path(os.path.normpath(Path(base) / text))
+
+
 def same_name(one: Path, other: Path) -> bool:
     """Whether both are one name of one file, reached in two ways: by links, mounts, or in another case."""
     if os.path.realpath(one) == os.path.realpath(other):
@@ -100,14 +207,61 @@ def same_name(one: Path, other: Path) -> bool:
     return False
 
 
-def _is_symlink_to(target: Path, source: Path) -> bool:
-    return target.is_symlink() and os.path.realpath(target) == os.path.realpath(source)
+def _is_link_to(target: Path, source: Path) -> bool:
+    return is_link(target) and os.path.realpath(target) == os.path.realpath(source)
 
 
 def _is_hard_link_to(target: Path, source: Path) -> bool:
     """Whether both are one file under two names; one name reached in two ways is no link."""
     try:
-        same = os.path.samestat(target.lstat(), source.stat())
+        status = target.lstat()
+        same = stat.S_ISREG(status.st_mode) and os.path.samestat(status, source.stat())
     except OSError:
         return False
     return same and not same_name(target, source)
+
+
+def _is_junction(status: os.stat_result) -> bool:
+    tag = getattr(status, "st_reparse_tag", 0)
+    return bool(tag) and tag == getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", None)
+
+
+def _make_relative(source: Path, target: Path, folder: Folder) -> None:
+    _symlink(os.path.relpath(source, folder.real), source, target)
+
+
+def _make_absolute(source: Path, target: Path, _folder: Folder) -> None:
+    _symlink(os.fspath(source), source, target)
+
+
+def _symlink(text: str, source: Path, target: Path) -> None:
+    if sys.platform == "win32":
+        os.symlink(text, target, target_is_directory=source.is_dir())
+    else:
+        os.symlink(text, target)
+
+
+def _make_hard_link(source: Path, target: Path, _folder: Folder) -> None:
+    os.link(source, target)
+
+
+def _make_junction(source: Path, target: Path, _folder: Folder) -> None:
+    import _winapi
+
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    _winapi.CreateJunction(str(source), str(target))  # type: ignore[attr-defined,unused-ignore]
+
+
+def _impossible(target: Path, refusal: OSError | None, *, is_external: bool) -> str:
+    reason = (refusal.strerror or refusal) if refusal is not None else "they were refused here before"
+    if is_external:
+        return (
+            f"{target} cannot be linked: symlinks are not allowed here ({reason}) and the library lies on another "
+            "drive. On Windows, turn on Developer Mode. Or name the library folder in ComfyUI's "
+            "extra_model_paths.yaml."
+        )
+    return (
+        f"{target} cannot be linked: its filesystem has neither symlinks nor hard links ({reason}). "
+        "Use a folder on another one, or name the library folder in ComfyUI's extra_model_paths.yaml."
+    )

@@ -50,22 +50,32 @@ def _remember_what_else_was_touched(db: sqlite3.Connection) -> None:
 
 
 def _replace_files_by_links(db: sqlite3.Connection) -> None:
-    """Under which name a link waits that takes a file's place, and which links no mapping moves."""
+    """Under which name a link waits that takes a place, which links no mapping moves, which are about to go."""
     db.execute("ALTER TABLE intents ADD COLUMN temporary TEXT")
     db.execute("ALTER TABLE intents ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0")
     db.execute("ALTER TABLE links ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE links ADD COLUMN removing INTEGER NOT NULL DEFAULT 0")
+    db.execute("CREATE INDEX links_removing ON links (link_id) WHERE removing")
 
 
 MIGRATIONS = (_create_tables, _remember_what_else_was_touched, _replace_files_by_links)
 
 
 def migrate(db: sqlite3.Connection) -> bool:
-    """Bring a registry forward in one transaction; see ``library.schema.migrate``."""
+    """Bring a registry forward in one transaction; see ``library.schema.migrate``.
+
+    Raises `sqlite3.DatabaseError` for a registry that is damaged or comes from a newer Librarian.
+    """
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         raise sqlite3.DatabaseError(
             f"registry.db has version {version}; this Librarian knows {len(MIGRATIONS)}"
         )
+    problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if problem != "ok":
+        raise sqlite3.DatabaseError(problem)
+    if version == len(MIGRATIONS):
+        return True
     db.execute("BEGIN IMMEDIATE")
     try:
         version = db.execute("PRAGMA user_version").fetchone()[0]

@@ -288,12 +288,12 @@ def test_a_link_cut_off_between_disk_and_registry_is_mended(
     if made:
         monkeypatch.setattr(librarian.linker.registry, "register", die)
     else:
-        monkeypatch.setattr("model_librarian.core.linking.linker.make_link", die)
+        monkeypatch.setattr(librarian.linker.maker.platform, "make", die)
     with pytest.raises(Killed):
         from model_librarian.core.linking import SyncResult
+        from model_librarian.core.linking.linker import _new_link
 
-        linker = librarian.linker
-        linker._create([linker._new_link(planned) for planned in plan.to_create], SyncResult())
+        librarian.linker._create([_new_link(planned) for planned in plan.to_create], SyncResult())
     assert os.path.lexists(place) is made
     librarian.close()
     again = Librarian(surroundings)

@@ -138,7 +138,7 @@ def test_without_symlinks_it_is_a_hard_link(librarian, replace, copy, model, mon
     assert os.listdir(copy.parent) == [copy.name]
 
 
-@pytest.mark.parametrize("moment", ["make_link", "fingerprint", "fsync_directory", "_drop_temporary"])
+@pytest.mark.parametrize("moment", ["Platform.make", "fingerprint", "fsync_directory", "_drop_temporary"])
 def test_cut_off_at_any_moment_the_next_start_mends_it(
     librarian, surroundings, replace, copy, moment, monkeypatch
 ):
@@ -152,9 +152,9 @@ def test_cut_off_at_any_moment_the_next_start_mends_it(
     seen = fingerprint(copy)
     registry = librarian.linker.registry
     with monkeypatch.context() as patch:
-        patch.setattr(f"model_librarian.core.linking.linker.{moment}", die)
+        patch.setattr(f"model_librarian.core.linking.maker.{moment}", die)
         patch.setattr(registry, "register", lambda *_: None)
-        patch.setattr("model_librarian.core.linking.linker._drop_temporary", die)
+        patch.setattr("model_librarian.core.linking.maker._drop_temporary", die)
         with pytest.raises(Killed):
             replace(copy, seen)
     assert copy.read_bytes() == data

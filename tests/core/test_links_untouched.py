@@ -18,6 +18,7 @@ from model_librarian.core.importing import ImportRequest
 from model_librarian.core.librarian import Librarian
 from model_librarian.core.linking import LinkChoice, SyncResult
 from model_librarian.core.linking import linker as linker_module
+from model_librarian.core.linking import maker as maker_module
 from model_librarian.core.settings import Surroundings, app_of_models_folder
 
 NAMES = (
@@ -222,7 +223,7 @@ def test_a_link_that_cannot_be_made_gives_the_place_back(librarian, imported, sy
 
     imported()
     place.write_bytes(b"theirs")
-    monkeypatch.setattr(linker_module, "make_link", refuse)
+    monkeypatch.setattr(librarian.linker.maker.platform, "make", refuse)
     assert sync("overwrite")["errors"] == ["no links here"]
     assert place.read_bytes() == b"theirs"
     assert os.listdir(place.parent) == [place.name]
@@ -254,7 +255,7 @@ def test_links_in_folders_that_cannot_be_reached_are_told_and_kept(
     imported()
     sync()
     (tmp_path / "ComfyUI" / "models").rename(tmp_path / "unplugged")
-    monkeypatch.setattr(librarian.linker.registry, "root_of", lambda app: tmp_path / "ComfyUI" / "models")
+    monkeypatch.setattr(maker_module, "is_reachable", lambda target, _root: target.parent.is_dir())
     result = librarian.links.uninstall(librarian.linker.apps[0].app)
     assert (result.links_removed, len(result.unreachable)) == (0, 1)
     (tmp_path / "unplugged").rename(tmp_path / "ComfyUI" / "models")
@@ -385,9 +386,9 @@ def test_a_crash_between_making_room_and_linking_gives_the_place_back(
     place.write_bytes(b"theirs")
     plan = librarian.links.preview()
     with monkeypatch.context() as patch:
-        patch.setattr(linker_module, "make_link", die)
+        patch.setattr(librarian.linker.maker.platform, "make", die)
         patch.setattr(
-            linker_module,
+            maker_module,
             "rename_new",
             lambda source, target: source.rename(target) if source == place else None,
         )

@@ -1,0 +1,154 @@
+"""The apps that a person added, and what the folders of an app say about it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import BaseModel, Field, ValidationError
+
+from ..settings import App, AppKind, TargetFolder, app_of_models_folder
+from ..storage.atomic import write_atomic
+from .mappings import Mappings
+
+logger = logging.getLogger(__name__)
+
+_VERSION = re.compile(r"""__version__\s*=\s*["']([^"'\s]{1,40})["']""")
+
+
+class AddedApp(BaseModel):
+    """An app as a person added it."""
+
+    app: str
+    name: str
+    kind: AppKind
+    root: Path
+    variant: str = "default"
+
+
+class _File(BaseModel):
+    apps: list[AddedApp] = Field(default_factory=list)
+
+
+class AddedApps:
+    """``apps.json`` in the data folder: the apps that a person added.
+
+    It is read at each look, so that every process sees what another one added.
+    """
+
+    def __init__(self, path: Path, mappings: Mappings) -> None:
+        self._path = path
+        self._mappings = mappings
+        self._lock = threading.Lock()
+
+    def all(self) -> list[App]:
+        """Every added app, with its folders as they are now. Raises `OSError` if the file cannot be read."""
+        return [described(added, self._mappings) for added in self._read().apps]
+
+    def add(self, added: AddedApp) -> None:
+        """Add an app, or replace the one of the same id. Raises `OSError`."""
+        with self._lock:
+            others = [app for app in self._read().apps if app.app != added.app]
+            self._write(_File(apps=[*others, added]))
+
+    def remove(self, app: str) -> bool:
+        """Forget an app; ``False`` if it was not added. Raises `OSError`."""
+        with self._lock:
+            before = self._read().apps
+            after = [known for known in before if known.app != app]
+            if len(after) == len(before):
+                return False
+            self._write(_File(apps=after))
+            return True
+
+    def moved(self, app: str, root: Path) -> None:
+        """Write down that an app lies elsewhere now; nothing if it was not added. Raises `OSError`."""
+        with self._lock:
+            apps = [
+                known.model_copy(update={"root": root}) if known.app == app else known
+                for known in self._read().apps
+            ]
+            self._write(_File(apps=apps))
+
+    def _read(self) -> _File:
+        try:
+            return _File.model_validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return _File()
+        except ValidationError as error:
+            aside = self._path.with_name(f"apps.aside-{time.strftime('%Y%m%d-%H%M%S')}.json")
+            with suppress(FileNotFoundError):
+                self._path.replace(aside)
+            logger.warning("%s is damaged and is kept as %s: %s", self._path, aside, error)
+            return _File()
+
+    def _write(self, file: _File) -> None:
+        write_atomic(self._path, file.model_dump_json(indent=2).encode())
+
+
+def described(added: AddedApp, mappings: Mappings) -> App:
+    """An added app with its version and folders."""
+    app = App(
+        app=added.app,
+        name=added.name,
+        kind=added.kind,
+        version=version_of(added.root, added.kind),
+        variant=added.variant,
+        root=added.root,
+        folders=[],
+        added=True,
+    )
+    if added.kind in ("comfyui", "custom"):
+        there = app_of_models_folder(models_folder_of(added.root))
+        app = app.model_copy(update={"folders": there.folders, "directories": there.directories})
+    known = {folder.path for folder in app.folders}
+    wishes, _ = mappings.wishes(app)
+    more = [
+        TargetFolder(subtype=subtype, path=wish.folder)
+        for wish in wishes
+        if wish.rule.link_type == "file" and wish.folder not in known
+        for subtype in wish.rule.filters.subtype[:1]
+    ]
+    return app.model_copy(update={"folders": [*app.folders, *more]})
+
+
+def models_folder_of(root: Path) -> Path:
+    """Where a ComfyUI-like app has its models: in ``models``, or right below its root."""
+    return root / "models" if (root / "models").is_dir() else root
+
+
+def kind_of(root: Path) -> AppKind:
+    """What lies in a folder: the kind of app by files that only it has; ``custom`` for all others.
+
+    Source: the trees of ComfyUI, stable-diffusion-webui, its fork Forge, InvokeAI and SwarmUI.
+    """
+    marks: tuple[tuple[AppKind, tuple[str, ...]], ...] = (
+        ("swarmui", ("src/SwarmUI.csproj",)),
+        ("swarmui", ("SwarmUI.sln",)),
+        ("invokeai", ("invokeai.yaml",)),
+        ("invokeai", ("databases/invokeai.db",)),
+        ("comfyui", ("folder_paths.py", "comfy")),
+        ("forge", ("webui.py", "modules_forge")),
+        ("a1111", ("webui.py", "modules")),
+    )
+    return next((kind for kind, names in marks if all((root / name).exists() for name in names)), "custom")
+
+
+def program_folder(root: Path) -> Path:
+    """The app's own folder: of a portable ComfyUI for Windows it is ``ComfyUI`` in the folder unpacked."""
+    inner = root / "ComfyUI"
+    return inner if kind_of(root) == "custom" and kind_of(inner) == "comfyui" else root
+
+
+def version_of(root: Path, kind: AppKind) -> str:
+    """The app's version where a file of it says it, else ``*``."""
+    if kind == "comfyui":
+        with suppress(OSError):
+            found = _VERSION.search((root / "comfyui_version.py").read_text("utf-8", errors="replace")[:4096])
+            if found:
+                return found.group(1)
+    return "*"
