@@ -72,8 +72,8 @@ class Places:
             self._far[key] = place
             return
         if key >= len(self._near):
-            more = key + 1 + len(self._near) // 8 - len(self._near)
-            self._near.frombytes(b"\xff" * (more * self._near.itemsize))
+            size = min(_MAX_NEAR, key + 1 + len(self._near) // 8)
+            self._near.frombytes(b"\xff" * ((size - len(self._near)) * self._near.itemsize))
         self._near[key] = place
 
     def pop(self, key: int) -> int | None:

@@ -1,6 +1,8 @@
-"""The first rows of the search table, and that no text whatever breaks it."""
+"""The search table of the specification, row by row, and that no text whatever breaks it."""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -76,6 +78,44 @@ def test_if_nothing_has_every_word_some_will_do_and_it_says_so(library):
     assert match == "any"
 
 
+def test_flux_lora_without_any_flux_lora_is_either_and_the_answer_says_so(library):
+    names, match = found(library, "flux lora", subtype=["diffusion_models", "text_encoders"])
+    assert (names, match) == (["flux1-dev-fp8"], "any")
+
+
+def test_a_misspelt_name_finds_the_nearest_and_the_answer_says_so(library):
+    assert found(library, "juggernot") == (["juggernautXL_v9"], "fuzzy")
+
+
+@pytest.mark.parametrize(
+    "text", ['"', "*", "a:b", "NEAR(", "-x", "x" * 10_000, "\0", "a\0b", '" OR 1=1 --', "%", "()"]
+)
+@pytest.mark.parametrize("loaded", [True, False])
+def test_an_answer_and_never_an_error(library, text, loaded):
+    if not loaded:
+        library.library._search._words = None
+    result = library.models.search(ModelQuery(q=text))
+    assert result.total >= len(result.models)
+    assert result.query_time_ms > 0
+    library.models.facets(ModelQuery(q=text))
+
+
+@pytest.mark.parametrize(
+    ("sort", "first"), [("name", "ae"), ("size", "clip_l"), ("added", "v1-5-pruned-emaonly-fp16")]
+)
+@pytest.mark.parametrize("text", ["", "safetensors"])
+def test_the_chosen_sort(library, finished, models_folder, sort, first, text):
+    big = models_folder / "text_encoders" / "clip_l.safetensors"
+    big.write_bytes(big.read_bytes() + bytes(5000))
+    newest = models_folder / "checkpoints" / "v1-5-pruned-emaonly-fp16.safetensors"
+    os.utime(newest, (4e9, 4e9))
+    finished(library.scans.start("quick"))
+    names, _ = found(library, text, sort=sort)
+    assert names[0] == first
+    other_way, _ = found(library, text, sort=sort, order="asc" if sort in ("size", "added") else "desc")
+    assert other_way[-1] == first
+
+
 def test_nothing_typed_lists_the_newest_first(library, make_model, models_folder, finished):
     make_model(models_folder / "vae" / "zzz_newest.safetensors")
     finished(library.scans.start("quick"))
@@ -107,7 +147,9 @@ def test_a_hash_finds_that_very_model(library):
 
 
 def test_paging_is_stable(library):
-    everything = [model.model_id for model in library.models.search(ModelQuery(sort="name", limit=100)).models]
+    everything = [
+        model.model_id for model in library.models.search(ModelQuery(sort="name", limit=100)).models
+    ]
     pages = [
         model.model_id
         for offset in range(0, 20, 3)

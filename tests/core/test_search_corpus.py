@@ -7,7 +7,7 @@ import json
 import random
 import re
 import sqlite3
-from collections import Counter
+from collections import defaultdict
 from importlib.resources import files
 from pathlib import Path
 
@@ -108,20 +108,37 @@ def test_a_name_without_its_extension_comes_first(corpus):
             assert corpus.names(typed)[0].rpartition(".")[0] == stem, typed
 
 
-def test_any_two_parts_of_a_name_find_it(corpus):
-    """In the first 20, unless more than 20 names have both parts."""
-    parts_of = {name: list(dict.fromkeys(words(name.rpartition(".")[0]))) for name in corpus.all_names}
-    sharing = Counter(
-        pair for parts in parts_of.values() for pair in itertools.combinations(sorted(set(parts)), 2)
-    )
-    tried = 0
+@pytest.fixture(scope="module")
+def parts_of(corpus):
+    """The words of each name, without its extension."""
+    return {name: list(dict.fromkeys(words(name.rpartition(".")[0]))) for name in corpus.all_names}
+
+
+def test_any_two_parts_of_a_name_in_any_order_find_it(corpus, parts_of):
+    """In the first 20; where more than 20 names have both parts, all of the first 20 do, and the rest follow."""
+    having = defaultdict(set)
     for name, parts in parts_of.items():
         for pair in itertools.permutations(parts, 2):
-            # A part may also be the beginning or the middle of other words; whole words come first.
-            if sharing[tuple(sorted(pair))] <= 20:
-                assert name in corpus.names(" ".join(pair), limit=20), (name, pair)
-                tried += 1
-    assert tried > 3000
+            having[pair].add(name)
+    for pair, names in having.items():
+        found = corpus.names(" ".join(pair), limit=500)
+        first = set(found[:20])
+        assert first <= names if len(names) > 20 else names <= first, (pair, names - first)
+        assert names <= set(found), (pair, names - set(found))
+    crowded = {frozenset(pair) for pair, names in having.items() if len(names) > 20}
+    assert len(crowded) * 100 < len({frozenset(pair) for pair in having})
+    assert len(having) > 4000
+
+
+def test_a_name_stays_found_while_its_second_part_is_being_typed(corpus, parts_of):
+    found = {}
+    for name, parts in parts_of.items():
+        for one, other in itertools.permutations(parts, 2):
+            for end in range(1, len(other)):
+                typed = f"{one} {other[:end]}"
+                if typed not in found:
+                    found[typed] = set(corpus.names(typed, limit=500))
+                assert name in found[typed], (name, typed)
 
 
 def test_every_inner_part_of_a_word_finds_it(corpus):
@@ -171,7 +188,7 @@ def test_what_the_filters_count_is_what_they_find(corpus):
 
 
 def test_both_ways_to_search_find_the_same(corpus):
-    """Before the words are in memory FTS5 answers; it knows no parts of words but finds the same else."""
+    """Before the words are in memory FTS5 answers; it knows no parts inside words but finds the same else."""
     cold = Search(corpus.database)
     for text in ("fp8 scaled", "wan", "flux dev", "ltx 13b", "clip_l", "umt5"):
         query = ModelQuery(q=text, limit=500)
@@ -204,6 +221,35 @@ def test_exact_then_beginning_then_words_then_parts(shelf):
     assert found.names("ggernaut") == []
 
 
+def test_parts_inside_words_are_found_whatever_their_length_and_come_last(shelf):
+    names = [
+        "xl base.safetensors",
+        "xlabs depth.safetensors",
+        "some xl thing.safetensors",
+        "juggernautXL_v9.safetensors",
+        "of xlabs.safetensors",
+        "sdxl_turbo.safetensors",
+        "unrelated.safetensors",
+    ]
+    found = shelf(*(entry(name, number) for number, name in enumerate(reversed(names))))
+    assert found.names("xl") == names[:6]
+    assert found.names("d") == [names[1], names[5], names[6]]
+    assert found.names("9") == [names[3]]
+    assert set(found.names("x")) == set(names[:6])
+    assert found.names("turbo x") == found.names("l turbo") == [names[5]]
+    found.index.remove([f"in-place/{names[5][:-12]}-1"])
+    found.index.put([entry("6q.safetensors", 20, official_name="six")])
+    assert names[5] not in found.names("x")
+    assert found.names("q") == ["6q.safetensors"]
+
+
+def test_single_digits_are_found_inside_longer_numbers_but_after_those_that_stand_alone(shelf):
+    found = shelf(
+        entry("flux 12b.safetensors", 1), entry("Llama-3-2b.safetensors", 2), entry("v25.safetensors", 3)
+    )
+    assert found.names("2") == ["Llama-3-2b.safetensors", "v25.safetensors", "flux 12b.safetensors"]
+
+
 def test_name_before_file_before_family_before_tags_before_description(shelf):
     found = shelf(
         entry("e.safetensors", 1, description="the best of anime"),
@@ -214,6 +260,32 @@ def test_name_before_file_before_family_before_tags_before_description(shelf):
     )
     names = ["my anime.safetensors", "anime.b.safetensors", "c.safetensors", "d.safetensors", "e.safetensors"]
     assert found.names("anime") == names
+
+
+FILTERED = {
+    "type": ("model_type", "vision"),
+    "subtype": ("subtype", "vae"),
+    "family": ("family", "flux"),
+    "base_model": ("base_model", "Flux.1"),
+    "tag": ("tags", ["anime"]),
+    "tier": ("security_tier", "safe"),
+    "format": ("model_format", "sharded-set"),
+    "storage": ("storage", "owned"),
+}
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+@pytest.mark.parametrize("name", FILTERED)
+def test_each_filter_leaves_what_it_says(shelf, name, loaded):
+    field, value = FILTERED[name]
+    is_so, is_not = entry("is so.safetensors", 1), entry("is not.safetensors", 2)
+    setattr(is_so.model, field, value)
+    found = shelf(is_so, is_not, loaded=loaded)
+    wanted = value if isinstance(value, list) else [value]
+    for text in ("", "is"):
+        assert found.names(text, **{name: wanted}) == ["is so.safetensors"]
+        assert found.find(text).total == 2
+    assert found.names("not", **{name: wanted}) == []
 
 
 def test_equal_ones_by_last_use_then_by_name(shelf):

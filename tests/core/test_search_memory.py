@@ -1,0 +1,103 @@
+"""What the words in memory cost everybody else in the process: next to nothing when garbage is collected."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_librarian.core.library.compact import FewTexts, Places, Texts
+from model_librarian.core.library.index import IndexedFile, IndexedModel, rows_of
+from model_librarian.core.library.records import Model, ModelFile
+from model_librarian.core.library.word_index import Document, WordIndex
+
+
+def filled(size):
+    index = WordIndex()
+    for number in range(size):
+        name = f"model{number} of author{number % 97} v{number}"
+        index.put(
+            Document(
+                key=number + 1,
+                name=name,
+                stem=f"{name} file",
+                texts=(name, "safetensors", f"family{number % 5}", f"tag{number}", f"said of {number}"),
+                parts=f"v {number}",
+                sorts=(name, number, 1.0, 2.0, "loras"),
+                filters={"subtype": ("loras",), "tag": (f"tag{number}",)},
+                last_used="2026-01-01" if number % 2 else None,
+            )
+        )
+    index.warm()
+    return index
+
+
+def looked_at(index):
+    """How many references a full collection of garbage follows in an index."""
+    gc.collect()
+    seen, waiting, references = set(), [index], 0
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or not gc.is_tracked(one) or isinstance(one, type):
+            continue
+        if isinstance(one, dict) and sys.version_info >= (3, 14) and len(one) > 100:
+            continue  # since then dicts are always tracked
+        seen.add(id(one))
+        found = gc.get_referents(one)
+        references += len(found)
+        waiting += found
+    return references
+
+
+def test_nothing_that_grows_with_the_models_is_looked_at_when_garbage_is_collected():
+    small, large = filled(200), filled(4000)
+    assert len(large) == 4000
+    assert large.every(["author7"], large.filtered({})).models
+    assert looked_at(large) <= looked_at(small) + 200
+
+
+def test_rows_to_be_written_are_not_looked_at_either():
+    rows = rows_of(
+        IndexedModel(
+            Model(
+                model_id=f"loras/flux/{number}",
+                official_name=f"model {number}",
+                cleaned_name=f"{number}",
+                files=[ModelFile(name=f"{number}.safetensors", original_name="", size=number)],
+                tags=["a", "b"],
+            ),
+            [IndexedFile(f"/library/{number}.safetensors", None, number, 1, f"1:{number}")],
+        )
+        for number in range(300)
+    )
+    gc.collect()
+    assert (len(rows.models), len(rows.files), len(rows.tags)) == (300, 300, 600)
+    assert not any(map(gc.is_tracked, (*rows.models, *rows.files, *rows.tags)))
+
+
+KEYS = st.integers(-3, 40) | st.sampled_from([2**22 - 1, 2**22, 2**40, 2**63 - 1, -(2**63)])
+
+
+@given(st.lists(st.tuples(KEYS, st.integers(0, 1000) | st.none()), max_size=60))
+def test_places_are_a_dict(steps):
+    places, known = Places(), {}
+    for key, place in steps:
+        assert places.pop(key) == known.pop(key, None)
+        if place is not None:
+            places.put(key, place)
+            known[key] = place
+        assert len(places) == len(known)
+    for key, place in known.items():
+        assert places.pop(key) == place
+
+
+@pytest.mark.parametrize("kind", [Texts, FewTexts])
+@given(st.lists(st.text(), max_size=30))
+def test_texts_are_a_list(kind, wanted):
+    texts = kind()
+    for text in wanted:
+        texts.append(text)
+    assert [texts[number] for number in range(len(texts))] == wanted
