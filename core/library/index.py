@@ -173,13 +173,18 @@ class Index:
         """Say what is wrong with some models, or that nothing is any more."""
         with self._database.write() as db:
             db.executemany(
-                "UPDATE models SET problem = ? WHERE model_id = ?", ((problem, key) for key in model_ids)
+                "UPDATE models SET problem = ?1 WHERE model_id = ?2 AND problem IS NOT ?1",
+                ((problem, key) for key in model_ids),
             )
 
     def set_hashes(self, path: str, sha256: str, blake3: str) -> None:
         """Remember the hashes of one file."""
         with self._database.write() as db:
             db.execute("UPDATE model_files SET sha256 = ?, blake3 = ? WHERE path = ?", (sha256, blake3, path))
+            # A deep scan that runs meanwhile must not write its older state over it.
+            db.execute(
+                "INSERT INTO model_changes (model) SELECT model FROM model_files WHERE path = ?", (path,)
+            )
 
     def forget_changes(self) -> None:
         """Drop the numbers of changes that every running process has taken over long ago."""
@@ -264,6 +269,45 @@ class Index:
             (start, start + "\U0010ffff", len(start) + 1, os.sep),
         )
         return [(row["model_id"], _indexed_file(row)) for row in rows]
+
+    def files_below(self, directory: str) -> list[tuple[str, IndexedFile]]:
+        """Model id and file of what is known to lie below a directory of a watched folder, however deep."""
+        start = directory.rstrip(os.sep) + os.sep
+        rows = self._database.read().execute(
+            "SELECT m.model_id, f.* FROM model_files f JOIN models m ON m.id = f.model "
+            "WHERE f.path >= ? AND f.path < ? AND f.folder IS NOT NULL",
+            (start, start + "\U0010ffff"),
+        )
+        return [(row["model_id"], _indexed_file(row)) for row in rows]
+
+    def as_known(self, model_id: str) -> IndexedModel:
+        """A model as the index has it. Raises `NotFoundError`."""
+        db = self._database.read()
+        row = db.execute(
+            "SELECT id, has_preview, header_read, problem, metadata_mtime_ns, metadata FROM models "
+            "WHERE model_id = ?",
+            (model_id,),
+        ).fetchone()
+        if row is None:
+            raise NotFoundError(f"There is no model {model_id!r}.")
+        return IndexedModel(
+            Model.model_validate_json(row["metadata"]),
+            [_indexed_file(file) for file in _files(db, row["id"])],
+            bool(row["has_preview"]),
+            bool(row["header_read"]),
+            row["problem"],
+            row["metadata_mtime_ns"],
+        )
+
+    def ids_elsewhere(self) -> set[str]:
+        """The models in place that lie in no watched folder."""
+        return {
+            row[0]
+            for row in self._database.read().execute(
+                "SELECT DISTINCT m.model_id FROM model_files f JOIN models m ON m.id = f.model "
+                "WHERE f.folder = ''"
+            )
+        }
 
     def scanned_folders(self) -> dict[str, ScannedFolder]:
         """What each directory of the watched folders held when it was last scanned, by its path."""

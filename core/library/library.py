@@ -18,19 +18,23 @@ from ..settings import TargetFolder
 from ..storage.database import Database, is_damage
 from ..storage.disk import storage_error
 from ..storage.roots import is_within, real_path
-from .index import Index, IndexedFile
+from .in_place import ELSEWHERE, preview_paths
+from .index import Index, IndexedFile, IndexedModel, inode_of
 from .metadata import METADATA_NAME, MetadataStore
+from .owned import OwnedModels
 from .records import (
     EDITABLE_FIELDS,
     Facets,
     LibraryChange,
     LibraryTotals,
     Model,
+    ModelFile,
     ModelQuery,
     ModelSummary,
+    ScanResult,
     SearchResult,
 )
-from .scan import PREVIEW_ENDINGS, Scanner, ScanResult
+from .scan import Scanner
 from .schema import migrate
 from .search import Search
 from .usage import Usage
@@ -57,7 +61,7 @@ class Library:
         """Called after a damaged index was set aside between two scans: the time for a quick scan."""
         self.index = Index(self._database)
         self._search = Search(self._database)
-        self._scanner = Scanner(self.metadata, self.index, self._announce)
+        self._scanner = Scanner(self.metadata, self._database, self.index, self._announce)
         self.usage = Usage(self._database)
 
     @property
@@ -184,12 +188,36 @@ class Library:
 
     def add_owned(self, model_id: str) -> Model:
         """Index a model whose folder has just come into the library."""
-        entry = self._scanner.owned_entry(model_id, self.metadata.folder(model_id))
+        entry = OwnedModels(self.metadata, self.index, ScanResult()).read(model_id)
         if entry is None:
             raise NotFoundError(f"{self.metadata.folder(model_id)} has no complete model.")
         self.index.put([entry])
         self._announce(LibraryChange(changed=[model_id]))
         return entry.model
+
+    def add_in_place(self, model: Model) -> None:
+        """Write down a model whose files stay where they are, and index it. Raises `StorageError`.
+
+        Its files have absolute paths; ``model_id`` is one of `in_place_ids`.
+        """
+        try:
+            files = [_in_place_file(file) for file in model.files]
+            with self.metadata.locked():
+                mtime_ns = self.metadata.write(model)
+        except OSError as error:
+            raise storage_error(error, Path(model.files[0].name)) from error
+        self.index.put([IndexedModel(model, files, metadata_mtime_ns=mtime_ns)])
+        self._announce(LibraryChange(changed=[model.model_id]))
+
+    def hand_over(self, old_id: str, new_id: str) -> None:
+        """A model has become another one: its last use is that one's, and it is not listed any more."""
+        with self._database.write() as db:
+            db.execute(
+                "UPDATE models SET last_used = (SELECT last_used FROM models WHERE model_id = ?) "
+                "WHERE model_id = ? AND last_used IS NULL",
+                (old_id, new_id),
+            )
+        self.forget([old_id])
 
     def edit(self, model_id: str, changes: dict[str, Any]) -> Model:
         """Change what a person may change; from then on no lookup overwrites it.
@@ -232,13 +260,10 @@ class Library:
         """The model's own picture, or nothing if it has none. Raises `NotFoundError`."""
         model = self.model(model_id)
         if model.storage == "owned":
-            names = [Path(model.preview_image).name] if model.preview_image else []
             folder = self.metadata.folder(model_id)
-        else:
-            main = Path(model.files[0].name)
-            names = [main.stem + ending for ending in PREVIEW_ENDINGS]
-            folder = main.parent
-        return next((folder / name for name in names if (folder / name).is_file()), None)
+            paths = [folder / Path(model.preview_image).name] if model.preview_image else []
+            return next((path for path in paths if path.is_file()), None)
+        return next((path for path in preview_paths(model) if path.is_file()), None)
 
     def is_news(self, path: Path) -> bool:
         """Whether a change at a path is one that the index does not know yet: not of our own making."""
@@ -323,6 +348,13 @@ class Library:
     def _announce(self, change: LibraryChange) -> None:
         self._search.catch_up()  # here, so that no search has to
         self._events.publish("librarian.library", change)
+
+
+def _in_place_file(file: ModelFile) -> IndexedFile:
+    status = Path(file.name).stat()
+    return IndexedFile(
+        file.name, ELSEWHERE, status.st_size, status.st_mtime_ns, inode_of(status), file.sha256, file.blake3
+    )
 
 
 def sha256_of(path: Path) -> str:

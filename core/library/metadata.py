@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -87,17 +88,30 @@ class MetadataStore:
 
     def read_file(self, path: Path) -> Model | None:
         """Read one ``metadata.json``; nothing if it is not there. Raises `MetadataError`."""
+        read = self.read_with_time(path)
+        return read[0] if read is not None else None
+
+    def read_with_time(self, path: Path | str) -> tuple[Model, int] | None:
+        """The same, with the modification time in nanoseconds of the very file that was read."""
         try:
-            if path.stat().st_size > MAX_METADATA_BYTES:
-                raise MetadataError(f"{path} is larger than 16 MB and was not read.")
-            model = Model.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
+            with open(path, "rb", buffering=0) as file:
+                status = os.fstat(file.fileno())
+                if status.st_size > MAX_METADATA_BYTES:
+                    raise MetadataError(f"{path} is larger than 16 MB and was not read.")
+                return Model.model_validate_json(file.read()), status.st_mtime_ns
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except ValidationError as error:
             raise MetadataError(f"{path} is damaged: {_first_reason(error)}.") from error
         except OSError as error:
             raise MetadataError(f"{path} cannot be read: {error.strerror or error}.") from error
-        return model
+
+    def mtime_ns(self, model_id: str) -> int | None:
+        """When a model's file was written, in nanoseconds, or nothing if it is not there."""
+        try:
+            return (self.folder(model_id) / METADATA_NAME).stat().st_mtime_ns
+        except OSError:
+            return None
 
     def write(self, model: Model) -> int:
         """Write a model's file whole; answers its modification time in nanoseconds."""

@@ -98,6 +98,21 @@ class Model(BaseModel):
     storage: Storage = "owned"
 
 
+def weight_size_gb(size: int) -> float:
+    """Bytes on disk as GiB, for information."""
+    return round(size / 2**30, 3)
+
+
+class ScanResult(BaseModel):
+    """What a scan found. ``models_skipped_missing_files`` counts models whose files are not on disk."""
+
+    models_found: int = 0
+    models_indexed: int = 0
+    models_removed: int = 0
+    models_skipped_missing_files: int = 0
+    errors: list[str] = Field(default_factory=list)
+
+
 class ModelSummary(BaseModel):
     """A model as a list shows it. ``preview_url`` is relative to the server and changes with the picture."""
 

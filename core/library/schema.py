@@ -148,10 +148,17 @@ def _remember_folders(db: sqlite3.Connection) -> None:
     )
 
 
+def _look_anew_for_sets(db: sqlite3.Connection) -> None:
+    """Let the next scan look into every folder again: what were loose files may be one model by now."""
+    db.execute("UPDATE scanned_folders SET fingerprint = ''")
+    db.execute("CREATE INDEX model_files_elsewhere ON model_files (model) WHERE folder = ''")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _create_tables,
     _number_changes,
     _remember_folders,
+    _look_anew_for_sets,
 )
 
 

@@ -131,20 +131,31 @@ class Database:
         return connection
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction on the writing connection: all of it happens, or nothing."""
+    def write(self, connection: sqlite3.Connection | None = None) -> Iterator[sqlite3.Connection]:
+        """A transaction on the writing connection, or on another: all of it happens, or nothing."""
         with self._lock:
-            if self._writer.in_transaction:
-                yield self._writer
+            db = connection or self._writer
+            if db.in_transaction:
+                yield db
                 return
-            self._writer.execute("BEGIN IMMEDIATE")
+            db.execute("BEGIN IMMEDIATE")
             try:
-                yield self._writer
+                yield db
             except BaseException:
                 with suppress(sqlite3.DatabaseError):  # what went wrong first is what counts
-                    self._writer.execute("ROLLBACK")
+                    db.execute("ROLLBACK")
                 raise
-            self._writer.execute("COMMIT")
+            db.execute("COMMIT")
+
+    @contextmanager
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection of the caller's own for long work in temporary tables, closed at the end."""
+        connection = self._connect()
+        try:
+            connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
+            yield connection
+        finally:
+            connection.close()
 
     def read(self) -> sqlite3.Connection:
         """This thread's reading connection."""

@@ -11,6 +11,7 @@ import pytest
 from model_librarian.core.errors import CancelledError
 from model_librarian.core.jobs import Job, JobContext
 from model_librarian.core.library import ModelQuery
+from model_librarian.core.library import owned as owned_module
 from model_librarian.core.library import scan as scan_module
 
 
@@ -200,14 +201,14 @@ def test_a_name_that_is_no_text_is_reported_and_disturbs_no_other(librarian, sca
 
 
 def test_a_folder_that_cannot_be_read_takes_nothing_out_of_the_index(librarian, scan, owned, monkeypatch):
-    real = scan_module._folders_in
+    real = owned_module.folders_in
 
     def fail(path):
         if path.endswith("vision/esrgan"):
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(scan_module, "_folders_in", fail)
+    monkeypatch.setattr(owned_module, "folders_in", fail)
     [error] = scan()["errors"]
     assert "cannot be read" in error
     assert librarian.library.index.contains(owned)

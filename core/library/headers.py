@@ -1,0 +1,115 @@
+"""What the headers of a model's files tell, brought into its record."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import LibrarianError, NotAModelError
+from ..formats import FileFacts, Guess, SecurityTier, classify, identify
+from ..formats.facts import facts_of
+from ..formats.pipelines import MODEL_INDEX, classify_pipeline, read_model_index
+from ..formats.shards import group_shards
+from ..settings import MODEL_EXTENSIONS
+from .index import IndexedModel
+from .records import Model
+from .walk import place_of
+
+MAX_TENSORS = 200_000
+"""Of how many tensors of a sharded set the names are looked at."""
+
+
+def with_header(entry: IndexedModel) -> IndexedModel:
+    """A listed model with what its files' headers tell.
+
+    What a person or a lookup said of it stays; why its files are no model becomes its problem.
+    """
+    model = entry.model
+    paths = [Path(file.path) for file in entry.files]
+    facts: FileFacts | None = None
+    problem: str | None = None
+    try:
+        facts, tiers = _read(model, paths)
+        model.security_tier = worst_tier(tiers)
+        problem = _what_is_missing(model, paths)
+    except LibrarianError as error:
+        problem = error.message
+    if model.match_source == "auto" and model.match_method == "none":
+        guess = _guess(model, facts, paths)
+        for field, value in guess.model_dump().items():
+            setattr(model, field, value)
+    return entry._replace(problem=problem, header_read=True)
+
+
+def _read(model: Model, paths: list[Path]) -> tuple[FileFacts, list[SecurityTier]]:
+    """The main file's facts, with the tensors of all parts of a set, and the tiers of all files.
+
+    Raises `NotAModelError`, `SourceChangedError`, `StorageError`.
+    """
+    main = identify(paths[0])
+    tiers = [main.security_tier]
+    if model.model_format == "single-file":
+        return main, tiers
+    tensors, size = dict(main.tensors), main.size
+    for path in paths[1:]:
+        try:
+            facts = identify(path)
+        except NotAModelError:
+            if path.suffix.lower() in MODEL_EXTENSIONS and model.model_format == "sharded-set":
+                raise
+            continue  # a configuration, a tokenizer, a picture
+        tiers.append(facts.security_tier)
+        if model.model_format == "sharded-set" and len(tensors) + len(facts.tensors) <= MAX_TENSORS:
+            tensors.update(facts.tensors)
+            size += facts.size
+    if model.model_format == "sharded-set":
+        main = facts_of(main.format, size, main.metadata, tensors)
+    return main, tiers
+
+
+def _guess(model: Model, facts: FileFacts | None, paths: list[Path]) -> Guess:
+    subtype = model.subtype if model.subtype != "unknown" else None
+    if model.model_format == "single-file":
+        return classify(facts, paths[0].name, subtype=subtype)
+    if model.model_format == "diffusion-folder":
+        index = next((path for path in paths if path.name == MODEL_INDEX), None)
+        try:
+            if index is not None:
+                return classify_pipeline(read_model_index(index), facts, model.official_name, subtype=subtype)
+        except LibrarianError:
+            pass  # its problem was said when it was looked at
+    suffix = os.path.splitext(place_of(model.model_format, list(map(str, paths))))[1]
+    guess = classify(facts, model.official_name + suffix, subtype=subtype)
+    return guess.model_copy(update={"official_name": model.official_name})
+
+
+def _what_is_missing(model: Model, paths: list[Path]) -> str | None:
+    """Which parts of its sets a model lacks, as a sentence; nothing if all are there."""
+    if model.model_format == "diffusion-folder":
+        index = next((path for path in paths if path.name == MODEL_INDEX), None)
+        if index is None:
+            return f"There is no {MODEL_INDEX} any more. Download it again."
+        read_model_index(index)
+    if model.model_format == "single-file":
+        return None
+    sets, _ = group_shards(str(path) for path in paths)
+    for shards in sets:
+        name = Path(shards.name).name
+        if shards.problem:
+            return f"{name}: {shards.problem} Put the files of one model into a folder of their own."
+        if shards.missing:
+            numbers = ", ".join(map(str, shards.missing[:20])) + (", …" if len(shards.missing) > 20 else "")
+            which = (
+                f"Part {numbers} of {shards.total} is"
+                if len(shards.missing) == 1
+                else (f"Parts {numbers} of {shards.total} are")
+            )
+            return f"{name}: {which} missing. Download what is missing into the same folder."
+    return None
+
+
+def worst_tier(tiers: Iterable[SecurityTier]) -> SecurityTier:
+    """The tier of a model of several files: as bad as the worst of them."""
+    found = set(tiers)
+    return "pickle" if "pickle" in found else "safe" if found == {"safe"} else "unknown"

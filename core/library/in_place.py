@@ -1,0 +1,446 @@
+"""Models whose files stay where they are: found in the apps' folders, or written down in ``in-place/``."""
+
+# ruff: noqa: PTH112, PTH116, PTH117, PTH119, PTH120
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+from ..formats.classify import model_type_of
+from ..formats.shards import parse_shard
+from ..jobs import JobContext
+from ..settings import TargetFolder
+from ..storage.names import name_with_suffix, safe_name
+from .index import Index, IndexedFile, IndexedModel, ScannedFolder, inode_of
+from .metadata import IN_PLACE, METADATA_NAME, MetadataError, MetadataStore
+from .records import Model, ModelFile, ScanResult, weight_size_gb
+from .walk import PREVIEW_ENDINGS, FoundFile, FoundModel, Listing, Walk, pack, unpack
+
+ELSEWHERE = ""
+"""The watched folder of a file that lies in none."""
+
+_NO_NAMES = frozenset({"model", "pytorch_model", "diffusion_pytorch_model"})
+"""What publishers call the files of every sharded set; the folder then has the model's name."""
+
+
+class Known(NamedTuple):
+    """A file in a watched folder as the index knows it, with its model's id."""
+
+    model_id: str
+    file: IndexedFile
+
+
+class InPlaceModels:
+    """One look at the watched folders and at what is written down of models that lie elsewhere.
+
+    `compare` finds what differs from the index, `entries` and `declared` what is to be written, and
+    `gone` what is to be removed then.
+    """
+
+    def __init__(
+        self,
+        metadata: MetadataStore,
+        index: Index,
+        folders: Iterable[TargetFolder],
+        result: ScanResult,
+        *,
+        every: bool,
+    ) -> None:
+        self._metadata = metadata
+        self._index = index
+        self._folders = list(folders)
+        self._result = result
+        self._every = every
+        self.looked: list[ScannedFolder] = []
+        """The directories that are not as they were."""
+        self.forgotten: list[str] = []
+        """Those that are not there any more."""
+        self.new_count = 0
+        self._new: list[tuple[TargetFolder, str, list[str]]] = []
+        self._before: dict[str, Known] = {}
+        self._gone: dict[str, Known] = {}
+        self._kept: set[str] = set()
+        self._written: set[str] = set()
+
+    @property
+    def gone(self) -> list[str]:
+        """Ids of the models that are not there any more; whole once `entries` has run through."""
+        return [*dict.fromkeys(known.model_id for known in self._gone.values() if self._is_gone(known))]
+
+    def _is_gone(self, known: Known) -> bool:
+        return known.model_id not in self._kept
+
+    def compare(self, job: JobContext) -> None:
+        """Walk the watched folders and note what is new, changed or gone there."""
+        unvisited = self._index.scanned_folders()
+        walk = Walk(self._metadata.root, self._index, self._folders, self._result.errors)
+        for directory, listing in walk.directories():
+            job.check_cancelled()
+            self._result.models_found += len(listing)
+            job.advance(self._result.models_found)
+            before = unvisited.pop(directory.path, None)
+            if before == directory and directory.fingerprint and not self._every:
+                continue
+            self._compare(listing, walk)
+            if before != directory:
+                self.looked.append(directory)
+        for directory in unvisited.values():
+            # A folder that cannot be reached, such as an unplugged drive, says nothing about its files.
+            if os.path.isdir(directory.folder):
+                self.forgotten.append(directory.path)
+                self._gone |= self._known_in(directory.path, deep=False)
+        self.new_count = sum(len(packed) for _, _, packed in self._new)
+
+    def _known_in(self, directory: str, *, deep: bool) -> dict[str, Known]:
+        files = self._index.files_below(directory) if deep else self._index.files_in(directory)
+        return {file.path: Known(model_id, file) for model_id, file in files}
+
+    def _compare(self, listing: Listing, walk: Walk) -> None:
+        known = self._known_in(listing.path, deep=listing.tree is not None)
+        packed: list[str] = []
+        same: list[tuple[str, FoundModel]] = []
+        for found in walk.found(listing):
+            seen = [known.pop(file.path, None) for file in found.files]
+            models = {before.model_id: before for before in reversed(seen) if before is not None}
+            if not models:
+                packed.append(pack(found))
+                continue
+            model_id, before = next(reversed(models.items()))
+            if len(models) == 1 and all(
+                now is not None and (now.file.size, now.file.mtime_ns) == (file.size, file.mtime_ns)
+                for now, file in zip(seen, found.files, strict=True)
+            ):
+                same.append((model_id, found))
+                continue
+            self._change(found, before, packed)
+            self._gone |= {other.file.path: other for other in models.values() if other is not before}
+        if known:
+            left = {before.model_id for before in known.values()}
+            for model_id, found in same:
+                if model_id in left:  # it has lost a file
+                    self._change(found, next(k for k in known.values() if k.model_id == model_id), packed)
+            self._gone |= known
+        if packed:
+            self._new.append((listing.folder, listing.root, packed))
+
+    def _change(self, found: FoundModel, before: Known, packed: list[str]) -> None:
+        self._before[found.main.path] = before
+        self._kept.add(before.model_id)
+        packed.append(pack(found))
+
+    # What is to be written
+
+    def entries(self) -> Iterator[IndexedModel]:
+        """The models that are new, changed or moved, as far as names tell; to be taken once, after `compare`."""
+        by_inode = {known.file.inode: known for known in self._gone.values() if self._is_gone(known)}
+        unlisted = self._unlisted() if self._new else {}
+        taken: set[str] = set()
+        for folder, root, packed in self._new:
+            while packed:
+                found = unpack(packed.pop(), folder, root)
+                before = self._before.get(found.main.path)
+                origin = by_inode.get(found.main.inode) if before is None else None
+                if origin is not None and self._is_gone(origin) and _same_file(origin.file, found.main):
+                    self._kept.add(origin.model_id)
+                    entry = self._moved(origin, found)
+                else:
+                    entry = self._listed(found, before, unlisted, taken)
+                self._written.add(entry.model.model_id)
+                yield entry
+
+    def _unlisted(self) -> dict[str, tuple[Model, int]]:
+        """What is written down of models that the index does not know, by the paths of their files."""
+        return {
+            file.name: (model, mtime_ns)
+            for model_id in self._written_ids()
+            if not self._index.contains(model_id)
+            for model, mtime_ns in self._read(model_id)
+            for file in model.files
+        }
+
+    def _written_ids(self) -> list[str]:
+        try:
+            with os.scandir(self._metadata.root / IN_PLACE) as entries:
+                return [f"{IN_PLACE}/{entry.name}" for entry in entries]
+        except OSError:
+            return []
+
+    def _read(self, model_id: str) -> list[tuple[Model, int]]:
+        """What is written down of a model; nothing, and an error in the result, if that cannot be read."""
+        try:
+            read = self._metadata.read_with_time(self._metadata.folder(model_id) / METADATA_NAME)
+        except MetadataError as error:
+            if error.message not in self._result.errors:
+                self._result.errors.append(error.message)
+            return []
+        if read is None:
+            return []
+        read[0].model_id, read[0].storage = model_id, "in-place"
+        return [read]
+
+    def _listed(
+        self,
+        found: FoundModel,
+        before: Known | None,
+        unlisted: dict[str, tuple[Model, int]],
+        taken: set[str],
+    ) -> IndexedModel:
+        """A model as it is listed before its header is read."""
+        if before is not None:
+            written = next(iter(self._read(before.model_id)), None)
+        else:
+            written = next((unlisted[file.path] for file in found.files if file.path in unlisted), None)
+        if written is not None:
+            model, metadata_mtime_ns = written[0].model_copy(deep=True), written[1]
+            hashes = {file.name: (file.size, file.sha256, file.blake3) for file in model.files}
+        else:
+            metadata_mtime_ns, hashes = None, {}
+            name = _official_name(found)
+            model_id = before.model_id if before else self._free_id(found, taken)
+            taken.add(model_id)
+            # The family and the rest follow with the header: to be found by name must not wait for that.
+            model = Model(
+                official_name=name,
+                subtype=found.folder.subtype,
+                model_type=model_type_of(found.folder.subtype),
+                model_id=model_id,
+                cleaned_name=model_id.partition("/")[2],
+                storage="in-place",
+                added_date=datetime.fromtimestamp(max(0, found.main.mtime_ns) / 1e9, timezone.utc),
+            )
+        known = {}
+        if before is not None:
+            known = {file.path: file for file in self._index.files(before.model_id)}
+        files = []
+        for file in found.files:
+            seen = known.get(file.path)
+            if seen is not None:
+                same = (seen.size, seen.mtime_ns) == (file.size, file.mtime_ns)
+                digests = (seen.sha256, seen.blake3) if same else (None, None)
+            else:
+                size, *texts = hashes.get(file.path, (None, None, None))
+                digests = (texts[0], texts[1]) if size == file.size else (None, None)
+            files.append(_indexed(file, found.folder, *digests))
+        _describe(model, found, files)
+        return IndexedModel(
+            model,
+            files,
+            has_preview=found.has_preview,
+            header_read=False,
+            metadata_mtime_ns=metadata_mtime_ns,
+        )
+
+    def _free_id(self, found: FoundModel, taken: set[str]) -> str:
+        """The id of a new model that stays where it is; another file's id is never given again."""
+        model_id = ""
+        for model_id in in_place_ids(found.root, found.folder.subtype, found.place):
+            if model_id not in taken and not self._index.contains(model_id):
+                break
+        return model_id
+
+    def _moved(self, origin: Known, found: FoundModel) -> IndexedModel:
+        """A known model under a new name: it stays what it is, its hashes stay true."""
+        model = self._index.model(origin.model_id)
+        known = {(file.inode, file.size, file.mtime_ns): file for file in self._index.files(origin.model_id)}
+        recorded = {file.name: file for file in model.files}
+        files = []
+        for file in found.files:
+            seen = known.get((file.inode, file.size, file.mtime_ns))
+            record = recorded.get(seen.path) if seen is not None else None
+            digests = (seen.sha256, seen.blake3) if seen is not None else (None, None)
+            if record is not None and digests == (None, None):
+                digests = (record.sha256, record.blake3)
+            files.append(_indexed(file, found.folder, *digests))
+        _describe(model, found, files)
+        model.subtype = found.folder.subtype if model.match_source == "auto" else model.subtype
+        metadata_mtime_ns = None
+        if self._metadata.mtime_ns(origin.model_id) is not None:
+            model, metadata_mtime_ns = self._metadata.update(
+                model, lambda written: _describe(written, found, files)
+            )
+            self._written.add(origin.model_id)
+        return IndexedModel(
+            model,
+            files,
+            has_preview=found.has_preview,
+            header_read=False,
+            metadata_mtime_ns=metadata_mtime_ns,
+        )
+
+    # What is written down
+
+    def declared(self, job: JobContext) -> Iterator[IndexedModel]:
+        """Models of ``in-place/`` that lie in no watched folder, or of which something new is written down.
+
+        To be taken once, after `entries`. A model whose files are gone is skipped and counted; while its drive is
+        missing it stays listed, if it was, with its problem.
+        """
+        known = self._index.written_in_place()
+        elsewhere = self._index.ids_elsewhere()
+        for model_id in self._written_ids():
+            job.check_cancelled()
+            if model_id in self._written:
+                elsewhere.discard(model_id)
+                continue
+            mtime_ns = self._metadata.mtime_ns(model_id)
+            if mtime_ns is None:
+                continue
+            if known.get(model_id) == mtime_ns and not self._every and model_id not in elsewhere:
+                continue
+            elsewhere.discard(model_id)
+            for model, read_mtime_ns in self._read(model_id):
+                entry = self._declared(model, read_mtime_ns)
+                if entry is not None:
+                    yield entry
+        # Nothing is written down any more of what only that told of.
+        for model_id in elsewhere:
+            self._gone |= {file.path: Known(model_id, file) for file in self._index.files(model_id)}
+
+    def _declared(self, model: Model, metadata_mtime_ns: int) -> IndexedModel | None:
+        model_id = model.model_id
+        known = self._index.files(model_id)
+        if known and known[0].folder != ELSEWHERE:
+            if any(gone.model_id == model_id and self._is_gone(gone) for gone in self._gone.values()):
+                self._result.models_skipped_missing_files += 1
+                return None
+            return self._index.as_known(model_id)._replace(model=model, metadata_mtime_ns=metadata_mtime_ns)
+        files = _files_elsewhere(model, known)
+        if files is None:
+            self._result.models_skipped_missing_files += 1
+            return self._missing(model, known, metadata_mtime_ns)
+        self._result.models_found += 1
+        self._kept.add(model_id)
+        same = [file[:5] for file in files] == [file[:5] for file in known]
+        before = self._index.as_known(model_id) if known else None
+        known_so = before is not None and (before.problem, before.metadata_mtime_ns) == (
+            None,
+            metadata_mtime_ns,
+        )
+        if known_so and same and not self._every:
+            return None
+        preview = any(path.is_file() for path in preview_paths(model))
+        return IndexedModel(
+            model, files, preview, header_read=same or not known, metadata_mtime_ns=metadata_mtime_ns
+        )
+
+    def _missing(self, model: Model, known: list[IndexedFile], metadata_mtime_ns: int) -> IndexedModel | None:
+        """What is to be said of a model whose files are not all there: nothing, unless its drive is missing."""
+        folder = os.path.dirname(model.files[0].name) if model.files else ""
+        if known and folder and not os.path.isdir(folder):
+            self._kept.add(model.model_id)
+            problem = f"{folder} is not there. Connect its drive, or delete the model."
+            before = self._index.as_known(model.model_id)
+            if (before.problem, before.metadata_mtime_ns) == (problem, metadata_mtime_ns) and not self._every:
+                return None
+            return before._replace(model=model, problem=problem, metadata_mtime_ns=metadata_mtime_ns)
+        self._gone |= {file.path: Known(model.model_id, file) for file in known}
+        return None
+
+
+def _files_elsewhere(model: Model, known: list[IndexedFile]) -> list[IndexedFile] | None:
+    """The files that a ``metadata.json`` names by absolute paths as they are now; nothing if one is not there."""
+    before = {file.path: file for file in known}
+    files = []
+    for file in model.files:
+        try:
+            status = os.stat(file.name) if os.path.isabs(file.name) else None
+        except (OSError, ValueError):
+            status = None
+        if status is None or not stat.S_ISREG(status.st_mode):
+            return None
+        seen = before.get(file.name)
+        digests: tuple[str | None, str | None] = (file.sha256, file.blake3)
+        if seen is not None:
+            digests = (seen.sha256 or file.sha256, seen.blake3 or file.blake3)
+            if (seen.size, seen.mtime_ns) != (status.st_size, status.st_mtime_ns):
+                digests = (None, None)
+        elif status.st_size != file.size:
+            digests = (None, None)
+        files.append(
+            IndexedFile(file.name, ELSEWHERE, status.st_size, status.st_mtime_ns, inode_of(status), *digests)
+        )
+    return files or None
+
+
+def preview_paths(model: Model) -> Iterator[Path]:
+    """Where a picture of a model in place may lie: beside its file, named like it or like its set."""
+    if not model.files:
+        return
+    main = Path(model.files[0].name)
+    stems = [main.stem]
+    shard = parse_shard(main.name)
+    if model.model_format == "sharded-set" and shard is not None:
+        stems.append(shard.stem)
+    for stem in stems:
+        for ending in PREVIEW_ENDINGS:
+            yield main.with_name(stem + ending)
+
+
+def in_place_ids(root: str, subtype: str, path: str) -> Iterator[str]:
+    """The ids that a model that stays where it is may get, the wanted one first.
+
+    It comes from its place below ``root``, the watched folder's real path, so that the same file below
+    another root, on another machine or after a rebuilt index gets the same id; the second one from its
+    whole path.
+    """
+    name = safe_name(os.path.splitext(os.path.basename(path))[0], max_bytes=200)
+    below = path[len(root) + 1 :].replace(os.sep, "/") if path.startswith(root + os.sep) else path
+    for identity in (f"{subtype}/{below}", path):
+        digest = hashlib.blake2b(identity.encode(errors="surrogatepass"), digest_size=4).hexdigest()
+        yield f"{IN_PLACE}/{name_with_suffix(name, digest)}"
+
+
+def _official_name(found: FoundModel) -> str:
+    base = os.path.basename(found.place)
+    if found.format == "diffusion-folder":
+        return base
+    stem = base.rpartition(".")[0] or base
+    if found.format == "sharded-set" and stem.lower() in _NO_NAMES:
+        return os.path.basename(os.path.dirname(found.place)) or stem
+    return stem
+
+
+def _describe(model: Model, found: FoundModel, files: list[IndexedFile]) -> None:
+    """Write into a model's record which files it has now; what else is known of each stays."""
+    by_name = {file.name: file for file in model.files}
+    same_count = len(model.files) == len(files)
+    records = []
+    for position, file in enumerate(files):
+        record = by_name.get(file.path) or (model.files[position] if same_count else None)
+        name = os.path.basename(file.path)
+        if record is None:
+            record = ModelFile(name=file.path, original_name=name, size=file.size)
+        shard = parse_shard(name) if found.format == "sharded-set" else None
+        records.append(
+            record.model_copy(
+                update={
+                    "name": file.path,
+                    "size": file.size,
+                    "sha256": file.sha256,
+                    "blake3": file.blake3,
+                    "shard_index": shard.index if shard else None,
+                    "shard_total": shard.total if shard else None,
+                }
+            )
+        )
+    model.files = records
+    model.model_format = found.format
+    if model.hashes.sha256 != files[0].sha256:
+        model.hashes = model.hashes.model_copy(update={"sha256": files[0].sha256, "blake3": files[0].blake3})
+    model.size_bytes = sum(file.size for file in files)
+    model.approx_weight_size_gb = weight_size_gb(model.size_bytes)
+
+
+def _indexed(
+    file: FoundFile, folder: TargetFolder, sha256: str | None = None, blake3: str | None = None
+) -> IndexedFile:
+    return IndexedFile(file.path, str(folder.path), file.size, file.mtime_ns, file.inode, sha256, blake3)
+
+
+def _same_file(before: IndexedFile, found: FoundFile) -> bool:
+    return (before.size, before.mtime_ns, before.inode) == (found.size, found.mtime_ns, found.inode)

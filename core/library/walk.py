@@ -1,0 +1,346 @@
+"""What lies in the watched folders: every model file once, however many names lead to it.
+
+The parts of a sharded set and the files of a Diffusers folder are met as one model.
+"""
+
+# A walk looks at 100,000 files, and `os` does that several times faster than `pathlib`.
+# ruff: noqa: PTH118, PTH119, PTH120
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ..formats import ModelFormat
+from ..formats.pipelines import MODEL_INDEX, main_component
+from ..formats.shards import ShardSet, group_shards
+from ..settings import MODEL_EXTENSIONS, TargetFolder
+from ..storage.names import is_text, shown
+from ..storage.roots import real_path
+from .index import Index, ScannedFolder, inode_of
+
+PREVIEW_ENDINGS = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".preview.png",
+    ".preview.jpg",
+    ".preview.jpeg",
+    ".preview.webp",
+)
+
+MAX_FOLDER_FILES = 10_000
+"""A Diffusers folder has some dozen files; of one with more the rest is not looked at."""
+
+_COUNTED = "-of-"
+"""In app folders only names with a total make a set: nobody is there to say that two loras are two."""
+
+
+class FoundFile(NamedTuple):
+    """A file by its real path; ``size`` in bytes, ``mtime_ns`` in nanoseconds, ``inode`` as `inode_of` says."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    inode: str
+
+
+class FoundModel(NamedTuple):
+    """A model met in a watched folder, of which ``root`` is the real path; its main file comes first."""
+
+    files: tuple[FoundFile, ...]
+    format: ModelFormat
+    has_preview: bool
+    folder: TargetFolder
+    root: str
+
+    @property
+    def main(self) -> FoundFile:
+        """The file that says what the model is."""
+        return self.files[0]
+
+    @property
+    def place(self) -> str:
+        """The path that the model's identity comes from: that of its only file, of its set, of its folder."""
+        return place_of(self.format, [file.path for file in self.files])
+
+
+class Listing:
+    """What lies in one directory: model files with one name, those with further names, other names.
+
+    The first are kept as one text each, ``name/size/time/device:inode``: of 100,000 files that did not
+    change nothing else is ever needed. Of a Diffusers folder ``tree`` has all files below it.
+    """
+
+    def __init__(self, path: str, folder: TargetFolder, root: str) -> None:
+        self.path = path
+        self.folder = folder
+        self.root = root
+        self.plain: list[str] = []
+        self.linked: list[tuple[str, str, os.stat_result]] = []
+        self.other_names: list[str] = []
+        self.tree: list[FoundFile] | None = None
+
+    def __len__(self) -> int:
+        return 1 if self.tree is not None else len(self.plain) + len(self.linked)
+
+    def fingerprint(self) -> str:
+        """What changes when a file comes, goes, is replaced or gets a preview.
+
+        Empty if files have further names elsewhere: what is to be said of those depends on the other names.
+        """
+        if self.tree is not None:
+            lines = ["/".join(map(str, file)) for file in self.tree]
+        elif self.linked:
+            return ""
+        else:
+            lines = self.plain + self.other_names if self.plain else []
+        text = "\n".join(lines).encode(errors="surrogateescape")
+        return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+class Walk:
+    """Goes through watched folders; what cannot be read is said in ``errors``."""
+
+    def __init__(
+        self, library: Path, index: Index, folders: Iterable[TargetFolder], errors: list[str]
+    ) -> None:
+        self._library = os.path.join(real_path(library), "")
+        self._index = index
+        self._folders = list(folders)
+        self._errors = errors
+        self._seen_folders: set[str] = set()
+        self._seen_paths: set[str] = set()
+        self._seen_inodes: set[str] | None = None
+        self._roots = [os.path.join(os.path.realpath(folder.path), "") for folder in self._folders]
+
+    def directories(self) -> Iterator[tuple[ScannedFolder, Listing]]:
+        """Each directory with the model files in it; a Diffusers folder is one with all that is below it."""
+        for folder in self._folders:
+            root = os.path.realpath(folder.path)
+            stack = [root]
+            while stack:
+                directory = stack.pop()
+                if directory in self._seen_folders or os.path.join(directory, "").startswith(self._library):
+                    continue
+                if not self._storable(directory):
+                    continue
+                self._seen_folders.add(directory)
+                try:
+                    listing = self._list(directory, folder, root, stack)
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    self._errors.append(f"{directory} cannot be read: {error.strerror or error}.")
+                    continue
+                yield (
+                    ScannedFolder(directory, str(folder.path), folder.subtype, listing.fingerprint()),
+                    listing,
+                )
+
+    def _list(self, directory: str, folder: TargetFolder, root: str, stack: list[str]) -> Listing:
+        listing = Listing(directory, folder, root)
+        plain = listing.plain
+        inside: list[str] = []
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                name = entry.name
+                try:
+                    if name[name.rfind(".") :].lower() not in MODEL_EXTENSIONS:
+                        if entry.is_file():
+                            listing.other_names.append(name)
+                        elif not name.startswith(".") and entry.is_dir():
+                            inside.append(os.path.realpath(entry.path) if entry.is_symlink() else entry.path)
+                    elif not self._storable(name):
+                        continue
+                    elif entry.is_symlink():
+                        if not self._leads_into_library(entry.path) and entry.is_file():
+                            target = os.path.realpath(entry.path)
+                            if self._storable(target):
+                                listing.linked.append((name, target, entry.stat()))
+                    elif entry.is_file():
+                        status = entry.stat()
+                        if status.st_nlink > 1:
+                            listing.linked.append((name, entry.path, status))
+                        else:
+                            plain.append(
+                                f"{name}/{status.st_size}/{status.st_mtime_ns}/{status.st_dev}:{status.st_ino}"
+                            )
+                    elif entry.is_dir():
+                        inside.append(entry.path)
+                except OSError:
+                    continue  # a broken link, or gone between listing and looking
+        if directory != root and MODEL_INDEX in listing.other_names:
+            listing.tree = self._tree(directory)
+        else:
+            stack += inside
+        return listing
+
+    def _tree(self, top: str) -> list[FoundFile]:
+        """The files of a Diffusers folder, the main one first; none if it leads into the library.
+
+        Links keep their own names, since the names are what a Diffusers folder is made of.
+        """
+        files: list[FoundFile] = []
+        seen: set[str] = set()
+        stack = [top]
+        while stack and len(files) < MAX_FOLDER_FILES:
+            folder = stack.pop()
+            real = os.path.realpath(folder)
+            if real in seen:
+                continue
+            seen.add(real)
+            self._seen_folders.add(real)
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith(".") or not self._storable(entry.name):
+                        continue
+                    try:
+                        if entry.is_dir():
+                            stack.append(entry.path)
+                            continue
+                        status = entry.stat()
+                    except OSError:
+                        continue
+                    if entry.is_symlink() and self._leads_into_library(entry.path):
+                        return []
+                    if stat.S_ISREG(status.st_mode):
+                        files.append(
+                            FoundFile(entry.path, status.st_size, status.st_mtime_ns, inode_of(status))
+                        )
+        if any(file.inode in self._inodes() for file in files):
+            return []  # hard links to a model of the library
+        return sorted(files, key=lambda file: nearness(file.path[len(top) + 1 :]))
+
+    def _storable(self, name: str) -> bool:
+        """Whether a name is text at all; on Linux it may be any bytes, which neither JSON nor SQLite keeps."""
+        if name.isascii() or is_text(name):
+            return True
+        readable = os.fsencode(name).decode(errors="replace")
+        self._errors.append(
+            f"{shown(readable)} has a name that is not valid UTF-8. Rename it to have it listed."
+        )
+        return False
+
+    def _leads_into_library(self, path: str) -> bool:
+        target = os.readlink(path)
+        if target.startswith(self._library) and "/../" not in target:
+            return True
+        return os.path.realpath(path).startswith(self._library)
+
+    def found(self, listing: Listing) -> Iterator[FoundModel]:
+        """The models of a directory that were not met under another name."""
+        if listing.tree is not None:
+            if listing.tree:
+                yield FoundModel(tuple(listing.tree), "diffusion-folder", False, listing.folder, listing.root)
+            return
+        others = set(listing.other_names)
+        counted: dict[str, FoundFile] = {}
+        for name, file in self._files(listing):
+            if _COUNTED in name:
+                counted[name] = file
+                continue
+            yield FoundModel((file,), "single-file", has_preview(name, others), listing.folder, listing.root)
+        sets, rest = group_shards(counted) if counted else ([], [])
+        for shards in sets:
+            alone = shards.complete and len(shards.parts) == 1
+            yield FoundModel(
+                tuple(counted[name] for name in shards.names),
+                "single-file" if alone else "sharded-set",
+                has_preview(shards.name, others) or has_preview(shards.names[0], others),
+                listing.folder,
+                listing.root,
+            )
+        for name in rest:
+            yield FoundModel(
+                (counted[name],), "single-file", has_preview(name, others), listing.folder, listing.root
+            )
+
+    def _files(self, listing: Listing) -> Iterator[tuple[str, FoundFile]]:
+        for line in listing.plain:
+            name, size, mtime_ns, inode = line.rsplit("/", 3)
+            path = os.path.join(listing.path, name)
+            if path not in self._seen_paths:
+                yield name, FoundFile(path, int(size), int(mtime_ns), inode)
+        for name, path, status in sorted(listing.linked, key=lambda file: file[0]):
+            inode = inode_of(status)
+            if path in self._seen_paths or (status.st_nlink > 1 and inode in self._inodes()):
+                continue
+            if path != os.path.join(listing.path, name) and self._is_listed_itself(path):
+                continue
+            if status.st_nlink > 1:
+                self._inodes().add(inode)
+            self._seen_paths.add(path)
+            yield name, FoundFile(path, status.st_size, status.st_mtime_ns, inode)
+
+    def _is_listed_itself(self, path: str) -> bool:
+        """Whether the file that a link leads to is met under its own name, before or after the link."""
+        if os.path.splitext(path)[1].lower() not in MODEL_EXTENSIONS:
+            return False
+        below = (path[len(root) :] for root in self._roots if path.startswith(root))
+        return any("/." not in os.path.join("/", rest).rpartition("/")[0] for rest in below)
+
+    def _inodes(self) -> set[str]:
+        if self._seen_inodes is None:
+            self._seen_inodes = self._index.owned_inodes()
+        return self._seen_inodes
+
+
+def pack(found: FoundModel) -> str:
+    """A model as one text: 100,000 records would cost the garbage collector, and all threads with it, a halt."""
+    head = f"{found.format}\0{found.has_preview:d}"
+    files = ("\0".join((path, str(size), str(time), inode)) for path, size, time, inode in found.files)
+    return "\0\0".join((head, *files))
+
+
+def unpack(packed: str, folder: TargetFolder, root: str) -> FoundModel:
+    """What was packed, with the folder that it was found in."""
+    head, *lines = packed.split("\0\0")
+    model_format, preview = head.split("\0")
+    files = []
+    for line in lines:
+        path, size, mtime_ns, inode = line.split("\0")
+        files.append(FoundFile(path, int(size), int(mtime_ns), inode))
+    return FoundModel(tuple(files), model_format, preview == "1", folder, root)  # type: ignore[arg-type]
+
+
+def has_preview(name: str, others: set[str]) -> bool:
+    """Whether a picture for the file of this name is among the other names of its folder."""
+    stem = name[: name.rfind(".")]
+    return bool(others) and any(stem + ending in others for ending in PREVIEW_ENDINGS)
+
+
+def set_of(names: Iterable[str]) -> ShardSet | None:
+    """The sharded set that these files of one model are, if their names make one."""
+    sets, _ = group_shards(os.path.basename(name) for name in names)
+    return sets[0] if len(sets) == 1 else None
+
+
+def place_of(model_format: ModelFormat, paths: list[str]) -> str:
+    """The path that stands for a model's files: the only file, the file a set would be, or the folder."""
+    if model_format == "diffusion-folder":
+        return next(
+            (os.path.dirname(path) for path in paths if os.path.basename(path) == MODEL_INDEX),
+            os.path.commonpath([os.path.dirname(path) for path in paths]),
+        )
+    if model_format == "sharded-set":
+        shards = set_of(paths)
+        if shards is not None:
+            return os.path.join(os.path.dirname(paths[0]), shards.name)
+    return paths[0]
+
+
+def nearness(name: str) -> tuple[bool, int, bool, str]:
+    """Sorts the files of a Diffusers folder, by their names below it: the weights that make the model first."""
+    name = name.replace(os.sep, "/")
+    ending = os.path.splitext(name)[1].lower()
+    return (
+        ending not in MODEL_EXTENSIONS,
+        main_component(name.partition("/")[0]),
+        ending != ".safetensors",
+        name,
+    )
