@@ -13,9 +13,13 @@ from pathlib import Path
 import psutil
 
 from ..errors import InsufficientSpaceError, StorageError
+from .mounts import ROOT, mount_of
 
 SPACE_MARGIN_BYTES = 64 * 1024 * 1024
 """Room that stays free after an import, so that the disk is not filled to the last byte."""
+
+_NTFS = {"ntfs", "ntfs3", "fuseblk", "fuse.ntfs-3g", "ntfs-3g"}
+"""Types of mounts that are NTFS; ``fuseblk`` nearly always is."""
 
 
 def lower_thread_priority() -> None:
@@ -44,18 +48,45 @@ def require_space(folder: Path, size: int) -> None:
     free = shutil.disk_usage(existing_ancestor(folder)).free
     if free < size + SPACE_MARGIN_BYTES:
         raise InsufficientSpaceError(
-            f"Not enough room at {folder}: {_gigabytes(size)} needed, {_gigabytes(free)} free. "
+            f"Not enough room at {folder}: {gigabytes(size + SPACE_MARGIN_BYTES)} needed, {gigabytes(free)} free. "
             "Free some room, or move the library to a larger disk."
         )
 
 
 def require_writable(folder: Path) -> None:
     """Raise `StorageError` unless files can be made in ``folder`` or its nearest existing parent."""
-    place = existing_ancestor(folder)
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise StorageError(
-            f"{place} is read-only for this user. Change its permissions or choose another folder."
-        )
+    problem = why_not_writable(existing_ancestor(folder))
+    if problem:
+        raise StorageError(problem)
+
+
+def why_not_writable(place: Path, root: Path = ROOT) -> str | None:
+    """Why nothing can be made in an existing folder, and what to do; nothing if it can."""
+    mount = mount_of(place, root)
+    if mount is not None and mount.read_only:
+        return _read_only(place, root)
+    if os.access(place, os.W_OK | os.X_OK):
+        return None
+    if sys.platform != "win32" and os.statvfs(place).f_flag & os.ST_RDONLY:
+        return _read_only(place, root)
+    return f"{place} is read-only for this user. Change its permissions or choose another folder."
+
+
+def is_dirty_ntfs(place: Path, root: Path = ROOT) -> bool:
+    """Whether a place is on an NTFS drive that was not shut down cleanly, as far as the system tells.
+
+    The kernel's driver says so in ``/proc/fs/ntfs3``; of other drivers only a mount that became read-only tells.
+    """
+    mount = mount_of(place, root)
+    if mount is None or mount.fstype not in _NTFS:
+        return False
+    device = Path(mount.source).name
+    for name in {device, (root / "sys/dev/block" / mount.device).resolve().name}:
+        try:
+            return b"dirty" in (root / "proc/fs/ntfs3" / name / "volinfo").read_bytes().split(b"\n")
+        except OSError:
+            continue
+    return mount.read_only
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
@@ -66,13 +97,28 @@ def storage_error(error: OSError, path: Path) -> StorageError:
             f"The disk became full while writing {place}. Nothing was changed. Free some room and try again."
         )
     if error.errno == errno.EROFS:
-        return StorageError(
-            f"{place} lies on a read-only filesystem. Make it writable, or choose another folder."
-        )
+        return StorageError(_read_only(Path(place)))
     if error.errno in (errno.EACCES, errno.EPERM):
         return StorageError(f"No permission for {place}. Change its permissions, or choose another folder.")
+    if error.errno == errno.EFBIG:
+        return StorageError(
+            f"{place} is too large for its drive, such as one with FAT32. Choose another drive."
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return StorageError(f"{place} has a name that is too long for its drive. Shorten it.")
     return StorageError(f"{place}: {error.strerror or error}. Check the drive and try again.")
 
 
-def _gigabytes(size: int) -> str:
+def gigabytes(size: int) -> str:
+    """A size in bytes as people read it."""
     return f"{size / 2**30:.2f} GiB"
+
+
+def _read_only(place: Path, root: Path = ROOT) -> str:
+    if is_dirty_ntfs(place, root):
+        return (
+            f"{place} is on a Windows drive (NTFS) that is mounted read-only: it was not shut down cleanly, or has "
+            "errors. Shut Windows down fully (not to sleep) or run «chkdsk /f» there, or unmount the drive and run "
+            "«sudo ntfsfix -d» on it; then mount it again."
+        )
+    return f"{place} lies on a read-only filesystem. Make it writable, or choose another folder."
