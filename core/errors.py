@@ -63,6 +63,52 @@ class PlanChangedError(ConflictError):
     code = "plan_changed"
 
 
+class TooManyUploadsError(ConflictError):
+    """More uploads wait than may wait at once."""
+
+    code = "too_many_uploads"
+
+
+class UploadBusyError(LibrarianError):
+    """Somebody else writes to, removes or imports an upload right now."""
+
+    code = "upload_busy"
+
+
+class UploadOffsetError(ConflictError):
+    """The bytes do not go on where the upload stands, which is at ``offset`` (bytes)."""
+
+    code = "upload_offset"
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+class UploadIncompleteError(ConflictError):
+    """Bytes of an upload are still to come."""
+
+    code = "upload_incomplete"
+
+
+class UploadExpiredError(LibrarianError):
+    """Nobody went on with an upload for too long."""
+
+    code = "upload_expired"
+
+
+class UploadTooLongError(LibrarianError):
+    """More bytes came than an upload was said to have."""
+
+    code = "upload_too_long"
+
+
+class ChecksumError(LibrarianError):
+    """What arrived does not have the checksum that it was sent with."""
+
+    code = "checksum_mismatch"
+
+
 class NotAModelError(LibrarianError):
     """The file's content is not a model, whatever its name says."""
 

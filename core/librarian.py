@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from .errors import LibrarianError, StorageError
 from .events import Events
 from .importing import Importer
+from .importing.uploads import Uploads
 from .jobs import JobRunner
 from .library import Library, Watcher
 from .linking import AddedApps, Linker, Mappings
@@ -63,6 +64,7 @@ class Librarian:
         self.importer = Importer(
             self.library, [folder.path for app in self._registry.apps for folder in app.folders]
         )
+        self.uploads = Uploads(root)
         self.network = NetworkManager(self._network_settings(), log_dir=surroundings.data_dir)
         self._answers = Answers(self.network, surroundings.data_dir / "answers.db")
         self._loop = LoopThread()
@@ -119,6 +121,7 @@ class Librarian:
         with suppress(OSError):
             self.surroundings.remember()
         self.imports.recover()
+        self.uploads.remove_expired()
         self.linker.recover()
         self.scans.start("quick")
         self._watcher.start()
@@ -126,6 +129,7 @@ class Librarian:
     def close(self) -> None:
         """Stop jobs between two chunks and close everything. May take as long as one chunk."""
         self._watcher.close()
+        self.uploads.close()
         self.jobs.close()
         with suppress(LibrarianError):
             self._loop.run(self._close_network())

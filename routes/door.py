@@ -14,6 +14,7 @@ from . import guards
 from .assets import Assets
 from .problems import BodyTooLargeError, BodyTooSlowError, UnsupportedMediaError, problem, problem_of
 from .table import ROUTES, Route
+from .uploads import Uploads
 
 if TYPE_CHECKING:  # loaded at the first call
     from ..core.librarian import Librarian
@@ -36,6 +37,7 @@ class Door:
         self._host = host
         self._endpoints: dict[Route, Endpoint] = {}
         self._assets = Assets(self.enter, self.run)
+        self._uploads = Uploads(self.enter, self.run)
 
     def add_routes(self, table: web.RouteTableDef) -> None:
         """Put every route into a table that an aiohttp application takes."""
@@ -49,8 +51,9 @@ class Door:
             table.route(route.method, PREFIX + route.path)(self.guarded(self._handler(route)))
 
     async def end_streams(self, app: web.Application) -> None:
-        """For ``on_shutdown``: end the streams of events."""
+        """For ``on_shutdown``: end the streams of events, and the bodies of uploads."""
         await self._assets.end_streams(app)
+        await self._uploads.end_streams()
 
     async def enter(self, request: web.Request, *, changes_things: bool = False) -> Librarian:
         """The Librarian, for a caller that may use it. Raises `ForbiddenError`, `StartingError`."""
@@ -79,6 +82,10 @@ class Door:
         return safely
 
     def _handler(self, route: Route) -> WebHandler:
+        if route.streams:
+            handler: WebHandler = getattr(self._uploads, route.function)
+            return handler
+
         async def handle(request: web.Request) -> web.StreamResponse:
             librarian = await self.enter(request, changes_things=route.changes_things)
             endpoint = self._endpoints.get(route)
@@ -105,7 +112,9 @@ class Door:
         def make() -> bytes:
             from .openapi import document
 
-            return json.dumps(document([self._load(route) for route in ROUTES], PREFIX)).encode()
+            endpoints = [self._load(route) for route in ROUTES if not route.streams]
+            streams = [route for route in ROUTES if route.streams]
+            return json.dumps(document(endpoints, PREFIX, streams)).encode()
 
         return web.Response(body=await self.run(make), content_type="application/json")
 

@@ -9,7 +9,9 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from ..core.version import VERSION
+from . import uploads
 from .endpoints import Endpoint
+from .table import Route
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -25,9 +27,14 @@ _PROBLEM = {
     },
 }
 
+_A_PROBLEM = {
+    "description": "A problem (RFC 9457).",
+    "content": {"application/problem+json": {"schema": {"$ref": _REFERENCE.format(model="Problem")}}},
+}
 
-def document(endpoints: Iterable[Endpoint], prefix: str) -> dict[str, Any]:
-    """Describe every endpoint; paths begin with ``prefix``."""
+
+def document(endpoints: Iterable[Endpoint], prefix: str, streams: Iterable[Route] = ()) -> dict[str, Any]:
+    """Describe every endpoint, and the calls of the tus protocol (``streams``); paths begin with ``prefix``."""
     endpoints = list(endpoints)
     records = [
         *((endpoint.answer, "serialization") for endpoint in endpoints),
@@ -36,7 +43,7 @@ def document(endpoints: Iterable[Endpoint], prefix: str) -> dict[str, Any]:
     references, definitions = models_json_schema(list(dict.fromkeys(records)), ref_template=_REFERENCE)  # type: ignore[arg-type]
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
-        path = prefix + re.sub(r"\{(\w+)[^}]*\}", r"{\1}", endpoint.route.path)
+        path = _path(prefix, endpoint.route)
         answer = references[endpoint.answer, "serialization"]
         operation: dict[str, Any] = {
             "operationId": endpoint.function.__name__,
@@ -47,12 +54,7 @@ def document(endpoints: Iterable[Endpoint], prefix: str) -> dict[str, Any]:
                     "description": "The answer.",
                     "content": {"application/json": {"schema": answer}},
                 },
-                "default": {
-                    "description": "A problem (RFC 9457).",
-                    "content": {
-                        "application/problem+json": {"schema": {"$ref": _REFERENCE.format(model="Problem")}}
-                    },
-                },
+                "default": _A_PROBLEM,
             },
         }
         if endpoint.body is not None:
@@ -61,12 +63,43 @@ def document(endpoints: Iterable[Endpoint], prefix: str) -> dict[str, Any]:
                 "content": {"application/json": {"schema": references[endpoint.body, "validation"]}},
             }
         paths.setdefault(path, {})[endpoint.route.method.lower()] = operation
+    for route in streams:
+        paths.setdefault(_path(prefix, route), {})[route.method.lower()] = _stream(route)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Model Librarian", "version": VERSION},
         "paths": paths,
         "components": {"schemas": {**definitions.get("$defs", {}), "Problem": _PROBLEM}},
     }
+
+
+def _path(prefix: str, route: Route) -> str:
+    return prefix + re.sub(r"\{(\w+)[^}]*\}", r"{\1}", route.path)
+
+
+def _stream(route: Route) -> dict[str, Any]:
+    """A call of the tus protocol, as its handler and the headers that it reads describe it."""
+    handler = getattr(uploads.Uploads, route.function)
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"\{(\w+)", route.path)
+    ]
+    parameters += [
+        {"name": name, "in": "header", "required": required, "schema": {"type": "string"}}
+        for name, required in uploads.HEADERS[route.function].items()
+    ]
+    operation: dict[str, Any] = {
+        "operationId": f"{route.function}_upload",
+        "summary": (handler.__doc__ or "").strip(),
+        "parameters": parameters,
+        "responses": {
+            str(uploads.STATUS[route.function]): {"description": "The answer, in headers."},
+            "default": _A_PROBLEM,
+        },
+    }
+    if "Upload-Checksum" in uploads.HEADERS[route.function]:
+        operation["requestBody"] = {"content": {uploads.CONTENT_TYPE: {}}}
+    return operation
 
 
 def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:

@@ -22,6 +22,18 @@ class UnsupportedMediaError(errors.LibrarianError):
     code = "json_required"
 
 
+class UploadTypeError(errors.LibrarianError):
+    """The bytes of an upload come under the content type of the tus protocol only; a form cannot send that."""
+
+    code = "offset_octet_stream_required"
+
+
+class TusVersionError(errors.LibrarianError):
+    """The caller does not say that it speaks this server's version of the tus protocol."""
+
+    code = "tus_version"
+
+
 class BodyTooLargeError(errors.LibrarianError):
     """The body is larger than any call needs."""
 
@@ -37,9 +49,15 @@ STATUS: tuple[tuple[type[errors.LibrarianError], int], ...] = (
     (errors.SourceChangedError, 409),
     (errors.NotAModelError, 422),
     (errors.PickleNotAcknowledgedError, 422),
+    (errors.UploadExpiredError, 410),
+    (errors.UploadTooLongError, 413),
+    (errors.UploadBusyError, 423),
+    (errors.ChecksumError, 460),
     (errors.UnavailableError, 503),
     (BodyTooSlowError, 408),
     (BodyTooLargeError, 413),
+    (TusVersionError, 412),
+    (UploadTypeError, 415),
     (UnsupportedMediaError, 415),
     (errors.InsufficientSpaceError, 507),
 )
@@ -51,9 +69,13 @@ TITLES = {
     405: "Method not allowed",
     408: "Too slow",
     409: "Things have changed",
+    410: "Too old",
+    412: "Another version of the protocol",
     413: "Too large",
-    415: "JSON is required",
+    415: "Another content type is required",
     422: "This file cannot be used",
+    423: "In use",
+    460: "Damaged on its way",
     500: "Something went wrong",
     503: "Not available now",
     507: "Not enough room",

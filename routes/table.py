@@ -10,17 +10,21 @@ from typing import NamedTuple
 
 
 class Route(NamedTuple):
-    """``path`` is below ``/librarian``; ``function`` is the endpoint in ``module`` beside this file."""
+    """``path`` is below ``/librarian``; ``function`` is the endpoint in ``module`` beside this file.
+
+    What ``streams`` takes or gives something else than JSON; its function is a handler of the module's class.
+    """
 
     method: str
     path: str
     module: str
     function: str
+    streams: bool = False
 
     @property
     def changes_things(self) -> bool:
         """Whether the call may change anything."""
-        return self.method != "GET"
+        return self.method not in ("GET", "OPTIONS")
 
 
 ROUTES = (
@@ -35,6 +39,12 @@ ROUTES = (
     Route("POST", "/inspect", "imports", "inspect"),
     Route("POST", "/imports", "imports", "import_models"),
     Route("GET", "/browse", "imports", "browse"),
+    Route("OPTIONS", "/uploads", "uploads", "options", streams=True),
+    Route("POST", "/uploads", "uploads", "create", streams=True),
+    Route("HEAD", "/uploads/{upload_id}", "uploads", "head", streams=True),
+    Route("PATCH", "/uploads/{upload_id}", "uploads", "patch", streams=True),
+    Route("DELETE", "/uploads/{upload_id}", "uploads", "delete", streams=True),
+    Route("POST", "/uploads/{upload_id}", "uploads", "override", streams=True),
     Route("GET", "/jobs", "jobs", "jobs"),
     Route("GET", "/jobs/{job_id}", "jobs", "job"),
     Route("POST", "/jobs/{job_id}/cancel", "jobs", "cancel"),

@@ -102,21 +102,32 @@ def draw_call():
 
     def draw(data: st.DataObject, document: dict[str, Any], path: str, operation: dict[str, Any]):
         query: list[tuple[str, str]] = []
+        headers: dict[str, str] = {}
         for parameter in operation.get("parameters", ()):
             value = data.draw(values(parameter["schema"], document, 1), label=parameter["name"])
             if parameter["in"] == "path":
                 text = str(value) or "x"
                 path = path.replace("{" + parameter["name"] + "}", quote(text, errors="surrogatepass"))
+            elif parameter["in"] == "header":
+                if data.draw(st.sampled_from([True, True, True, False])):
+                    headers[parameter["name"]] = data.draw(
+                        st.sampled_from(
+                            ["1.0.0", "0", "1", "7", "sha1 eHg=", "filename eHg=", "PATCH", "\xff"]
+                        )
+                    )
             elif data.draw(st.booleans()):
                 query += [
                     (parameter["name"], str(one)) for one in (value if isinstance(value, list) else [value])
                 ]
         body = None
         if "requestBody" in operation:
-            schema = operation["requestBody"]["content"]["application/json"]["schema"]
-            body = json.dumps(data.draw(values(schema, document), label="body")).encode()
+            [(headers["Content-Type"], content)] = operation["requestBody"]["content"].items()
+            if "schema" in content:
+                body = json.dumps(data.draw(values(content["schema"], document), label="body")).encode()
+            else:
+                body = data.draw(st.binary(max_size=8))
         text = "&".join(f"{name}={quote(value, errors='surrogatepass')}" for name, value in query)
-        return path + (f"?{text}" if text else ""), body
+        return path + (f"?{text}" if text else ""), headers, body
 
     return draw
 
@@ -136,8 +147,7 @@ async def test_no_call_meets_an_error_of_ours(api, draw_call, monkeypatch, make_
     loop = asyncio.get_running_loop()
     wrong: list[str] = []
 
-    async def send(method: str, path: str, body: bytes | None) -> tuple[int, str]:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+    async def send(method: str, path: str, headers: dict[str, str], body: bytes | None) -> tuple[int, str]:
         url = URL(str(api.client.make_url("/"))[:-1] + path, encoded=True)
         async with api.client.session.request(method, url, data=body, headers=headers) as response:
             if "event-stream" in response.content_type:
@@ -157,9 +167,10 @@ async def test_no_call_meets_an_error_of_ours(api, draw_call, monkeypatch, make_
         )
         @given(data=st.data())
         def one(data) -> None:
-            url, body = draw_call(data, document, path, operation)
-            status, text = asyncio.run_coroutine_threadsafe(send(method, url, body), loop).result(30)
-            assert status < 500 or status == 503, f"{method} {url} {body!r}: {status} {text}"
+            url, headers, body = draw_call(data, document, path, operation)
+            sent = send(method, url, headers, body)
+            status, text = asyncio.run_coroutine_threadsafe(sent, loop).result(30)
+            assert status < 500 or status == 503, f"{method} {url} {headers} {body!r}: {status} {text}"
             if status >= 400 and text.startswith("{"):
                 assert len(json.loads(text)["detail"]) > 10
 
