@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import LibrarianError, NotAModelError
+from ..errors import LibrarianError, NotAModelError, NotFoundError
 from ..formats import FileFacts, Guess, SecurityTier, classify, identify
 from ..formats.facts import facts_of
 from ..formats.pipelines import MODEL_INDEX, classify_pipeline, read_model_index
 from ..library import Library
 from ..storage.disk import storage_error
-from ..storage.names import is_text, shown
+from ..storage.names import is_text, safe_name, shown
+from ..storage.preflight import Arrival, Finding, findings
 from ..storage.roots import AllowedRoots
+from ..storage.sandbox import sandbox
 from .duplicates import FileBytes, model_with_files
 from .grouping import FileGroup, Member, group_paths, is_shard_index, is_weights
-from .records import GroupFile, ImportGroup, Inspection
+from .records import GroupFile, ImportGroup, ImportWarning, Inspection
 
 HASHED_BYTES = 64 * 1024 * 1024
 """Up to this size an inspection reads all files of a model to compare them with models of the same size. Larger
 ones are compared while they are imported, where every byte is read anyway."""
 
 MAX_TENSORS = 200_000
+MAX_WARNINGS = 20
 
 
 class Examined(NamedTuple):
@@ -37,12 +41,37 @@ class Examined(NamedTuple):
 
 
 def inspect(paths: Iterable[Path], library: Library, roots: AllowedRoots) -> Inspection:
-    """Say what lies at the paths; folders are walked. Reads headers and writes nothing.
+    """Say what lies at the paths, and what is in the way of importing it; folders are walked.
 
-    Raises what `group_paths` raises: `NotFoundError` for a path that is not there, `InvalidRequestError` for
-    too many files.
+    Reads headers and writes nothing. Raises what `group_paths` raises: `NotFoundError` for a path that is not
+    there, `InvalidRequestError` for too many files.
     """
-    return Inspection(groups=[inspect_group(group, library) for group in group_paths(paths, roots)])
+    try:
+        groups = group_paths(paths, roots)
+    except NotFoundError as error:
+        around = sandbox()
+        if around is None:
+            raise
+        raise NotFoundError(f"{error.message} {around.message}") from error
+    inspected = [inspect_group(group, library) for group in groups]
+    return Inspection(groups=inspected, warnings=look_around(groups, library.root))
+
+
+def look_around(groups: Iterable[FileGroup], target: Path) -> list[ImportWarning]:
+    """What is in the way of bringing all the groups to a folder, and what should be known before."""
+    files: list[Arrival] = []
+    for group in groups:
+        if group.problem is None:
+            with suppress(OSError):  # gone meanwhile: its group says so
+                names = ("/".join(map(safe_name, member.name.split("/"))) for member in group.members)
+                sizes = [member.path.stat().st_size for member in group.members]
+                files += map(Arrival, (member.path for member in group.members), sizes, names)
+    found: list[Finding] = []
+    with suppress(OSError):
+        found += findings(files, target, "copy")
+        found += (finding for finding in findings(files, target, "move") if finding.error is None)
+    warnings = {finding: ImportWarning(code=finding.code, message=finding.message) for finding in found}
+    return list(warnings.values())[:MAX_WARNINGS]
 
 
 def inspect_group(group: FileGroup, library: Library) -> ImportGroup:

@@ -49,10 +49,18 @@ class ImportGroup(BaseModel):
     problem: str | None = None
 
 
+class ImportWarning(BaseModel):
+    """What should be known before an import, or would stop it: ``code`` is stable, ``message`` for people."""
+
+    code: str
+    message: str
+
+
 class Inspection(BaseModel):
-    """What was found at the paths that were asked about."""
+    """What was found at the paths that were asked about, and what is in the way of importing all of it."""
 
     groups: list[ImportGroup]
+    warnings: list[ImportWarning] = Field(default_factory=list)
 
 
 class ImportItem(BaseModel):

@@ -23,12 +23,14 @@ from .mounts import ROOT, Mount, mount_of
 from .names import shown
 from .sandbox import sandbox
 
-Way = Literal["copy", "move", "reflink", "auto", "in-place"]
+Way = Literal["auto", "copy", "move", "reflink", "in-place", "adopt"]
 
 FAT_LIMIT_BYTES = 2**32 - 1
 """The largest file on FAT12, FAT16 and FAT32."""
 
 _FAT = {"vfat", "msdos", "fat", "fat32", "umsdos"}
+_MOVES = ("move", "adopt")
+
 _CLONES = {"btrfs", "xfs", "bcachefs", "ocfs2", "zfs", "apfs"}
 """Filesystems that may give a file's bytes a second name; whether this one does, only trying tells."""
 
@@ -55,7 +57,7 @@ def preflight(files: Sequence[Arrival], target: Path, way: Way, root: Path = ROO
     Args:
         files: The files of one model.
         target: The folder they go to; it need not exist yet.
-        way: How they go. With ``in-place`` they only have to be readable.
+        way: How they go, as in an import. With ``in-place`` they only have to be readable.
         root: Where ``proc`` lies.
 
     Raises `InsufficientSpaceError`, `StorageError` with what to do about it, `OSError` for a source that
@@ -89,7 +91,7 @@ def findings(files: Sequence[Arrival], target: Path, way: Way, root: Path = ROOT
     yield from _names_and_sizes(files, place, mount)
     written = _written(files, place, way, root)
     yield from _room(sum(file.size for file in written), len(files), place)
-    if way == "move" and written:
+    if way in _MOVES and written:
         size = gigabytes(sum(file.size for file in written))
         yield Finding(
             "cross_filesystem",
@@ -117,7 +119,7 @@ def _sources(files: Iterable[Arrival], way: Way, root: Path) -> Iterator[Finding
                 f"No permission to read {shown(str(path))}. Change its permissions, or run Librarian as its owner.",
                 StorageError,
             )
-        if way != "move":
+        if way not in _MOVES:
             continue
         problem = _why_not_removable(path)
         if problem is None and path.parent not in folders:
@@ -185,7 +187,7 @@ def _written(files: Sequence[Arrival], place: Path, way: Way, root: Path) -> lis
 
 def _stays(folder: Path, place: Path, way: Way, root: Path) -> bool:
     source, mount = mount_of(folder, root), mount_of(place, root)
-    if way == "move":
+    if way in _MOVES:
         same_mount = source is None or mount is None or source.point == mount.point
         return same_mount and same_filesystem(folder, place)
     if source is None or mount is None or source.fstype not in _CLONES:

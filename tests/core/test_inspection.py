@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
+from model_librarian.core.errors import NotFoundError
 from model_librarian.core.importing.duplicates import FileBytes, model_with_files
 from model_librarian.core.importing.records import ImportGroup
 from model_librarian.core.librarian import Librarian
+from model_librarian.core.storage.sandbox import Sandbox
 
 FLUX = {
     "double_blocks.0.img_attn.norm.key_norm.scale": (4,),
@@ -194,3 +197,29 @@ def test_known_hashes_are_believed_and_a_models_own_files_are_known_unread(libra
     assert model_with_files(librarian.library, bytes_of(*files)) == "a/a/set"
     others = [file._replace(path=downloads / "is not read", sha256="0" * 64) for file in bytes_of(*files)]
     assert model_with_files(librarian.library, others) is None
+
+
+def test_an_inspection_says_what_is_in_the_way(librarian, make_model, downloads, monkeypatch):
+    make_model(downloads / "one.safetensors")
+    make_model(downloads / "two.safetensors")
+    before = {warning.code for warning in librarian.imports.inspect([str(downloads)]).warnings}
+    assert not before & {"insufficient_space", "not_writable", "cross_filesystem"}
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 1000))
+    [warning] = [
+        warning
+        for warning in librarian.imports.inspect([str(downloads)]).warnings
+        if warning.code == "insufficient_space"
+    ]
+    assert str(librarian.library.root) in warning.message
+    assert "Free some room" in warning.message
+
+
+def test_in_a_sandbox_a_path_that_is_not_there_says_which_folders_are_seen(librarian, downloads, monkeypatch):
+    around = Sandbox("container", ("/models",), "Give it others.")
+    monkeypatch.setattr("model_librarian.core.importing.inspect.sandbox", lambda: around)
+    with pytest.raises(NotFoundError, match=r"gone\.safetensors is not there.*sees /models only"):
+        librarian.imports.inspect([str(downloads / "gone.safetensors")])
+    monkeypatch.setattr("model_librarian.core.importing.inspect.sandbox", lambda: None)
+    with pytest.raises(NotFoundError, match=r"is not there\.$"):
+        librarian.imports.inspect([str(downloads / "gone.safetensors")])

@@ -10,12 +10,13 @@ import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from model_librarian.core.errors import InsufficientSpaceError, StorageError
 from model_librarian.core.storage.disk import require_writable, storage_error
-from model_librarian.core.storage.preflight import Arrival, Finding, findings, preflight
+from model_librarian.core.storage.preflight import Arrival, Finding, Way, findings, preflight
 from model_librarian.core.storage.sandbox import Sandbox, sandbox
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts are those of Linux")
@@ -62,7 +63,7 @@ def codes(found: list[Finding]) -> list[str]:
     return [finding.code for finding in found]
 
 
-@pytest.mark.parametrize("way", ["copy", "move", "reflink", "auto", "in-place"])
+@pytest.mark.parametrize("way", get_args(Way))
 def test_where_all_is_well_nothing_is_said_and_nothing_written(source, target, mounted, way):
     assert preflight([source], target / "not" / "there", way, mounted()) == []
     assert os.listdir(target) == []
@@ -108,9 +109,10 @@ def test_a_disk_that_takes_no_more_files_is_said(source, target, mounted, monkey
         preflight([source], target, "copy", mounted())
 
 
-def test_a_move_to_another_mount_is_said_to_be_a_copy(source, target, mounted):
+@pytest.mark.parametrize("way", ["move", "adopt"])
+def test_a_move_to_another_mount_is_said_to_be_a_copy(source, target, mounted, way):
     root = mounted((target, "ext4", "/dev/sdb1", "rw"))
-    [warning] = preflight([source], target, "move", root)
+    [warning] = preflight([source], target, way, root)
     assert (warning.code, warning.error) == ("cross_filesystem", None)
     assert "copied and verified" in warning.message
     assert preflight([source], target, "copy", root) == []
