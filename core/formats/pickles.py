@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from contextlib import suppress
 from typing import IO, BinaryIO, cast
 
 from ..errors import NotAModelError
@@ -32,16 +33,15 @@ def read_pickle(file: BinaryIO, size: int) -> FileFacts:
 def read_torch_zip(file: BinaryIO, size: int) -> FileFacts:
     """A ZIP with ``data.pkl`` in it. Raises `NotAModelError` for any other or a damaged ZIP."""
     try:
-        with zipfile.ZipFile(cast("IO[bytes]", _SmallReads(file))) as archive:
-            pickles = [
-                entry for entry in archive.infolist() if entry.filename.rsplit("/", 1)[-1] == "data.pkl"
-            ]
-            if not pickles:
+        with zipfile.ZipFile(cast("IO[bytes]", SmallReads(file))) as archive:
+            named = (entry for entry in pickles_in(archive) if _last_part(entry) == "data.pkl")
+            entry = next(named, None)
+            if entry is None:
                 raise NotAModelError("This is a ZIP archive without a torch model in it. Unpack it first.")
-            entry = pickles[0]
             tensors = {}
             if entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and not entry.flag_bits & 1:
-                with archive.open(entry) as data:
+                # Torch does not compare the names in the two lists of contents, as `zipfile` does.
+                with suppress(zipfile.BadZipFile), archive.open(entry) as data:
                     tensors = tensors_of_pickle(data)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, EOFError, OSError) as error:
         raise NotAModelError(
@@ -50,7 +50,16 @@ def read_torch_zip(file: BinaryIO, size: int) -> FileFacts:
     return facts_of("torch", size, tensors=tensors)
 
 
-class _SmallReads:
+def pickles_in(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The pickles in a ZIP, by their names. Case does not matter: it does not to torch, either."""
+    return [entry for entry in archive.infolist() if _last_part(entry).endswith((".pkl", ".pickle"))]
+
+
+def _last_part(entry: zipfile.ZipInfo) -> str:
+    return entry.filename.replace("\\", "/").rsplit("/", 1)[-1].casefold()
+
+
+class SmallReads:
     """A file of which nobody reads more than `MAX_DIRECTORY_BYTES` at once.
 
     `zipfile` reads a list of entries of any length in one go and makes an object of each entry.
@@ -64,6 +73,7 @@ class _SmallReads:
         self.close = lambda: None
 
     def read(self, count: int = -1) -> bytes:
+        """As a file's. Raises `NotAModelError` for more than the bound."""
         data = self._file.read(count if 0 <= count <= MAX_DIRECTORY_BYTES else MAX_DIRECTORY_BYTES + 1)
         if len(data) > MAX_DIRECTORY_BYTES:
             raise NotAModelError("This ZIP archive has more entries than any torch model. Unpack it first.")
