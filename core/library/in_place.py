@@ -61,11 +61,13 @@ class InPlaceModels:
         self.forgotten: list[str] = []
         """Those that are not there any more."""
         self.new_count = 0
-        self._new: list[tuple[TargetFolder, str, list[str]]] = []
+        # Of a whole library the garbage collector, which halts all threads, looks into neither tuples nor dicts
+        # of texts; of lists and sets it looks at every element.
+        self._new: list[tuple[TargetFolder, str, tuple[str, ...]]] = []
         self._before: dict[str, Known] = {}
         self._gone: dict[str, Known] = {}
         self._kept: set[str] = set()
-        self._written: set[str] = set()
+        self._written: dict[str, None] = {}
 
     @property
     def gone(self) -> list[str]:
@@ -126,7 +128,7 @@ class InPlaceModels:
                     self._change(found, next(k for k in known.values() if k.model_id == model_id), packed)
             self._gone |= known
         if packed:
-            self._new.append((listing.folder, listing.root, packed))
+            self._new.append((listing.folder, listing.root, tuple(packed)))
 
     def _change(self, found: FoundModel, before: Known, packed: list[str]) -> None:
         self._before[found.main.path] = before
@@ -139,18 +141,19 @@ class InPlaceModels:
         """The models that are new, changed or moved, as far as names tell; to be taken once, after `compare`."""
         by_inode = {known.file.inode: known for known in self._gone.values() if self._is_gone(known)}
         unlisted = self._unlisted() if self._new else {}
-        taken: set[str] = set()
-        for folder, root, packed in self._new:
-            while packed:
-                found = unpack(packed.pop(), folder, root)
+        self._new.reverse()
+        while self._new:
+            folder, root, packed = self._new.pop()
+            for text in packed:
+                found = unpack(text, folder, root)
                 before = self._before.get(found.main.path)
                 origin = by_inode.get(found.main.inode) if before is None else None
                 if origin is not None and self._is_gone(origin) and _same_file(origin.file, found.main):
                     self._kept.add(origin.model_id)
                     entry = self._moved(origin, found)
                 else:
-                    entry = self._listed(found, before, unlisted, taken)
-                self._written.add(entry.model.model_id)
+                    entry = self._listed(found, before, unlisted)
+                self._written[entry.model.model_id] = None
                 yield entry
 
     def _unlisted(self) -> dict[str, tuple[Model, int]]:
@@ -184,11 +187,7 @@ class InPlaceModels:
         return [read]
 
     def _listed(
-        self,
-        found: FoundModel,
-        before: Known | None,
-        unlisted: dict[str, tuple[Model, int]],
-        taken: set[str],
+        self, found: FoundModel, before: Known | None, unlisted: dict[str, tuple[Model, int]]
     ) -> IndexedModel:
         """A model as it is listed before its header is read."""
         if before is not None:
@@ -201,8 +200,7 @@ class InPlaceModels:
         else:
             metadata_mtime_ns, hashes = None, {}
             name = _official_name(found)
-            model_id = before.model_id if before else self._free_id(found, taken)
-            taken.add(model_id)
+            model_id = before.model_id if before else self._free_id(found)
             # The family and the rest follow with the header: to be found by name must not wait for that.
             model = Model(
                 official_name=name,
@@ -235,11 +233,11 @@ class InPlaceModels:
             metadata_mtime_ns=metadata_mtime_ns,
         )
 
-    def _free_id(self, found: FoundModel, taken: set[str]) -> str:
+    def _free_id(self, found: FoundModel) -> str:
         """The id of a new model that stays where it is; another file's id is never given again."""
         model_id = ""
         for model_id in in_place_ids(found.root, found.folder.subtype, found.place):
-            if model_id not in taken and not self._index.contains(model_id):
+            if model_id not in self._written and not self._index.contains(model_id):
                 break
         return model_id
 
@@ -263,7 +261,7 @@ class InPlaceModels:
             model, metadata_mtime_ns = self._metadata.update(
                 model, lambda written: _describe(written, found, files)
             )
-            self._written.add(origin.model_id)
+            self._written[origin.model_id] = None
         return IndexedModel(
             model,
             files,
