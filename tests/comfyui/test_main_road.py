@@ -77,6 +77,7 @@ def test_the_main_road(server: RealComfyUI, new_page, open_librarian, own_errors
     page.get_by_label("Paths").fill(str(server.base_dir / "input" / "2x-TestCompact.safetensors"))
     page.get_by_role("button", name="Inspect").click()
     expect(page.get_by_label("Kind")).to_have_value("upscale_models")
+    page.get_by_role("button", name="Next").click()
     page.get_by_label("Link it into the apps afterwards").uncheck()
     page.get_by_role("button", name=re.compile("^Import 1")).click()
     expect(page.get_by_role("heading", name="1 imported")).to_be_visible(timeout=20_000)

@@ -176,9 +176,9 @@ export function createFakeLibrarian({ models: count = 40 } = {}) {
       answer(200, {
         found: true, cached: false, stale: false, offline: false,
         candidates: [
-          { provider: 'huggingface', repo_id: 'stabilityai/stable-diffusion-xl-base-1.0', filename: 'sd_xl_base_1.0_0.9vae.safetensors', match_method: 'hash', match_confidence: 1, requires_confirmation: false, hash_mismatch: false },
-          { provider: 'huggingface', repo_id: 'someone/mirror-of-many-models', filename: `${body.model_id.split('/').pop()}.safetensors`, match_method: 'filename_exact', match_confidence: 0.93, requires_confirmation: false, hash_mismatch: true },
-          { provider: 'huggingface', repo_id: 'other/xl-base', filename: 'xl-base.safetensors', match_method: 'filename_fuzzy', match_confidence: 0.52, requires_confirmation: true, hash_mismatch: false }
+          { provider: 'huggingface', repo_id: 'stabilityai/stable-diffusion-xl-base-1.0', file_name: 'sd_xl_base_1.0_0.9vae.safetensors', base_model: 'SDXL 1.0', page_url: 'https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0', match_method: 'hash', match_confidence: 1, requires_confirmation: false, hash_mismatch: false },
+          { provider: 'huggingface', repo_id: 'someone/mirror-of-many-models', file_name: body.filename ?? `${body.model_id.split('/').pop()}.safetensors`, match_method: 'filename_exact', match_confidence: 0.93, requires_confirmation: false, hash_mismatch: true },
+          { provider: 'huggingface', repo_id: 'other/xl-base', file_name: 'xl-base.safetensors', match_method: 'filename_fuzzy', match_confidence: 0.52, requires_confirmation: true, hash_mismatch: false }
         ]
       }),
     'POST /lookup/apply': ({ body }) => {
@@ -218,8 +218,8 @@ export function createFakeLibrarian({ models: count = 40 } = {}) {
         groups: [
           { name: 'flux1-schnell-fp8', format: 'single-file', files: [{ path: '/srv/downloads/flux1-schnell-fp8.safetensors', size: 17_236_328_572 }], complete: true, missing_shards: [], guess: { official_name: 'flux1-schnell-fp8', model_type: 'diffusion', subtype: 'checkpoints', family: 'flux', base_model: 'Flux.1 S', precision: 'fp8' }, security_tier: 'safe', duplicate_of: null, importable: true, problem: null },
           { name: 'old-and-very-long-named-merge-of-many-checkpoints-v12', format: 'single-file', files: [{ path: '/srv/downloads/old.ckpt', size: 4_265_380_512 }], complete: true, missing_shards: [], guess: { official_name: 'old-and-very-long-named-merge-of-many-checkpoints-v12', model_type: 'diffusion', subtype: 'checkpoints', family: 'sd15', base_model: 'SD 1.5' }, security_tier: 'pickle', duplicate_of: null, importable: true, problem: null },
-          { name: 'Llama-3-7b', format: 'sharded-set', files: [{ path: '/srv/downloads/Llama-3-7b-00001-of-00003.safetensors', size: 4_000_000_000 }, { path: '/srv/downloads/Llama-3-7b-00002-of-00003.safetensors', size: 4_000_000_000 }], complete: false, missing_shards: ['Llama-3-7b-00003-of-00003.safetensors'], guess: { model_type: 'llm', subtype: 'text_encoders', family: 'llama' }, security_tier: 'safe', duplicate_of: null, importable: false, problem: 'A part of this set is missing.' },
-          { name: 'sd_xl_base_1.0_0.9vae', format: 'single-file', files: [{ path: '/srv/downloads/sd_xl_base_1.0_0.9vae.safetensors', size: 6_938_078_334 }], complete: true, missing_shards: [], guess: { subtype: 'checkpoints', family: 'sdxl', base_model: 'SDXL 1.0' }, security_tier: 'safe', duplicate_of: 'diffusion/sdxl/sd_xl_base_1.0_0.9vae', importable: true, problem: null },
+          { name: 'Llama-3-7b', format: 'sharded-set', files: [{ path: '/srv/downloads/Llama-3-7b-00001-of-00003.safetensors', size: 4_000_000_000 }, { path: '/srv/downloads/Llama-3-7b-00002-of-00003.safetensors', size: 4_000_000_000 }], complete: false, missing_shards: [3], guess: { model_type: 'llm', subtype: 'text_encoders', family: 'llama' }, security_tier: 'safe', duplicate_of: null, importable: false, problem: 'Llama-3-7b.safetensors: part 3 of 3 is missing. Put all parts into one folder and choose all of them, or the folder.' },
+          { name: 'sd_xl_base_1.0_0.9vae', format: 'single-file', files: [{ path: '/srv/downloads/sd_xl_base_1.0_0.9vae.safetensors', size: 6_938_078_334 }], complete: true, missing_shards: [], guess: { subtype: 'checkpoints', family: 'sdxl', base_model: 'SDXL 1.0' }, security_tier: 'safe', duplicate_of: 'diffusion/sdxl/sd_xl_base_1.0_0.9vae', importable: false, problem: null },
           { name: 'download', format: 'single-file', files: [{ path: '/srv/downloads/download.safetensors', size: 18_233 }], complete: true, missing_shards: [], guess: {}, security_tier: 'unknown', duplicate_of: null, importable: false, problem: 'This is a web page saved under the name of a model: the download failed.' }
         ]
       }),
@@ -228,7 +228,7 @@ export function createFakeLibrarian({ models: count = 40 } = {}) {
         job: newJob('import', {
           stage: 'import',
           progress: { current: 6_100_000_000, total: 17_236_328_572, unit: 'bytes', rate: 412_000_000, eta_s: 27 },
-          items: body.items.map((/** @type {any} */ item, /** @type {number} */ at) => ({ name: item.metadata.official_name, state: at ? 'queued' : 'running', message: null, model_id: null, current: 0, total: 1 }))
+          items: body.items.map((/** @type {any} */ item, /** @type {number} */ at) => ({ name: (item.paths ?? item.uploads)[0].split('/').pop(), state: at ? 'queued' : 'running', message: null, model_id: null, current: at ? 0 : 6_100_000_000, total: at ? null : 17_236_328_572 }))
         })
       }),
     'GET /apps': () =>

@@ -2,6 +2,7 @@ import { createApi } from './api.mjs'
 import { bareI18n, loadI18n } from './i18n.mjs'
 import { createStore } from './store.mjs'
 import { createDetails } from './stores/details.mjs'
+import { createFolders } from './stores/folders.mjs'
 import { createImports } from './stores/imports.mjs'
 import { createJobs } from './stores/jobs.mjs'
 import { createLinks } from './stores/links.mjs'
@@ -30,7 +31,10 @@ export function createLibrarianApp(host) {
     modelRemoved: (modelId) => search.removeRow(modelId)
   })
   const jobs = createJobs(api, jobEnded)
-  const imports = createImports(api, jobs.started)
+  const folders = createFolders(api)
+  /** @type {import('./stores/imports.mjs').Uploads & {set: any}} */
+  const uploads = { ...createStore(/** @type {{uploads: any[]}} */ ({ uploads: [] })), add() {}, pause() {}, retry() {}, cancel() {}, forget() {} }
+  const imports = createImports(api, { started: jobs.started, uploads })
   const links = createLinks(api, jobs.started)
   const settings = createSettings(api)
   const status = createStatus(api, () => {
@@ -51,6 +55,7 @@ export function createLibrarianApp(host) {
   function jobEnded(job, ours) {
     search.libraryChanged()
     void status.load()
+    if (job.kind === 'import') void imports.ended(job)
     if (job.kind === 'sync' || job.kind === 'import') {
       // Links changed what ComfyUI's combos offer. Once for the batch, not once for each file.
       if (job.state === 'done' || job.state === 'cancelled') void host.refreshNodes()
@@ -89,7 +94,7 @@ export function createLibrarianApp(host) {
     void jobs.load()
   }
 
-  return { host, api, words, view, search, details, jobs, imports, links, settings, status, toast, start, loadWords }
+  return { host, api, words, view, search, details, jobs, folders, uploads, imports, links, settings, status, toast, start, loadWords }
 }
 
 /** @typedef {ReturnType<typeof createLibrarianApp>} LibrarianPanel */

@@ -54,11 +54,13 @@ export function parsePaths(text) {
   const seen = new Set()
   for (const line of text.split(/[\r\n]+/)) {
     let path = line.trim().replace(/^(["'])(.*)\1$/, '$2')
-    if (path.startsWith('file://')) {
+    if (/^file:/i.test(path)) {
+      // file:///a, file:/a and file://localhost/a are /a; file://server/share is //server/share
+      path = path.slice('file:'.length).replace(/^\/\/(localhost)?(?=\/)/i, '')
       try {
-        path = decodeURIComponent(path.slice('file://'.length))
+        path = decodeURIComponent(path)
       } catch {
-        path = path.slice('file://'.length)
+        // A per cent sign that encodes nothing is part of the name.
       }
       // file:///C:/models is C:/models
       if (/^\/[A-Za-z]:/.test(path)) path = path.slice(1)

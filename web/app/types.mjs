@@ -116,6 +116,8 @@
  * @property {string} [name]
  * @property {string} [filename]
  * @property {string} [file_name]
+ * @property {string | null} [base_model]
+ * @property {string} [page_url]
  * @property {string} [url]
  */
 
@@ -125,19 +127,22 @@
  * @typedef {object} InspectGroup
  * @property {string} name
  * @property {string} [format]
- * @property {(string | {path?: string, name?: string, size?: number})[]} files
+ * @property {{path?: string, upload?: string, name?: string, size?: number}[]} files
  * @property {boolean} [complete]
  * @property {(string | number)[]} [missing_shards]
- * @property {Record<string, any>} [guess]
+ * @property {Record<string, any> | null} [guess]
  * @property {string} [security_tier]
  * @property {string | null} [duplicate_of]
  * @property {boolean} [importable]
  * @property {string | null} [problem]
  * @property {number} [size_bytes]
+ * @property {string | null} [sha256]
+ * @property {string[]} [modes] those that are possible; all of them where nothing is said
+ * @property {string[]} [warnings]
  */
 
 /** @typedef {{name: string, path: string, is_dir: boolean, size?: number, importable?: boolean}} BrowseEntry */
-/** @typedef {{path: string, parent: string | null, entries: BrowseEntry[]}} Folder */
+/** @typedef {{path: string | null, parent: string | null, entries: BrowseEntry[]}} Folder */
 
 /**
  * @typedef {object} LibrarianApp An app that wants models in its own folders.

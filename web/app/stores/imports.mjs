@@ -1,116 +1,92 @@
 import { createStore } from '../store.mjs'
 import { parsePaths } from '../text.mjs'
-import { query } from '../api.mjs'
+import { hasEnded } from './jobs.mjs'
+import { blockedBy, chosenOf, draftsOf, isPickle, itemOf, possibleModes, valueOf } from './drafts.mjs'
 
 /** @import { Api, ApiError } from '../api.mjs' */
-/** @import { Folder, InspectGroup, Job } from '../types.mjs' */
+/** @import { ChosenFile } from '../dropped-files.mjs' */
+/** @import { Candidate, InspectGroup, Job } from '../types.mjs' */
+/** @import { Draft, Mode } from './drafts.mjs' */
 
 /**
- * @typedef {object} Draft One group of files, as the person wants it imported.
- * @property {string} key
- * @property {InspectGroup} group
- * @property {string[]} paths
- * @property {number} size bytes
- * @property {boolean} include
- * @property {boolean} acknowledged that this is a pickle
- * @property {Record<string, string>} metadata what the person may change
+ * @typedef {object} Run An import that was begun here.
+ * @property {string} jobId
+ * @property {Draft[]} drafts in the order of the job's items
+ * @property {Options} options
+ * @property {boolean} seen whether its end was looked at
  */
+
+/**
+ * @typedef {object} Upload A file on its way from the browser.
+ * @property {string} key
+ * @property {string} name with `/` where it came in folders
+ * @property {number} size bytes
+ * @property {number} sent bytes
+ * @property {'waiting' | 'sending' | 'paused' | 'done' | 'failed'} state
+ * @property {string} id as the server calls it; empty until it does
+ * @property {ApiError | null} error
+ */
+
+/**
+ * @typedef {object} Uploads What stores/uploads.mjs gives.
+ * @property {() => {uploads: Upload[]}} get
+ * @property {(listener: () => void) => () => void} subscribe
+ * @property {(files: ChosenFile[]) => void} add
+ * @property {(key: string) => void} pause
+ * @property {(key: string) => void} retry sends on what was paused or failed
+ * @property {(key: string) => void} cancel ends it and takes it from the list; the server forgets it, too
+ * @property {(ids: string[]) => void} forget takes those from the list that an import has taken over
+ */
+
+/** @typedef {{mode: Mode, deleteOriginals: boolean, link: boolean}} Options `link`: into the apps, afterwards */
 
 /**
  * @typedef {object} ImportState
- * @property {'choose' | 'describe' | 'running'} step
+ * @property {'choose' | 'describe' | 'how' | 'run'} step
  * @property {string} text the path field
+ * @property {(() => Promise<ChosenFile[]>) | null} spare the files of a drop that also told paths
  * @property {boolean} inspecting
  * @property {ApiError | null} inspectError
  * @property {Draft[]} drafts
- * @property {'copy' | 'move'} mode
- * @property {boolean} link link into the apps afterwards
+ * @property {string[]} warnings of the inspection as a whole
+ * @property {string} filter of the list of drafts
+ * @property {Options} options
  * @property {boolean} starting
  * @property {ApiError | null} startError
- * @property {string | null} jobId
- * @property {boolean} seen whether the end of the job was looked at
- * @property {Folder | null} folder the folder being browsed
- * @property {string | null} browsing its path, `null` when the browser is closed
- * @property {boolean} browseLoading
- * @property {ApiError | null} browseError
- * @property {string[]} picked paths ticked in the browser
+ * @property {Run[]} runs newest first
+ * @property {string | null} shown the job that the last step shows
  */
 
-/** What of a guess the person may change before the import. */
-export const EDITABLE = /** @type {const} */ (['official_name', 'subtype', 'family', 'base_model'])
-
-/** @param {Draft} draft */
-export const isImportable = ({ group }) => group.importable !== false
-/** @param {Draft} draft */
-export const needsYes = (draft) => draft.group.security_tier === 'pickle' && !draft.acknowledged
-
-/** Why the import cannot begin, or null. @param {ImportState} state @returns {null | 'nothing' | 'pickle'} */
-export function blockedBy({ drafts }) {
-  const chosen = drafts.filter((draft) => draft.include)
-  if (chosen.length === 0) return 'nothing'
-  return chosen.some(needsYes) ? 'pickle' : null
-}
-
-/** @param {InspectGroup} group @param {number} at @returns {Draft} */
-function draftOf(group, at) {
-  const files = group.files.map((file) => (typeof file === 'string' ? { path: file } : file))
-  const paths = files.map((file) => file.path ?? file.name ?? '').filter(Boolean)
-  /** @type {Record<string, string>} */
-  const metadata = { official_name: group.name }
-  for (const field of EDITABLE) {
-    const guessed = group.guess?.[field]
-    // A family that is not known is a question to the person, not an answer.
-    if (typeof guessed === 'string' && guessed && !(guessed === 'unknown' && field !== 'subtype')) metadata[field] = guessed
-  }
-  return {
-    key: `${at}:${paths[0] ?? group.name}`,
-    group,
-    paths,
-    size: group.size_bytes ?? files.reduce((sum, file) => sum + (file.size ?? 0), 0),
-    include: group.importable !== false && !group.duplicate_of && group.complete !== false,
-    acknowledged: false,
-    metadata
-  }
-}
+const RUNS_KEPT = 20
 
 /**
+ * The import wizard. It stands as it was left while the panel is closed and opened again.
  * @param {Api} api
- * @param {(job: Job) => void} started
+ * @param {{started: (job: Job) => void, uploads: Uploads}} parts
  */
-export function createImports(api, started) {
+export function createImports(api, { started, uploads }) {
   const store = createStore(
     /** @type {ImportState} */ ({
       step: 'choose',
       text: '',
+      spare: null,
       inspecting: false,
       inspectError: null,
       drafts: [],
-      mode: 'copy',
-      link: true,
+      warnings: [],
+      filter: '',
+      options: { mode: 'auto', deleteOriginals: false, link: true },
       starting: false,
       startError: null,
-      jobId: null,
-      seen: true,
-      folder: null,
-      browsing: null,
-      browseLoading: false,
-      browseError: null,
-      picked: []
+      runs: [],
+      shown: null
     })
   )
-  let browseSequence = 0
+  let inspection = 0
 
-  /** @param {string} path empty for the list of allowed roots */
-  async function browse(path) {
-    const mine = ++browseSequence
-    store.set({ browsing: path, browseLoading: true, browseError: null })
-    try {
-      const folder = await api.get(`/browse${query({ path })}`)
-      if (mine === browseSequence) store.set({ folder, browseLoading: false })
-    } catch (error) {
-      if (mine === browseSequence) store.set({ browseLoading: false, browseError: /** @type {ApiError} */ (error) })
-    }
-  }
+  /** Uploads that wait to be described. */
+  const arrived = () => uploads.get().uploads.filter((upload) => upload.state === 'done')
+  const underWay = () => uploads.get().uploads.some((upload) => ['waiting', 'sending'].includes(upload.state))
 
   /** @param {string} key @param {(draft: Draft) => Partial<Draft>} change */
   function update(key, change) {
@@ -120,91 +96,243 @@ export function createImports(api, started) {
     })
   }
 
+  /** @param {Draft[]} drafts keep a mode that all of these allow */
+  function fitMode(drafts) {
+    const { options } = store.get()
+    const possible = possibleModes(chosenOf(drafts))
+    const mode = possible.includes(options.mode) ? options.mode : (possible[0] ?? 'copy')
+    store.set({ options: { ...options, mode } })
+  }
+
+  async function inspect() {
+    const paths = parsePaths(store.get().text)
+    const ids = arrived().map(({ id }) => id)
+    if ((paths.length === 0 && ids.length === 0) || store.get().inspecting) return
+    const mine = ++inspection
+    store.set({ inspecting: true, inspectError: null })
+    try {
+      const answers = await Promise.all([
+        ids.length > 0 ? api.post('/inspect', { uploads: ids }) : { groups: [] },
+        paths.length > 0 ? api.post('/inspect', { paths }) : { groups: [] }
+      ])
+      if (mine !== inspection) return
+      /** @type {InspectGroup[]} */
+      const groups = answers.flatMap((answer) => answer.groups)
+      const drafts = draftsOf(store.get().drafts, groups)
+      store.set({
+        inspecting: false,
+        drafts,
+        warnings: answers.flatMap((answer) => answer.warnings ?? []),
+        filter: '',
+        step: 'describe',
+        spare: null,
+        startError: null
+      })
+    } catch (error) {
+      if (mine === inspection) store.set({ inspecting: false, inspectError: /** @type {ApiError} */ (error) })
+    }
+  }
+
+  /** Back to the beginning; an inspection that is under way is not waited for. */
+  function begin() {
+    inspection += 1
+    store.set({ step: 'choose', inspecting: false, inspectError: null, startError: null, shown: null })
+  }
+
+  /** Begin with something new: after an import, nothing of it is left over; else it is added. */
+  function choose() {
+    if (store.get().step === 'run') reset()
+    else begin()
+  }
+
+  function reset() {
+    begin()
+    store.set({ text: '', spare: null, drafts: [], warnings: [], filter: '' })
+  }
+
+  /** @param {Draft[]} drafts */
+  async function send(drafts) {
+    const { options } = store.get()
+    store.set({ starting: true, startError: null })
+    try {
+      const { job } = await api.post('/imports', {
+        items: drafts.map((draft) => itemOf(draft, options.mode)),
+        delete_originals: options.deleteOriginals && options.mode !== 'move' && options.mode !== 'adopt',
+        link: options.link
+      })
+      /** @type {Run} */
+      const run = { jobId: job.id, drafts, options, seen: false }
+      store.set({
+        starting: false,
+        step: 'run',
+        shown: job.id,
+        runs: [run, ...store.get().runs].slice(0, RUNS_KEPT),
+        text: '',
+        drafts: [],
+        warnings: []
+      })
+      started(job)
+    } catch (error) {
+      store.set({ starting: false, startError: /** @type {ApiError} */ (error) })
+    }
+  }
+
+  /** @param {Run} run @param {Job} job */
+  const failedOf = (run, job) => run.drafts.filter((_, at) => !['done', 'skipped'].includes(job.items?.[at]?.state ?? ''))
+
+  // What was dropped goes on by itself once it is here, unless something needs the person first.
+  let busy = false
+  uploads.subscribe(() => {
+    const wasBusy = busy
+    busy = underWay()
+    const troubled = uploads.get().uploads.some((upload) => upload.state === 'failed' || upload.state === 'paused')
+    if (wasBusy && !busy && !troubled && arrived().length > 0 && store.get().step === 'choose') void inspect()
+  })
+
   return {
     ...store,
-    browse,
+    inspect,
+    begin,
+    reset,
 
     /** @param {string} text */
-    setText: (text) => store.set({ text, inspectError: null }),
+    setText: (text) => store.set({ text, inspectError: null, spare: null }),
 
-    closeBrowser() {
-      browseSequence += 1
-      store.set({ browsing: null, browseLoading: false, browseError: null, picked: [] })
+    /** Paths that were dropped or ticked: looked at at once.
+     * @param {string[]} paths @param {(() => Promise<ChosenFile[]>) | null} [spare] the same as files, if there are any */
+    takePaths(paths, spare = null) {
+      choose()
+      store.set({ text: [...new Set([...parsePaths(store.get().text), ...paths])].join('\n'), spare })
+      return inspect()
     },
 
-    /** @param {string} path */
-    togglePick(path) {
-      const { picked } = store.get()
-      store.set({ picked: picked.includes(path) ? picked.filter((other) => other !== path) : [...picked, path] })
+    /** Files that lie where the browser runs. @param {ChosenFile[]} files */
+    takeFiles(files) {
+      choose()
+      uploads.add(files)
     },
 
-    /** Put what was ticked in the browser into the path field. */
-    takePicked() {
-      const { text, picked } = store.get()
-      browseSequence += 1
-      store.set({
-        text: [...new Set([...parsePaths(text), ...picked])].join('\n'),
-        picked: [],
-        browsing: null,
-        inspectError: null
-      })
-    },
-
-    async inspect() {
-      const paths = parsePaths(store.get().text)
-      if (paths.length === 0 || store.get().inspecting) return
-      store.set({ inspecting: true, inspectError: null })
-      try {
-        const answer = await api.post('/inspect', { paths })
-        store.set({
-          inspecting: false,
-          drafts: answer.groups.map(draftOf),
-          step: 'describe',
-          startError: null
-        })
-      } catch (error) {
-        store.set({ inspecting: false, inspectError: /** @type {ApiError} */ (error) })
-      }
+    /** The server cannot see these paths, but the browser holds the files. */
+    async uploadSpare() {
+      const { spare } = store.get()
+      if (!spare) return []
+      store.set({ text: '', spare: null, inspectError: null })
+      return spare()
     },
 
     /** @param {string} key @param {boolean} include */
     include: (key, include) => update(key, () => ({ include })),
+    /** @param {Set<string>} keys @param {boolean} include */
+    includeAll: (keys, include) =>
+      store.set({ drafts: store.get().drafts.map((draft) => (keys.has(draft.key) ? { ...draft, include } : draft)) }),
+    /** @param {string} key */
+    toggle: (key) => update(key, ({ open }) => ({ open: !open })),
     /** @param {string} key @param {boolean} acknowledged */
     acknowledge: (key, acknowledged) => update(key, () => ({ acknowledged })),
+    /** @param {boolean} acknowledged */
+    acknowledgeAll: (acknowledged) =>
+      store.set({
+        drafts: store.get().drafts.map((draft) => (draft.include && isPickle(draft) ? { ...draft, acknowledged } : draft))
+      }),
     /** @param {string} key @param {string} field @param {string} value */
-    describe: (key, field, value) => update(key, ({ metadata }) => ({ metadata: { ...metadata, [field]: value } })),
-    /** @param {'copy' | 'move'} mode */
-    setMode: (mode) => store.set({ mode }),
-    /** @param {boolean} link */
-    setLink: (link) => store.set({ link }),
+    describe: (key, field, value) => update(key, ({ changes }) => ({ changes: { ...changes, [field]: value } })),
+    /** @param {string} subtype for all that are chosen */
+    describeAll: (subtype) =>
+      store.set({
+        drafts: store.get().drafts.map((draft) => (draft.include ? { ...draft, changes: { ...draft.changes, subtype } } : draft))
+      }),
+    /** @param {string} filter */
+    setFilter: (filter) => store.set({ filter }),
+    /** @param {Partial<Options>} options */
+    setOptions: (options) => store.set({ options: { ...store.get().options, ...options }, startError: null }),
 
-    async start() {
-      const state = store.get()
-      if (blockedBy(state) || state.starting) return
-      store.set({ starting: true, startError: null })
+    /** Ask what a file is. Nothing waits for the answer. @param {Draft} draft */
+    async lookUp({ key, group, lookup }) {
+      if (lookup.asking) return
+      update(key, () => ({ lookup: { asking: true, answer: null, error: null } }))
+      const name = group.files[0]?.name ?? group.files[0]?.path ?? group.name
       try {
-        const items = state.drafts
-          .filter((draft) => draft.include)
-          .map((draft) => ({
-            paths: draft.paths,
-            mode: state.mode,
-            metadata: Object.fromEntries(Object.entries(draft.metadata).filter(([, value]) => value.trim() !== '')),
-            acknowledge_pickle: draft.acknowledged
-          }))
-        const { job } = await api.post('/imports', { items, link: state.link })
-        store.set({ starting: false, step: 'running', jobId: job.id, seen: false })
-        started(job)
+        const answer = await api.post('/lookup', {
+          filename: name.split(/[\\/]/).pop(),
+          ...(group.sha256 ? { sha256: group.sha256 } : {})
+        })
+        update(key, () => ({ lookup: { asking: false, answer, error: null } }))
       } catch (error) {
-        store.set({ starting: false, startError: /** @type {ApiError} */ (error) })
+        update(key, () => ({ lookup: { asking: false, answer: null, error: /** @type {ApiError} */ (error) } }))
       }
     },
 
-    back: () => store.set({ step: 'choose', startError: null }),
-    markSeen: () => store.set({ seen: true }),
+    /** @param {string} key @param {Candidate | null} candidate */
+    takeAnswer(key, candidate) {
+      update(key, (draft) => {
+        const changes = { ...draft.changes }
+        if (candidate?.base_model && !valueOf(draft, 'base_model')) changes['base_model'] = candidate.base_model
+        return { candidate, changes }
+      })
+    },
 
-    /** Begin anew. */
-    reset() {
-      store.set({ step: 'choose', text: '', drafts: [], jobId: null, seen: true, inspectError: null, startError: null })
+    back() {
+      const { step } = store.get()
+      if (step === 'how') store.set({ step: 'describe', startError: null })
+      else begin()
+    },
+
+    next() {
+      fitMode(store.get().drafts)
+      store.set({ step: 'how', startError: null })
+    },
+
+    async start() {
+      const { drafts, starting } = store.get()
+      if (blockedBy(drafts) || starting) return
+      const chosen = chosenOf(drafts)
+      await send(chosen)
+      if (!store.get().startError) uploads.forget(chosen.flatMap((draft) => draft.uploads))
+    },
+
+    /** @param {string} jobId */
+    show: (jobId) => store.set({ step: 'run', shown: jobId }),
+    /** @param {string} jobId */
+    runOf: (jobId) => store.get().runs.find((run) => run.jobId === jobId) ?? null,
+
+    /** @param {string} jobId */
+    markSeen(jobId) {
+      store.set({ runs: store.get().runs.map((run) => (run.jobId === jobId && !run.seen ? { ...run, seen: true } : run)) })
+    },
+
+    failedOf,
+
+    /** Once more, only what failed, as it was described. @param {Run} run @param {Job} job */
+    async retry(run, job) {
+      store.set({ options: run.options })
+      await send(failedOf(run, job))
+    },
+
+    /** Back to describing what failed, to change something first. @param {Run} run @param {Job} job */
+    change(run, job) {
+      store.set({ drafts: failedOf(run, job), options: run.options, warnings: [], filter: '', step: 'describe', shown: null })
+    },
+
+    /**
+     * An import has ended. What a person chose among the answers of a lookup is applied now, when the hash is
+     * known that proves it or not.
+     * @param {Job} job
+     */
+    async ended(job) {
+      const run = store.get().runs.find((other) => other.jobId === job.id)
+      if (!run || !hasEnded(job)) return
+      for (const [at, { candidate }] of run.drafts.entries()) {
+        const item = job.items?.[at]
+        if (!candidate || item?.state !== 'done' || !item.model_id) continue
+        try {
+          const model = item.model_id
+          const answer = await api.post('/lookup', { model_id: model })
+          const better = answer.candidates.find((/** @type {Candidate} */ other) => other.repo_id === candidate.repo_id)
+          await api.post('/lookup/apply', { model_id: model, candidate: better ?? candidate })
+        } catch {
+          // The model is imported; what it is can be looked up again in its details.
+        }
+      }
     }
   }
 }

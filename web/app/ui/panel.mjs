@@ -2,6 +2,7 @@ import { html, useEffect, useErrorBoundary, useLayoutEffect, useRef, useState } 
 import { hasEnded } from '../stores/jobs.mjs'
 import { Banners } from './banners.mjs'
 import { PanelContext, useI18n, usePanel, useStore } from './context.mjs'
+import { DropZone } from './drop-zone.mjs'
 import { Icon } from './icons.mjs'
 import { ImportPlace } from './import-place.mjs'
 import { JobsSheet } from './jobs-sheet.mjs'
@@ -84,16 +85,16 @@ function Header() {
 
 /** What wants attention, by place. */
 function useAttention() {
-  const { search, imports, links, jobs, status } = usePanel()
+  const { search, imports, uploads, links, jobs, status } = usePanel()
   const { updateOffered, error } = useStore(search)
-  const { jobId, seen } = useStore(imports)
+  const { runs } = useStore(imports)
+  const sent = useStore(uploads).uploads
   const { plan, jobId: syncId } = useStore(links)
   const { status: told } = useStore(status)
-  useStore(jobs)
-  const importJob = jobs.find(jobId)
+  const importing = useStore(jobs).jobs.some((job) => job.kind === 'import' && !hasEnded(job))
   return {
     models: updateOffered || Boolean(error) || told?.index.state === 'error',
-    import: Boolean(importJob && (!hasEnded(importJob) || !seen)),
+    import: importing || runs.some(({ seen }) => !seen) || sent.length > 0,
     links: Boolean(plan && !syncId && plan.conflicts.length > 0) || Boolean(told?.warnings?.some(({ code }) => code.includes('link')))
   }
 }
@@ -213,6 +214,7 @@ function Body() {
           </div>
           <${Places} />
           <${Toasts} />
+          <${DropZone} root=${root} />
         <//>`
       : failed
         ? html`<${ErrorBox} error=${{ code: 'unreachable' }} onRetry=${panel.loadWords} />`

@@ -1,0 +1,163 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, describe, expect, test } from 'vitest'
+import { MODEL_ENDINGS, readDrop, sortOut } from '../../web/app/dropped-files.mjs'
+import { crumbsOf } from '../../web/app/stores/folders.mjs'
+import { parsePaths } from '../../web/app/text.mjs'
+import { problem } from './fake-librarian.mjs'
+import { openPanel, settle } from './panel-in-a-page.mjs'
+
+afterEach(() => document.body.replaceChildren())
+
+/** What a browser hands over with a drag. @param {{files?: any[], uris?: string, entries?: any[]}} what */
+function transferOf({ files = [], uris = '', entries }) {
+  return /** @type {any} */ ({
+    types: [...(files.length || entries ? ['Files'] : []), ...(uris ? ['text/uri-list'] : [])],
+    files,
+    items: (entries ?? files.map((file) => fileEntry(`/${file.name}`, file))).map((entry) => ({ kind: 'file', webkitGetAsEntry: () => entry })),
+    getData: (/** @type {string} */ type) => (type === 'text/uri-list' ? uris : ''),
+    dropEffect: 'none'
+  })
+}
+
+/** @param {string} fullPath @param {any} file */
+const fileEntry = (fullPath, file) => ({ isFile: true, fullPath, file: (/** @type {any} */ done) => done(file) })
+
+/** @param {string} fullPath @param {any[]} inside told a few at a time, as browsers do */
+const folderEntry = (fullPath, inside) => ({
+  isFile: false,
+  fullPath,
+  createReader() {
+    let at = 0
+    return { readEntries: (/** @type {any} */ done) => done(inside.slice(at, (at += 2))) }
+  }
+})
+
+/** @param {string} name @param {object} [more] */
+const file = (name, more = {}) => Object.assign(new File(['x'], name), more)
+
+/** @param {Element} target @param {string} kind @param {any} [dataTransfer] */
+function drag(target, kind, dataTransfer) {
+  const event = Object.assign(new Event(kind, { bubbles: true, cancelable: true }), { dataTransfer, relatedTarget: null })
+  target.dispatchEvent(event)
+  return event
+}
+
+describe('a drop on the panel', () => {
+  test('the overlay shows while files are above it, and goes when they leave', async () => {
+    const page = await openPanel()
+    await settle()
+    drag(page.find('.lib-list'), 'dragover', transferOf({ files: [file('a.safetensors')] }))
+    await settle()
+    expect(page.find('[data-drop-overlay]')).not.toBeNull()
+    drag(page.find('.lib'), 'dragleave')
+    await settle()
+    expect(page.find('[data-drop-overlay]')).toBeNull()
+  })
+
+  test('what is dragged out of the page itself is no file', async () => {
+    const page = await openPanel()
+    await settle()
+    drag(page.find('.lib-row'), 'dragstart')
+    const event = drag(page.find('.lib-list'), 'dragover', transferOf({ uris: 'https://example.org/' }))
+    await settle()
+    expect(page.find('[data-drop-overlay]')).toBeNull()
+    expect(event.defaultPrevented).toBe(false)
+    drag(page.find('.lib-row'), 'dragend')
+    drag(page.find('.lib-list'), 'dragover', transferOf({ files: [file('a.safetensors')] }))
+    await settle()
+    expect(page.find('[data-drop-overlay]')).not.toBeNull()
+  })
+
+  test('a drop beside the panel is not ours; one on it goes no further', async () => {
+    const page = await openPanel()
+    await settle()
+    const heard = /** @type {string[]} */ ([])
+    const listener = (/** @type {Event} */ event) => heard.push(/** @type {Element} */ (event.target).className)
+    document.addEventListener('drop', listener)
+    const beside = document.createElement('div')
+    beside.className = 'canvas'
+    document.body.append(beside)
+    const event = drag(beside, 'drop', transferOf({ uris: 'file:///a.safetensors' }))
+    drag(page.find('.lib-list'), 'drop', transferOf({ uris: 'file:///srv/a.safetensors' }))
+    await settle()
+    document.removeEventListener('drop', listener)
+    expect(event.defaultPrevented).toBe(false)
+    expect(heard).toEqual(['canvas'])
+  })
+
+  test('addresses of files are imported by path', async () => {
+    const page = await openPanel()
+    await settle()
+    drag(page.find('.lib-list'), 'drop', transferOf({ uris: '# from a file manager\r\nfile:///srv/with%20space.safetensors\r\nfile://localhost/srv/b.gguf\r\n' }))
+    await settle()
+    expect(page.fake.requests.find(({ path }) => path === '/inspect')?.body).toEqual({ paths: ['/srv/with space.safetensors', '/srv/b.gguf'] })
+    expect(page.text()).toContain('5 things found')
+  })
+
+  test('a desktop app tells paths; if the server cannot use them, the files can be sent', async () => {
+    const page = await openPanel({ prepare: (fake) => (fake.routes['POST /inspect'] = () => problem(403, 'outside_allowed_roots', 'Outside', 'not there')) })
+    await settle()
+    drag(page.find('.lib-list'), 'drop', transferOf({ files: [file('a.safetensors', { path: '/home/me/a.safetensors' })] }))
+    await settle()
+    expect(page.fake.requests.find(({ path }) => path === '/inspect')?.body).toEqual({ paths: ['/home/me/a.safetensors'] })
+    expect(page.button('Upload them')).toBeTruthy()
+  })
+
+  test('an address of a web page is no file, and that is said', async () => {
+    const page = await openPanel()
+    await settle()
+    drag(page.find('.lib-list'), 'drop', transferOf({ uris: 'https://huggingface.co/someone/model' }))
+    await settle()
+    expect(page.find('.lib-toasts').textContent).toContain('That is not a file')
+  })
+
+  test('files that are no models are left out, and named', async () => {
+    const page = await openPanel()
+    await settle()
+    drag(page.find('.lib-list'), 'drop', transferOf({ files: [file('holiday.mp4')] }))
+    await settle()
+    expect(page.find('.lib-toasts').textContent).toContain('holiday.mp4')
+  })
+})
+
+describe('what was chosen', () => {
+  test('folders are walked to their end, and paths in them kept', async () => {
+    const inside = ['1', '2', '3'].map((part) => fileEntry(`/set/a-${part}.safetensors`, file(`a-${part}.safetensors`)))
+    const top = folderEntry('/set', [...inside, folderEntry('/set/deep', [fileEntry('/set/deep/b.ckpt', file('b.ckpt'))])])
+    const found = await readDrop(transferOf({ entries: [top] })).files()
+    expect(found.map(({ path }) => path)).toEqual(['set/a-1.safetensors', 'set/a-2.safetensors', 'set/a-3.safetensors', 'set/deep/b.ckpt'])
+  })
+
+  test('models, the index of a set, and all of a Diffusers folder are taken; hidden files are not mentioned', () => {
+    const paths = ['a.safetensors', 'b.bin.part1', 'x/model.safetensors.index.json', 'pipe/model_index.json', 'pipe/unet/config.json', 'pipeline/readme.md', 'me.jpg', '.DS_Store', 'x/.git/a.bin']
+    const { taken, leftOut } = sortOut(paths.map((path) => ({ path, file: file(path) })))
+    expect(taken.map(({ path }) => path)).toEqual(['a.safetensors', 'b.bin.part1', 'x/model.safetensors.index.json', 'pipe/model_index.json', 'pipe/unet/config.json'])
+    expect(leftOut).toEqual(['pipeline/readme.md', 'me.jpg'])
+  })
+
+  test('the endings of models are those of the server', () => {
+    const settings = readFileSync(join(import.meta.dirname, '..', '..', 'core', 'settings.py'), 'utf8')
+    const listed = /MODEL_EXTENSIONS = frozenset\(\s*\{([^}]+)\}/.exec(settings)?.[1] ?? ''
+    expect([...listed.matchAll(/"\.(\w+)"/g)].map((found) => found[1]).sort()).toEqual([...MODEL_ENDINGS].sort())
+  })
+
+  test.each([
+    ['file:/a/b.pt', '/a/b.pt'],
+    ['file://localhost/a/b.pt', '/a/b.pt'],
+    ['file://nas/share/b.pt', '//nas/share/b.pt'],
+    ['file:///a/100%25.pt', '/a/100%.pt'],
+    ['file:///a/100%.pt', '/a/100%.pt'],
+    ["'/a/it is.pt'", '/a/it is.pt']
+  ])('%s is %s', (written, path) => expect(parsePaths(written)).toEqual([path]))
+})
+
+describe('the way to a folder', () => {
+  const roots = [{ name: '/srv', path: '/srv', is_dir: true }, { name: '/srv/models', path: '/srv/models', is_dir: true }, { name: 'D:\\m', path: 'D:\\m', is_dir: true }, { name: '/', path: '/', is_dir: true }]
+  test.each([
+    ['/srv/models/loras/x', ['/srv/models', '/srv/models/loras', '/srv/models/loras/x']],
+    ['/srvx', ['/', '/srvx']],
+    ['D:\\m\\loras', ['D:\\m', 'D:\\m\\loras']],
+    ['', []]
+  ])('%s', (path, expected) => expect(crumbsOf(path, path.startsWith('/srvx') ? roots : roots.slice(0, 3)).map((crumb) => crumb.path)).toEqual(expected))
+})
