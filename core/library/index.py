@@ -75,7 +75,9 @@ def rows_of(entries: Iterable[IndexedModel]) -> Rows:
 
 def _row(entry: IndexedModel) -> tuple[Any, ...]:
     model = entry.model
-    file_names = "\n".join(os.path.split(file.name)[1] for file in model.files)
+    file_names = "\n".join(file.name.rpartition("/")[2] for file in model.files)
+    # Most files are called like their model, whose words then are the file's.
+    names = (file_names,) if model.official_name in file_names else (model.official_name, file_names)
     return (
         model.model_id,
         model.official_name,
@@ -95,7 +97,7 @@ def _row(entry: IndexedModel) -> tuple[Any, ...]:
         "\n".join(model.trained_words),
         model.description,
         model.repo_id,
-        search_parts(model.official_name, file_names, model.base_model, *model.tags),
+        search_parts(*names, model.base_model, *model.tags),
         model.match_source,
         model.match_method,
         model.match_confidence,

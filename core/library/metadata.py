@@ -94,11 +94,15 @@ class MetadataStore:
     def read_with_time(self, path: Path | str) -> tuple[Model, int] | None:
         """The same, with the modification time in nanoseconds of the very file that was read."""
         try:
-            with open(path, "rb", buffering=0) as file:
-                status = os.fstat(file.fileno())
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            try:
+                status = os.fstat(descriptor)
                 if status.st_size > MAX_METADATA_BYTES:
                     raise MetadataError(f"{path} is larger than 16 MB and was not read.")
-                return Model.model_validate_json(file.read()), status.st_mtime_ns
+                data = os.read(descriptor, status.st_size + 1)
+            finally:
+                os.close(descriptor)
+            return Model.model_validate_json(data), status.st_mtime_ns
         except (FileNotFoundError, NotADirectoryError):
             return None
         except ValidationError as error:

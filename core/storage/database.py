@@ -110,9 +110,7 @@ class Database:
         connection = self._connect()
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-            connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
+            _let_write(connection)
             return connection, self._migrate(connection)
         except BaseException:
             connection.close()
@@ -152,7 +150,7 @@ class Database:
         """A connection of the caller's own for long work in temporary tables, closed at the end."""
         connection = self._connect()
         try:
-            connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
+            _let_write(connection)
             yield connection
         finally:
             connection.close()
@@ -199,6 +197,13 @@ def is_damage(error: sqlite3.Error) -> bool:
     return isinstance(error, sqlite3.DatabaseError) and not isinstance(
         error, (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError)
     )
+
+
+def _let_write(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
+    connection.execute("PRAGMA temp.journal_mode = MEMORY")
 
 
 def _identity(path: Path) -> tuple[int, int]:
