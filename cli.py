@@ -20,7 +20,7 @@ from .core.importing import ImportRequest
 from .core.jobs import Job
 from .core.librarian import Librarian
 from .core.library import ModelQuery
-from .core.linking import LinkChoice, Plan, SyncResult
+from .core.linking import CleanChoice, LinkChoice, Plan, RelocateRequest, SyncResult
 from .core.settings import Surroundings, app_of_models_folder, default_data_dir, with_distinct_names
 from .core.version import VERSION
 
@@ -277,18 +277,90 @@ def _apply_links(options: argparse.Namespace) -> int:
 
 def _uninstall(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
-        apps = [options.app] if options.app else [app.app for app in librarian.linker.apps]
-        results = {app: librarian.links.uninstall(app) for app in apps}
+        librarian.linker.recover()
+        if options.app:
+            results = {options.app: librarian.links.uninstall(options.app)}
+        else:
+            results = librarian.links.uninstall_all()
         report = UninstallReport(apps=results)
 
         def human() -> None:
             for app, result in results.items():
-                print(f"{app}: {result.links_removed} links removed")
+                print(f"{app or 'outside all apps'}: {result.links_removed} links removed")
+                for target in result.unreachable:
+                    print(f"  {target} cannot be reached and stays known", file=sys.stderr)
                 for error in result.errors:
                     print(f"  {error}", file=sys.stderr)
 
         _show(options, report, human)
     return 1 if any(result.errors for result in results.values()) else 0
+
+
+def _health(options: argparse.Namespace) -> int:
+    choice = CleanChoice.model_validate(dict.fromkeys(options.clean or (), True))
+    with _librarian(options) as librarian:
+        librarian.linker.recover()
+        cleaned = librarian.links.clean(choice) if options.clean else None
+        report = librarian.links.health()
+
+        def human() -> None:
+            if cleaned is not None:
+                counts = cleaned.model_dump(exclude={"errors"})
+                print(
+                    ", ".join(f"{count} {name} cleaned" for name, count in counts.items() if count) or "clean"
+                )
+                for error in cleaned.errors:
+                    print(f"  {error}", file=sys.stderr)
+            print(report.status)
+            for title, links in (
+                ("broken", report.broken_links),
+                ("missing", report.missing_files),
+                ("changed by others", report.changed_links),
+                ("not registered", report.orphaned_links),
+                ("broken, made by others", report.others_broken),
+                ("cannot be reached", report.unreachable),
+            ):
+                for link in links:
+                    print(f"{title:24} {link.target}")
+            for ghost in report.ghost_apps:
+                print(f"{'app that is gone':24} {ghost.app}: {ghost.root} ({ghost.links} links)")
+
+        _show(options, report, human)
+    return 1 if report.status == "errors" else 0
+
+
+def _repair(options: argparse.Namespace) -> int:
+    with _librarian(options) as librarian:
+        librarian.linker.recover()
+        job = _follow(librarian, librarian.links.repair(), options)
+        result = job.result or {}
+
+        def human() -> None:
+            print(f"{result.get('repaired', 0)} links repaired")
+            for change in result.get("failed", ()):
+                print(f"  {change['target']}: {change['problem']}", file=sys.stderr)
+
+        _show(options, job, human)
+    return _exit_status(job) or int(bool(result.get("failed")))
+
+
+def _relocate(options: argparse.Namespace) -> int:
+    request = RelocateRequest(
+        old_prefix=_full(options.old), new_prefix=_full(options.new), dry_run=options.dry_run
+    )
+    with _librarian(options) as librarian:
+        librarian.linker.recover()
+        result = librarian.links.relocate(request)
+
+        def human() -> None:
+            for change in result.links:
+                print(f"{change.target} -> {change.source}")
+            print(f"{result.updated} links {'would be ' if result.dry_run else ''}changed")
+            for change in result.failed:
+                print(f"  {change.problem}", file=sys.stderr)
+
+        _show(options, result, human)
+    return 1 if result.failed else 0
 
 
 class UninstallReport(BaseModel):
@@ -421,7 +493,11 @@ def _parser() -> argparse.ArgumentParser:
     lookup.add_argument("model", help="a model id or a file name")
     command("duplicates", _duplicates, "list files with the same bytes")
     command("storage", _storage, "say what takes the room")
-    links = commands.add_parser("links", help="preview or apply links", description="preview or apply links")
+    links = commands.add_parser(
+        "links",
+        help="preview, apply, repair or relocate links",
+        description="preview, apply, repair or relocate links",
+    )
     actions = links.add_subparsers(metavar="action", required=True)
     for name, run, help_text in (
         ("preview", _preview_links, "say what would be linked"),
@@ -432,6 +508,27 @@ def _parser() -> argparse.ArgumentParser:
         action.add_argument("--app", help="only this app")
         if name == "apply":
             action.add_argument("--conflicts", choices=("skip", "overwrite", "rename"), default="skip")
+    repair = actions.add_parser(
+        "repair", help="find the files of broken links by hash", description="repair links", parents=[common]
+    )
+    repair.set_defaults(run=_repair)
+    relocate = actions.add_parser(
+        "relocate",
+        help="let links follow a folder to its new place",
+        description="relocate",
+        parents=[common],
+    )
+    relocate.set_defaults(run=_relocate)
+    relocate.add_argument("old", help="where the folder was, such as /media/usb")
+    relocate.add_argument("new", help="where it is now")
+    relocate.add_argument("--dry-run", action="store_true", help="only say what would change")
+    health = command("health", _health, "say how the links do")
+    health.add_argument(
+        "--clean",
+        action="append",
+        choices=("broken", "orphaned", "missing", "ghosts"),
+        help="may be repeated",
+    )
     uninstall = command("uninstall", _uninstall, "remove the links that Librarian made, and nothing else")
     uninstall.add_argument("--app", help="only this app")
     serving = command("serve", _serve, "run the standalone server", parent=places)

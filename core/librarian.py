@@ -123,6 +123,7 @@ class Librarian:
         self.imports.recover()
         self.uploads.remove_expired()
         self.linker.recover()
+        self.links.mend_in_background()
         self.scans.start("quick")
         self._watcher.start()
 

@@ -91,7 +91,10 @@ class AddedApps:
 
 
 def described(added: AddedApp, mappings: Mappings) -> App:
-    """An added app with its version and folders."""
+    """An added app with its version and folders.
+
+    Of an app that is not known, only folders with the names of ComfyUI's count: it may be any folder.
+    """
     app = App(
         app=added.app,
         name=added.name,
@@ -104,7 +107,9 @@ def described(added: AddedApp, mappings: Mappings) -> App:
     )
     if added.kind in ("comfyui", "custom"):
         there = app_of_models_folder(models_folder_of(added.root))
-        app = app.model_copy(update={"folders": there.folders, "directories": there.directories})
+        known_kinds = mappings.subtypes_of_comfyui()
+        folders = [f for f in there.folders if added.kind == "comfyui" or f.subtype in known_kinds]
+        app = app.model_copy(update={"folders": folders, "directories": there.directories})
     known = {folder.path for folder in app.folders}
     wishes, _ = mappings.wishes(app)
     more = [

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import LibrarianError, NotFoundError, PlanChangedError, StorageError
+from ..errors import InvalidRequestError, LibrarianError, NotFoundError, PlanChangedError, StorageError
 from ..jobs import JobContext
 from ..library import Library
 from ..settings import App
@@ -16,6 +16,7 @@ from ..storage.disk import storage_error
 from ..storage.roots import is_within, real_path
 from ..storage.trash import to_trash
 from .apps import AddedApp, AddedApps, described, kind_of, program_folder
+from .health import Health
 from .links import fingerprint, state_of
 from .maker import Maker
 from .mappings import Mappings
@@ -24,6 +25,7 @@ from .rebuilding import rebuild
 from .records import (
     NO_APP,
     Conflict,
+    HealthReport,
     Link,
     LinkChoice,
     NewApp,
@@ -33,6 +35,7 @@ from .records import (
     SyncResult,
 )
 from .registry import NewLink, Registry
+from .relocation import Relocation
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,8 @@ class Linker:
         self._added = added
         self._prepared: OrderedDict[str, Prepared] = OrderedDict()
         self._lock = threading.Lock()
+        self.health = Health(registry, library, self.maker, lambda: self.apps, added)
+        self.relocation = Relocation(registry, library, self.maker, added)
         for app in self.apps:
             registry.settle(app)
 
@@ -85,11 +90,13 @@ class Linker:
     def add_app(self, new: NewApp) -> App:
         """Add an app by its root; its kind is told by what lies there. One that is known stays as it is.
 
-        Raises `NotFoundError` if there is no such folder, `StorageError`.
+        Raises `NotFoundError` if there is no such folder, `InvalidRequestError`, `StorageError`.
         """
         root = real_path(program_folder(new.root))
         if not root.is_dir():
             raise NotFoundError(f"{new.root} is not a folder. Give the folder that the app lies in.")
+        if not new.root.is_absolute() or is_within(root, self._library.root) or root == root.parent:
+            raise InvalidRequestError(f"{new.root} cannot be an app. Give the full path of the app's folder.")
         known = next((app for app in self.apps if app.root == root), None)
         if known is not None and not known.added:
             return known
@@ -155,6 +162,13 @@ class Linker:
         if self.registry.to_rebuild() is not None:
             with self.registry.changing():
                 rebuild(self.registry, self._library, self.apps)
+
+    def mend(self, job: JobContext) -> HealthReport:
+        """What is done at each start, in the background: take over, heal what was moved, look at the rest."""
+        self.complete_registry()
+        self.relocation.heal(job)
+        job.check_cancelled()
+        return self.health.check()
 
     # Changing
 

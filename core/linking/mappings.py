@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from ..errors import InvalidFieldsError, InvalidRequestError, LibrarianError, NotFoundError
+from ..errors import InvalidRequestError, NotFoundError
 from ..library import Model
 from ..settings import FOLDER_ALIASES, App
 from ..storage.atomic import make_directories, write_atomic
@@ -159,13 +159,13 @@ class MappingProblem(BaseModel):
 
 
 class MappingReport(BaseModel):
-    """Every mapping, and those that cannot be used."""
+    """Every mapping that can be used, and what is wrong with the others."""
 
     mappings: list[NamedMapping]
     problems: list[MappingProblem]
 
 
-class MappingError(LibrarianError):
+class MappingError(InvalidRequestError):
     """A mapping's file cannot be used."""
 
     code = "invalid_mapping"
@@ -259,6 +259,11 @@ class Mappings:
     def _files_of(self, name: str) -> list[Path]:
         return [path for path in _files(self._folder) if _spelled(path.stem) == name]
 
+    def subtypes_of_comfyui(self) -> frozenset[str]:
+        """The subtypes that a ComfyUI has folders for."""
+        mapping = read_mapping(self._presets / "comfyui_any_default.json")
+        return frozenset(subtype for rule in mapping.rules for subtype in rule.filters.subtype)
+
     def wishes(self, app: App) -> tuple[list[Wish], list[MappingProblem]]:
         """The rules that hold for an app with their folders, and which of its mappings cannot be used.
 
@@ -332,16 +337,6 @@ def read_mapping(path: Path) -> Mapping:
     except ValidationError as error:
         first = error.errors()[0]
         raise problem(".".join(map(str, first["loc"])), first["msg"]) from error
-
-
-def parse_mapping(content: dict[str, Any]) -> Mapping:
-    """A mapping from what a caller sent. Raises `InvalidFieldsError`."""
-    try:
-        return Mapping.model_validate({key: value for key, value in content.items() if key != "$schema"})
-    except ValidationError as error:
-        raise InvalidFieldsError(
-            [(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]
-        ) from error
 
 
 def _of_what_is_there(app: App) -> list[Wish]:

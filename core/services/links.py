@@ -1,8 +1,27 @@
 from __future__ import annotations
 
 from ..jobs import Job, JobRunner
-from ..linking import Link, LinkChoice, Linker, LinkState, Plan, SyncResult
+from ..linking import (
+    CleanChoice,
+    CleanResult,
+    HealthReport,
+    Link,
+    LinkChoice,
+    Linker,
+    LinkState,
+    Mapping,
+    MappingReport,
+    NamedMapping,
+    NewApp,
+    Plan,
+    RelocateRequest,
+    RelocateResult,
+    SyncResult,
+)
+from ..settings import App
 from .reports import AppReport
+
+LANE = "links"
 
 
 class Links:
@@ -25,29 +44,89 @@ class Links:
     def apply(self, choice: LinkChoice) -> Job:
         """Queue a previewed plan."""
         return self._jobs.submit(
-            "sync", lambda job: self._linker.apply(choice, job).model_dump(), lane="links", items=[]
+            "sync", lambda job: self._linker.apply(choice, job).model_dump(), lane=LANE, items=[]
         )
+
+    # Apps
 
     def apps(self) -> list[AppReport]:
         """The apps that are there."""
         counts = self._linker.registry.counts()
-        reports = []
-        for app in self._linker.apps:
-            folders: dict[str, list[str]] = {}
-            for folder in app.folders:
-                folders.setdefault(folder.subtype, []).append(str(folder.path))
-            reports.append(
-                AppReport(
-                    app=app.app,
-                    name=app.name,
-                    kind=app.kind,
-                    root=str(app.root),
-                    folders=folders,
-                    links=counts.get(app.app, 0),
-                )
-            )
-        return reports
+        return [_report(app, counts.get(app.app, 0)) for app in self._linker.apps]
+
+    def add_app(self, new: NewApp) -> AppReport:
+        """Add an app by its root folder. Raises `NotFoundError`, `InvalidRequestError`, `StorageError`."""
+        app = self._linker.add_app(new)
+        return _report(app, self._linker.registry.counts().get(app.app, 0))
 
     def uninstall(self, app: str) -> SyncResult:
-        """Remove all links of an app and nothing else. Raises `NotFoundError`."""
-        return self._linker.uninstall(app)
+        """Remove all links of an app and nothing else; one that was added is forgotten. Raises `NotFoundError`."""
+        return self._linker.remove_app(app)
+
+    def uninstall_all(self) -> dict[str, SyncResult]:
+        """Remove every link, by the apps' ids; the empty one stands for places outside all apps."""
+        return self._linker.uninstall_all()
+
+    # Mappings
+
+    def mappings(self) -> MappingReport:
+        """Every mapping, and what is wrong with those that cannot be used."""
+        return self._linker.mappings.report()
+
+    def mapping(self, name: str) -> NamedMapping:
+        """One mapping. Raises `NotFoundError`, `MappingError`."""
+        return self._linker.mappings.get(name)
+
+    def put_mapping(self, name: str, mapping: Mapping) -> NamedMapping:
+        """Write a person's mapping. Raises `InvalidRequestError`, `StorageError`."""
+        return self._linker.mappings.put(name, mapping)
+
+    def delete_mapping(self, name: str) -> MappingReport:
+        """Remove a person's mapping; answers those that are left. Raises `NotFoundError`, `StorageError`."""
+        self._linker.mappings.delete(name)
+        return self._linker.mappings.report()
+
+    # Health
+
+    def health(self) -> HealthReport:
+        """Look at every link. Changes nothing but a registry that was damaged, which is completed first."""
+        self._linker.complete_registry()
+        return self._linker.health.check()
+
+    def clean(self, choice: CleanChoice) -> CleanResult:
+        """Clean what the person chose."""
+        self._linker.complete_registry()
+        return self._linker.health.clean(choice)
+
+    def repair(self) -> Job:
+        """Queue the repair of broken links by hash."""
+        return self._jobs.submit(
+            "repair", lambda job: self._linker.relocation.repair(job).model_dump(), lane=LANE
+        )
+
+    def relocate(self, request: RelocateRequest) -> RelocateResult:
+        """Let links follow a folder to its new place. Raises `InvalidRequestError`, `StorageError`."""
+        self._linker.complete_registry()
+        return self._linker.relocation.relocate(request)
+
+    def mend_in_background(self) -> Job:
+        """Queue what is done at each start: heal links after a move, then look how all of them do."""
+        return self._jobs.submit(
+            "health", lambda job: self._linker.mend(job).model_dump(mode="json"), lane=LANE
+        )
+
+
+def _report(app: App, links: int) -> AppReport:
+    folders: dict[str, list[str]] = {}
+    for folder in app.folders:
+        folders.setdefault(folder.subtype, []).append(str(folder.path))
+    return AppReport(
+        app=app.app,
+        name=app.name,
+        kind=app.kind,
+        version=app.version,
+        root=str(app.root),
+        added=app.added,
+        folders=folders,
+        links=links,
+    )

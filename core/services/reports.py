@@ -82,12 +82,17 @@ class DeleteReport(BaseModel):
 
 
 class AppReport(BaseModel):
-    """An app, its target folders by subtype, and how many links it has."""
+    """An app, its target folders by subtype, and how many links it has.
+
+    ``version`` is ``*`` where it is not known; ``added`` says that a person added it.
+    """
 
     app: str
     name: str
     kind: str
+    version: str = "*"
     root: str
+    added: bool = False
     folders: dict[str, list[str]]
     links: int
 
