@@ -18,7 +18,7 @@ from .linking import AddedApps, Linker, Mappings
 from .linking.registry import Registry
 from .loop import LoopThread
 from .network import Answers, NetworkManager, NetworkSettings
-from .services.imports import Imports
+from .services.imports import Imports, leaving_links
 from .services.links import Links
 from .services.lookups import Lookups
 from .services.models import Models
@@ -55,16 +55,17 @@ class Librarian:
         self._warnings: list[Warning] = []
         place, self.library = self._open_library()
         root = self.library.root
-        self._registry = Registry(
-            place / "registry.db", root, surroundings.apps, self.library.identity.id
-        )
+        self._registry = Registry(place / "registry.db", root, surroundings.apps, self.library.identity.id)
         mappings = Mappings(surroundings.data_dir / "mappings")
         added = AddedApps(surroundings.data_dir / "apps.json", mappings)
         self.linker = Linker(self._registry, self.library, self._registry.apps, mappings, added)
-        self.importer = Importer(
-            self.library, [folder.path for app in self._registry.apps for folder in app.folders]
-        )
         self.uploads = Uploads(root)
+        self.importer = Importer(
+            self.library,
+            leaving_links(self.linker),
+            self.uploads,
+            lambda: [folder.path for app in self.linker.apps for folder in app.folders],
+        )
         self.network = NetworkManager(self._network_settings(), log_dir=surroundings.data_dir)
         self._answers = Answers(self.network, surroundings.data_dir / "answers.db")
         self._loop = LoopThread()
@@ -73,7 +74,7 @@ class Librarian:
             root, surroundings, lambda: self.linker.apps, lambda: self.preferences.current
         )
         self.models = Models(self.library, self.linker, places)
-        self.imports = Imports(self.importer, self.linker, self.jobs, places)
+        self.imports = Imports(self.importer, self.uploads, self.linker, self.jobs, places)
         self.scans = Scans(self.library, self.jobs, places)
         self.links = Links(self.linker, self.jobs)
         self.lookups = Lookups(Lookup(_hugging_face(self._answers)), self._loop, self.library, self.models)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,11 +19,13 @@ class FileBytes(NamedTuple):
     sha256: str | None = None
 
 
-def model_with_files(library: Library, files: Sequence[FileBytes]) -> str | None:
+def model_with_files(
+    library: Library, files: Sequence[FileBytes], *, but: Collection[str] = ()
+) -> str | None:
     """The model that has the bytes of all these files, and no other weights; told by size, then by hash.
 
-    Names do not count. Only files of which the size fits are hashed, and none that are that model's own.
-    Raises `StorageError` if one of ``files`` cannot be read.
+    Names do not count, and the models ``but`` neither. Only files of which the size fits are hashed, and none
+    that are that model's own. Raises `StorageError` if one of ``files`` cannot be read.
     """
     candidates: set[str] | None = None
     for file in sorted(files, key=lambda file: -file.size):
@@ -31,8 +33,9 @@ def model_with_files(library: Library, files: Sequence[FileBytes]) -> str | None
         candidates = same_size if candidates is None else candidates & same_size
         if not candidates:
             return None
+    candidates = (candidates or set()).difference(but)
     own = _Digests({file.path: file.sha256 for file in files if file.sha256})
-    return next((model for model in sorted(candidates or ()) if _has(library, model, files, own)), None)
+    return next((model for model in sorted(candidates) if _has(library, model, files, own)), None)
 
 
 class _Digests:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from ..errors import StorageError
 from ..library.metadata import INCOMING, METADATA_NAME, MetadataStore
-from ..library.scan import inode_of
 from ..storage.atomic import (
     free_name,
     fsync_directory,
@@ -23,6 +22,8 @@ from ..storage.atomic import (
     rename_new,
     write_atomic,
 )
+from .entry import Entry
+from .originals import Originals
 
 logger = logging.getLogger(__name__)
 
@@ -34,33 +35,6 @@ _OURS = re.compile(rf"(?:{GRAVEYARD})?[0-9a-f]{{32}}")
 """What Librarian itself puts into ``.incoming``; anything else there is somebody's and stays."""
 
 
-class Entry(BaseModel):
-    """What one import is doing, as it stands on disk before each step that a crash could cut in two.
-
-    ``taken`` means that the file in staging is (or is about to be) the source itself and no copy.
-    ``placing`` means that the staged folder may have its final name already. ``inode``, ``size`` (bytes)
-    and ``mtime_ns`` tell whether the source is still the file that was read.
-    """
-
-    model_id: str = ""
-    mode: Literal["copy", "move"]
-    taken: bool = False
-    state: Literal["staging", "placing"] = "staging"
-    source: Path
-    staged_name: str
-    size: int
-    mtime_ns: int
-    inode: str
-
-    def is_of(self, status: os.stat_result) -> bool:
-        """Whether this is the very file that the import is about, unchanged."""
-        return (self.size, self.mtime_ns, self.inode) == (
-            status.st_size,
-            status.st_mtime_ns,
-            inode_of(status),
-        )
-
-
 class Staging:
     """The folder in ``.incoming`` where one import is made ready, with its journal and lock."""
 
@@ -69,6 +43,8 @@ class Staging:
         self.model_folder = folder / "model"
         self.lock = FileLock(folder / "lock", blocking=False)
         self.entry: Entry | None = None
+        self.settled: Recovered | None = None
+        """How the import ended, once it did."""
 
     def write(self, entry: Entry) -> None:
         """Make the journal durable."""
@@ -93,11 +69,13 @@ class Staging:
 
 
 class Recovered(BaseModel):
-    """What became of an import that was cut off."""
+    """What became of an import, such as one that was cut off. ``notes`` say what the person should know of it."""
 
     model_id: str
     source: str
     outcome: Literal["finished", "undone"]
+    replaces: str | None = None
+    notes: list[str] = Field(default_factory=list)
 
 
 def require_library(root: Path) -> None:
@@ -111,8 +89,9 @@ def require_library(root: Path) -> None:
 class Journal:
     """Every running import of a library, by every process that works on it."""
 
-    def __init__(self, metadata: MetadataStore) -> None:
+    def __init__(self, metadata: MetadataStore, originals: Originals) -> None:
         self._metadata = metadata
+        self._originals = originals
         self._incoming = metadata.root / INCOMING
 
     @contextmanager
@@ -176,7 +155,7 @@ class Journal:
         recovered = None
         try:
             if staging.entry is not None:
-                recovered = self._settle(staging, staging.entry)
+                recovered = staging.settled = self._settle(staging, staging.entry)
             staging.remove()
         except OSError as error:
             logger.warning("%s could not be cleaned up and is tried again later: %s", staging.folder, error)
@@ -185,21 +164,25 @@ class Journal:
 
     def _settle(self, staging: Staging, entry: Entry) -> Recovered:
         """The one way in which an import ends, whether it ran through, failed, or was killed."""
-        staged = staging.model_folder / entry.staged_name
         final = self._metadata.folder(entry.model_id)
         done = (
             entry.state == "placing" and not os.path.lexists(staging.model_folder) and _is_whole(final, entry)
         )
+        recovered = Recovered(
+            model_id=entry.model_id,
+            source=str(entry.folder or entry.files[0].source),
+            outcome="finished" if done else "undone",
+            replaces=entry.replaces if done else None,
+        )
         if done:
             fsync_directory(final.parent)
             fsync_directory(staging.folder)
-            if entry.mode == "move":
-                _remove_source(entry, final / entry.staged_name)
-        elif entry.taken and os.path.lexists(staged):
-            _give_back(staged, entry.source)
-        return Recovered(
-            model_id=entry.model_id, source=str(entry.source), outcome="finished" if done else "undone"
-        )
+            recovered.notes = self._originals.settle(entry, final)
+            if entry.replaces is not None:
+                self._metadata.discard(entry.replaces)
+        else:
+            _give_back_all(staging, entry)
+        return recovered
 
 
 def _is_ours(folder: Path) -> bool:
@@ -208,9 +191,25 @@ def _is_ours(folder: Path) -> bool:
 
 def _is_whole(final: Path, entry: Entry) -> bool:
     try:
-        return (final / METADATA_NAME).is_file() and (final / entry.staged_name).stat().st_size == entry.size
+        return (final / METADATA_NAME).is_file() and all(
+            (final / file.staged_name).stat().st_size == file.size for file in entry.files
+        )
     except FileNotFoundError:
         return False
+
+
+def _give_back_all(staging: Staging, entry: Entry) -> None:
+    """Return every file that was taken into staging; one that cannot be returned holds up no other."""
+    failed: OSError | None = None
+    for file in entry.files:
+        staged = staging.model_folder / file.staged_name
+        if file.taken and os.path.lexists(staged):
+            try:
+                _give_back(staged, file.source)
+            except OSError as error:
+                failed = error
+    if failed is not None:
+        raise failed
 
 
 def _give_back(staged: Path, source: Path) -> None:
@@ -224,18 +223,3 @@ def _give_back(staged: Path, source: Path) -> None:
         logger.warning("another file has the name of an import that was undone; it is kept as %s", source)
         rename_new(staged, source)
     fsync_directory(source.parent)
-
-
-def _remove_source(entry: Entry, placed: Path) -> None:
-    """Remove the original of a move, if it is still the very file that was read."""
-    try:
-        status = entry.source.stat(follow_symlinks=False)
-        if entry.is_of(status) or os.path.samestat(status, placed.stat(follow_symlinks=False)):
-            entry.source.unlink()
-            fsync_directory(entry.source.parent)
-        else:
-            logger.warning("%s changed after it was imported and was therefore kept", entry.source)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        logger.warning("%s was imported, but the original cannot be removed: %s", entry.source, error)

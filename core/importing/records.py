@@ -3,12 +3,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..formats import Guess, ModelFormat, SecurityTier
 from .transfer import Transferred
 
-ImportMode = Literal["copy", "move"]
+ImportMode = Literal["auto", "copy", "move", "reflink", "in-place", "adopt"]
+"""How files come into the library.
+
+``auto`` is ``reflink`` where the filesystem can, else ``copy``. ``adopt`` moves and leaves a link where the file
+was. ``in-place`` leaves the files where they are and only writes down what they are.
+"""
 
 
 class Staged(NamedTuple):
@@ -64,20 +69,34 @@ class Inspection(BaseModel):
 
 
 class ImportItem(BaseModel):
-    """One model to import. ``metadata`` overrides what its header and name say."""
+    """One model to import: the paths of all its files or of its folder, or the ids of its uploads.
+
+    ``metadata`` overrides what its header and name say. An upload is always moved, whatever ``mode`` says.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    paths: list[str] = Field(min_length=1, max_length=1)
-    mode: ImportMode = "copy"
+    paths: list[str] = Field(default_factory=list, max_length=10_000)
+    uploads: list[str] = Field(default_factory=list, max_length=10_000)
+    mode: ImportMode = "auto"
     metadata: dict[str, Any] = Field(default_factory=dict)
     acknowledge_pickle: bool = False
 
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> ImportItem:
+        if bool(self.paths) == bool(self.uploads):
+            raise ValueError("Give either paths or uploads.")
+        return self
+
 
 class ImportRequest(BaseModel):
-    """A batch. With ``link`` the new models are linked into the apps at its end."""
+    """A batch. With ``link`` the new models are linked into the apps at its end.
+
+    With ``delete_originals`` the files that were copied go to the trash, or for good where there is none.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     items: list[ImportItem] = Field(min_length=1, max_length=10_000)
+    delete_originals: bool = False
     link: bool = False

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -12,6 +13,7 @@ from blake3 import blake3
 
 from ..errors import SourceChangedError, StorageError
 from ..storage.disk import storage_error
+from .reflink import clone
 
 BLOCK_BYTES = 8 * 1024 * 1024
 BLOCKS = 4
@@ -58,10 +60,58 @@ def copy_file(source: Path, target: Path, progress: Progress, check: Check) -> T
     return result
 
 
+def clone_file(source: Path, target: Path, progress: Progress, check: Check) -> Transferred | None:
+    """Like `copy_file`, but both share their bytes on disk; nothing, with nothing made, where that cannot be.
+
+    What is hashed is the clone.
+    """
+    with _open_source(source) as original:
+        before = os.fstat(original.fileno())
+        check(before)
+        try:
+            with open(target, "xb", buffering=0) as file:
+                cloned = clone(original, file)
+            if not cloned:
+                target.unlink()
+                return None
+            descriptor = os.open(target, os.O_RDWR)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise storage_error(error, target) from error
+        result = hash_file(target, progress, lambda _: None)
+        _require_unchanged(source, before, os.fstat(original.fileno()), result.size)
+    return result
+
+
+def verify_copy(target: Path, transferred: Transferred, progress: Progress) -> None:
+    """Read a copy back from its disk and compare, before the only other copy goes.
+
+    Raises `StorageError` if the bytes are not those that were read.
+    """
+    digest, size = blake3(), 0
+    buffer = memoryview(bytearray(_block_bytes(transferred.size)))
+    try:
+        with open(target, "rb", buffering=0) as file:
+            if hasattr(os, "posix_fadvise"):  # what is durable need not come from memory
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            while count := file.readinto(buffer):
+                digest.update(buffer[:count])
+                size += count
+                progress(transferred.size)
+    except OSError as error:
+        raise storage_error(error, target) from error
+    if (size, digest.hexdigest()) != (transferred.size, transferred.blake3):
+        raise StorageError(
+            f"{target} does not hold what was written to it. The original was kept. Check the drive and its cable."
+        )
+
+
 def _stream(source: Path, target: BinaryIO | None, progress: Progress, check: Check) -> Transferred:
     """Read block by block while the blocks before are hashed and written in threads of their own."""
     sha, b3 = hashlib.sha256(), blake3()
-    free = deque(memoryview(bytearray(BLOCK_BYTES)) for _ in range(BLOCKS))
     busy: deque[tuple[memoryview, list[Future[None]]]] = deque()
     done = 0
 
@@ -73,6 +123,9 @@ def _stream(source: Path, target: BinaryIO | None, progress: Progress, check: Ch
     ):
         before = os.fstat(file.fileno())
         check(before)
+        size = _block_bytes(before.st_size)
+        blocks = min(BLOCKS, before.st_size // size + 2)
+        free = deque(memoryview(bytearray(size)) for _ in range(blocks))
         try:
             while True:
                 if not free:
@@ -98,12 +151,20 @@ def _stream(source: Path, target: BinaryIO | None, progress: Progress, check: Ch
                 wait(work)
         for _, work in busy:
             _finish(work)
-        after = os.fstat(file.fileno())
+        _require_unchanged(source, before, os.fstat(file.fileno()), done)
+    return Transferred(done, sha.hexdigest(), b3.hexdigest())
+
+
+def _require_unchanged(source: Path, before: os.stat_result, after: os.stat_result, done: int) -> None:
     if done != before.st_size or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise SourceChangedError(
             f"{source} changed while it was read. Try again when nothing writes to it any more."
         )
-    return Transferred(done, sha.hexdigest(), b3.hexdigest())
+
+
+def _block_bytes(size: int) -> int:
+    """How much to read at once: a small file, such as one of a folder's many, needs no large blocks."""
+    return max(4096, min(BLOCK_BYTES, size))
 
 
 def _open_source(source: Path) -> BinaryIO:
@@ -129,8 +190,11 @@ def _update_blake3(hasher: blake3, block: memoryview) -> None:
 
 
 def _write(file: BinaryIO, block: memoryview) -> None:
+    start, length = file.tell(), len(block)
     while block:
         block = block[file.write(block) :]
+    if sys.platform == "linux":  # the disk begins at once, so that little is left for fsync
+        os.posix_fadvise(file.fileno(), start, length, os.POSIX_FADV_DONTNEED)
 
 
 def _finish(work: list[Future[None]]) -> None:

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import LibrarianError, NotFoundError
-from ..importing import Importer, ImportRequest, Inspection
+from ..errors import ConflictError, LibrarianError, NotFoundError
+from ..importing import Importer, ImportItem, ImportRequest, Inspection
+from ..importing.grouping import group_paths
+from ..importing.originals import LeaveLink
+from ..importing.uploads import Uploads
 from ..jobs import Job, JobContext, JobItem, JobRunner, utc_now
 from ..linking import LinkChoice, Linker
+from ..linking.links import fingerprint
 from ..settings import MODEL_EXTENSIONS
 from ..storage.disk import storage_error
 from ..storage.names import is_text
@@ -18,8 +23,11 @@ from .reports import BrowseEntry, BrowseReport
 class Imports:
     """Bringing models into the library."""
 
-    def __init__(self, importer: Importer, linker: Linker, jobs: JobRunner, places: Places) -> None:
+    def __init__(
+        self, importer: Importer, uploads: Uploads, linker: Linker, jobs: JobRunner, places: Places
+    ) -> None:
         self._importer = importer
+        self._uploads = uploads
         self._linker = linker
         self._jobs = jobs
         self._places = places
@@ -105,9 +113,13 @@ class Imports:
         Raises `OutsideRootsError` and, for a single item, whatever `Importer.check` raises.
         """
         roots = self._places.allowed()
-        paths = [roots.confine(item.paths[0]) for item in request.items]
-        if len(paths) == 1:
-            self._importer.check(request.items[0], paths[0])
+        paths = [[roots.confine(path) for path in item.paths] for item in request.items]
+        if len(paths) == 1 and paths[0]:
+            self._importer.check(
+                self._importer.sort_out(
+                    request.items[0], paths[0], roots, delete_originals=request.delete_originals
+                )
+            )
 
         def work(job: JobContext) -> dict[str, Any]:
             imported = self._importer.run(request, paths, roots, job)
@@ -129,8 +141,50 @@ class Imports:
             return result
 
         return self._jobs.submit(
-            "import", work, lane="import", items=[JobItem(name=path.name) for path in paths]
+            "import",
+            work,
+            lane="import",
+            items=[self._item(*of) for of in zip(request.items, paths, strict=True)],
         )
+
+    def groups(self, paths: list[str]) -> list[list[str]]:
+        """The paths of each model that lies at some paths: what one `ImportItem` is to have.
+
+        Raises `OutsideRootsError`, `NotFoundError`, `InvalidRequestError`.
+        """
+        roots = self._places.allowed()
+        groups = group_paths([roots.confine(path) for path in paths], roots)
+        return [
+            [str(group.folder)]
+            if group.folder is not None
+            else [str(member.path) for member in group.members]
+            for group in groups
+        ]
+
+    def _item(self, item: ImportItem, paths: list[Path]) -> JobItem:
+        """An item as a job shows it, before anybody looked at its files."""
+        more = len(item.paths or item.uploads) - 1
+        try:
+            name = paths[0].name if paths else self._uploads.get(item.uploads[0]).name
+        except LibrarianError:
+            name = item.uploads[0]
+        return JobItem(name=f"{name} (+ {more})" if more else name)
+
+
+def leaving_links(linker: Linker) -> LeaveLink:
+    """How the importer leaves links; it knows nothing of linking itself."""
+
+    def leave_link(
+        *, model_id: str, target: Path, source: Path, is_same: Callable[[os.stat_result], bool]
+    ) -> None:
+        seen = fingerprint(target)
+        if seen is None or not is_same(target.lstat()):
+            raise ConflictError(f"{target} is not the file that was imported any more. It was left as it is.")
+        linker.replace_with_link(
+            model_id=model_id, app=None, target=target, source=source, file_hash=None, seen=seen
+        )
+
+    return leave_link
 
 
 class ImportFailedError(LibrarianError):

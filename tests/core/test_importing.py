@@ -13,6 +13,7 @@ import pytest
 from blake3 import blake3
 
 from model_librarian.core.errors import (
+    InsufficientSpaceError,
     InvalidRequestError,
     NotAModelError,
     OutsideRootsError,
@@ -21,13 +22,17 @@ from model_librarian.core.errors import (
 from model_librarian.core.importing import ImportRequest, transfer
 from model_librarian.core.importing.importer import Importer
 from model_librarian.core.librarian import Librarian
+from model_librarian.core.services.imports import leaving_links
 
 
-def request(*paths: Path, **more) -> ImportRequest:
-    link = more.pop("link", False)
-    return ImportRequest.model_validate(
-        {"items": [{"paths": [str(path)], **more} for path in paths], "link": link}
-    )
+def request(*paths: Path | list[Path], **more) -> ImportRequest:
+    """Each path, or list of paths, as an item of its own."""
+    whole = {name: more.pop(name) for name in ("link", "delete_originals") if name in more}
+    items = [
+        {"paths": [str(part) for part in (path if isinstance(path, list) else [path])], **more}
+        for path in paths
+    ]
+    return ImportRequest.model_validate({"items": items, **whole})
 
 
 def library_files(librarian: Librarian) -> set[str]:
@@ -218,11 +223,11 @@ def test_a_source_that_changes_while_it_is_read_is_not_taken(
     assert library_files(librarian) == set()
 
 
-def test_a_full_disk_is_said_before(librarian, make_model, downloads, finished, monkeypatch):
-    monkeypatch.setattr("model_librarian.core.storage.disk.SPACE_MARGIN_BYTES", 2**62)
-    job = finished(librarian.imports.start(request(make_model(downloads / "m.safetensors"))))
-    assert job.error.code == "insufficient_space"
-    assert "Free some room" in job.error.message
+def test_a_full_disk_is_said_before(librarian, make_model, downloads, monkeypatch):
+    monkeypatch.setattr("model_librarian.core.storage.preflight.SPACE_MARGIN_BYTES", 2**62)
+    with pytest.raises(InsufficientSpaceError, match="Free some room"):
+        librarian.imports.start(request(make_model(downloads / "m.safetensors")))
+    assert library_files(librarian) == set()
 
 
 def test_progress_counts_bytes(librarian, finished, make_model, downloads):
@@ -243,7 +248,7 @@ def test_a_batch_links_at_its_end(librarian, finished, make_model, downloads, mo
 
 def test_a_running_import_of_another_process_is_left_alone(librarian, surroundings, make_model, downloads):
     with librarian.importer._journal.staging() as staged:
-        other = Importer(librarian.library)
+        other = Importer(librarian.library, leaving_links(librarian.linker), librarian.uploads)
         assert other.recover() == []
         assert staged.folder.exists()
 
@@ -368,14 +373,14 @@ def test_a_path_that_is_bent_after_it_was_checked_is_refused(
     os.utime(secret, ns=(inside.stat().st_atime_ns, inside.stat().st_mtime_ns))
     real_check = Importer.check
 
-    def bend(self, item, path):
+    def bend(self, arrival):
         if (downloads / "folder").is_symlink() or not hasattr(bend, "armed"):
             bend.armed = True
-            return real_check(self, item, path)
-        facts = real_check(self, item, path)
+            return real_check(self, arrival)
+        examined = real_check(self, arrival)
         (downloads / "folder").rename(downloads / "aside")
         (downloads / "folder").symlink_to(tmp_path / "secret")
-        return facts
+        return examined
 
     monkeypatch.setattr(Importer, "check", bend)
     job = finished(librarian.imports.start(request(inside, mode=mode)))
