@@ -28,13 +28,14 @@ _DISPENSABLE = {"safety_checker", "feature_extractor"}
 
 _MAIN_COMPONENTS = ("transformer", "unet", "prior", "decoder")
 
-_FAMILIES: tuple[tuple[str, Family], ...] = (
+PIPELINES: tuple[tuple[str, Family], ...] = (
     ("StableDiffusionXL", ("sdxl", "SDXL 1.0")),
     ("StableDiffusion3", ("sd3", "SD 3")),
     ("StableDiffusion", ("sd", "")),
     ("StableVideoDiffusion", ("svd", "Stable Video Diffusion")),
     ("StableCascade", ("stable-cascade", "Stable Cascade")),
     ("StableAudio", ("stable-audio", "Stable Audio")),
+    ("StableUnCLIP", ("sd", "SD 2.1")),
     ("LatentConsistencyModel", ("sd", "SD 1.5")),
     ("AnimateDiffSDXL", ("sdxl", "SDXL 1.0")),
     ("AnimateDiff", ("sd", "SD 1.5")),
@@ -45,6 +46,7 @@ _FAMILIES: tuple[tuple[str, Family], ...] = (
     ("LTX2", ("ltxv", "LTX-2")),
     ("LTX", ("ltxv", "LTX-Video")),
     ("HunyuanVideo15", ("hunyuan-video", "HunyuanVideo 1.5")),
+    ("HunyuanSkyreels", ("hunyuan-video", "HunyuanVideo")),
     ("HunyuanVideo", ("hunyuan-video", "HunyuanVideo")),
     ("HunyuanImage", ("hunyuan-image", "HunyuanImage 2.1")),
     ("HunyuanDiT", ("hunyuan-dit", "Hunyuan-DiT")),
@@ -52,20 +54,33 @@ _FAMILIES: tuple[tuple[str, Family], ...] = (
     ("QwenImageEdit", ("qwen-image", "Qwen-Image-Edit")),
     ("QwenImage", ("qwen-image", "Qwen-Image")),
     ("ZImage", ("z-image", "Z-Image")),
-    ("Lumina", ("lumina", "Lumina 2")),
+    ("Lumina2", ("lumina", "Lumina 2")),
+    ("Lumina", ("lumina", "Lumina")),
     ("HiDream", ("hidream", "HiDream")),
     ("Chroma", ("chroma", "Chroma")),
     ("AuraFlow", ("auraflow", "AuraFlow")),
     ("PixArt", ("pixart", "PixArt")),
     ("Mochi", ("mochi", "Mochi 1")),
-    ("OmniGen", ("omnigen", "OmniGen2")),
+    ("OmniGen2", ("omnigen", "OmniGen2")),
+    ("OmniGen", ("omnigen", "OmniGen")),
     ("Kandinsky5", ("kandinsky", "Kandinsky 5")),
     ("Kandinsky", ("kandinsky", "")),
     ("CogVideoX", ("cogvideox", "CogVideoX")),
+    ("Cosmos2", ("cosmos", "Cosmos Predict2")),
     ("Cosmos", ("cosmos", "Cosmos")),
     ("Marigold", ("marigold", "Marigold")),
     ("OvisImage", ("ovis-image", "Ovis-Image")),
     ("LongCatImage", ("longcat-image", "LongCat-Image")),
+    ("ErnieImage", ("ernie-image", "ERNIE-Image")),
+    ("JoyImage", ("joyimage", "JoyImage")),
+    ("AceStep", ("ace-step", "ACE-Step")),
+    ("Ideogram4", ("ideogram", "Ideogram 4")),
+    ("Krea2", ("krea", "Krea 2")),
+    ("Kolors", ("kolors", "Kolors")),
+    ("Sana", ("sana", "Sana")),
+    ("CogView4", ("cogview", "CogView 4")),
+    ("CogView3", ("cogview", "CogView 3")),
+    ("Allegro", ("allegro", "Allegro")),
 )
 """Beginnings of pipeline classes, with the family and base model that they stand for."""
 
@@ -127,9 +142,9 @@ def classify_pipeline(
     guess = classify(facts, f"{name}.{SUBTYPE}", subtype=subtype or SUBTYPE)
     guess.official_name = name  # the main file's header speaks of one component only
     guess.description, guess.trained_words = "", []
-    for start, (family, base_model) in _FAMILIES:
+    for start, (family, base_model) in PIPELINES:
         if pipeline.class_name.startswith(start):
-            if guess.family != family or not guess.base_model:
+            if guess.family != family or base_model.startswith(guess.base_model):
                 guess.base_model = base_model
             guess.family = family
             break

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import gguf, onnx, pickle_text, pickles, safetensors
 from .name_rules import BASE_NAMES, FAMILY_NAMES, SUBTYPE_NAMES, WHOLE_NAMES
+from .pipelines import PIPELINES
 from .rules import GGUF_SUBTYPES, METADATA_ARCHITECTURES, METADATA_KEYS, MODEL_TYPES
 from .tensor_rules import ARCHITECTURES, ROLES, Fits
 
@@ -141,6 +142,16 @@ def recognised() -> str:
             *_table(
                 ("words", "family", "base model"),
                 ((f"`{_cell(words)}`", family, base) for words, (family, base) in FAMILY_NAMES),
+            ),
+            "",
+            "## Diffusers folders",
+            "",
+            "A folder with a `model_index.json` is one model. The class that it names tells the family; where the",
+            "folder's name fits that family, it may tell the base model more closely.",
+            "",
+            *_table(
+                ("class begins with", "family", "base model"),
+                ((f"`{start}`", family, base) for start, (family, base) in PIPELINES),
             ),
             "",
             "## Folders",
