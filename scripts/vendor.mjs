@@ -36,7 +36,7 @@ const forTheBrowser = (source) =>
   source
     .replace(/^\/\/# sourceMappingURL=.*\n?/gm, '')
     .replace(/process\.env\.NODE_ENV !== "production"/g, 'false')
-    .replace(/(from\s+["']\.\/[\w-]+)\.js(["'])/g, '$1.mjs$2')
+    .replace(/(from\s+["']\.{1,2}\/[\w/-]+)\.js(["'])/g, '$1.mjs$2')
 
 /** Every vendored file, by name. @returns {Promise<Map<string, string>>} */
 export async function vendored() {
@@ -57,6 +57,20 @@ export async function vendored() {
   }
   files.set('virtual-core/LICENSE', await read('@tanstack/virtual-core/LICENSE'))
 
+  const tus = 'tus-js-client/lib.esm'
+  for (const name of (await readdir(join(PACKAGES, tus), { recursive: true })).sort()) {
+    if (!name.endsWith('.js') || name.startsWith('node')) continue
+    const text = forTheBrowser(await read(`${tus}/${name}`))
+      .replace("from 'js-base64'", "from './js-base64.mjs'")
+      // Every browser has URL; url-parse is for those that had not.
+      .replace("import URL from 'url-parse';\n", '')
+    files.set(`tus/${name.replace('.js', '.mjs')}`, text)
+  }
+  files.set('tus/browser/index.d.mts', await read('tus-js-client/lib/index.d.ts'))
+  files.set('tus/js-base64.mjs', forTheBrowser(await read('js-base64/base64.mjs')))
+  files.set('tus/LICENSE', await read('tus-js-client/LICENSE'))
+  files.set('tus/js-base64.LICENSE', await read('js-base64/LICENSE.md'))
+
   const lock = JSON.parse(await readFile(join(ROOT, 'package-lock.json'), 'utf8'))
   const version = (/** @type {string} */ name) => lock.packages[`node_modules/${name}`].version
   files.set(
@@ -64,7 +78,8 @@ export async function vendored() {
     `# Vendored\n\nWritten by \`npm run vendor\` from the npm registry; do not edit.\n\n` +
       `| file | package | licence |\n|---|---|---|\n` +
       `| \`htm-preact.mjs\` | htm ${version('htm')} (\`htm/preact/standalone\`, carries Preact) | Apache-2.0, Preact MIT |\n` +
-      `| \`virtual-core/\` | @tanstack/virtual-core ${version('@tanstack/virtual-core')} | MIT |\n`
+      `| \`virtual-core/\` | @tanstack/virtual-core ${version('@tanstack/virtual-core')} | MIT |\n` +
+      `| \`tus/\` | tus-js-client ${version('tus-js-client')}, with js-base64 ${version('js-base64')} | MIT, BSD-3-Clause |\n`
   )
   return files
 }

@@ -122,7 +122,9 @@ export function createApi(host) {
     /** @param {string} path @param {unknown} body */
     patch: (path, body) => request('PATCH', path, { body }),
     /** @param {string} path */
-    delete: (path) => request('DELETE', path)
+    delete: (path) => request('DELETE', path),
+    /** The address of a call, for what does not go through here. @param {string} path */
+    url: (path) => host.url(`librarian${path}`)
   }
 }
 
