@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..errors import InvalidRequestError
 from ..library.metadata import IN_PLACE, METADATA_NAME
-from ..storage.names import collision_key, name_with_suffix, safe_name, shown
+from ..storage.names import collision_key, name_with_suffix, safe_name, shown, visible_name
 from .grouping import FileGroup, Member
 
 _RESERVED = {collision_key(name) for name in (METADATA_NAME, "overrides.json", "metadata.removed.json")}
@@ -41,13 +41,13 @@ def file_name(name: str) -> str:
 
 def folder_name(text: str) -> str:
     """One level of a model's id; it never gets a name that means something in the library."""
-    name = safe_name(text, max_bytes=64).lstrip(".") or "model"
+    name = visible_name(text, max_bytes=64)
     return f"_{name}" if collision_key(name) == IN_PLACE else name
 
 
 def model_names(stem: str, sha256: str) -> Iterator[str]:
     """Names for a new model's folder, the plain one first, each with a longer piece of its hash."""
-    name = safe_name(stem, max_bytes=200).lstrip(".") or "model"
+    name = visible_name(stem, max_bytes=200)
     yield name
     for length in (4, 8, 16, 64):
         yield name_with_suffix(name, sha256[:length])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import unicodedata
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from model_librarian.core.importing.naming import folder_name, model_names
 from model_librarian.core.storage.names import (
     collision_key,
     name_with_suffix,
@@ -152,3 +154,38 @@ def test_other_names_do_not_collide():
         len({collision_key(name) for name in ("model_a", "model-a", "model_à", "model_a ", "写", "写实")})
         == 6
     )
+
+
+@given(
+    st.lists(
+        st.tuples(texts | st.sampled_from(["Model:A", "Model*A", "model?a", ".CON"]), st.integers(0, 5)),
+        max_size=12,
+    )
+)
+@example([("Model:A", 1), ("Model*A", 2), ("model?a", 3)])
+@example([("\ufeffx", 1), ("X", 2), (".x", 3)])
+def test_models_with_other_bytes_never_share_a_name(models):
+    """As an import places them: each takes the first of its names that is not taken."""
+    placed: dict[str, int] = {}
+    for text, content in dict.fromkeys(models):
+        digest = hashlib.sha256(bytes([content])).hexdigest()
+        free = (name for name in model_names(text, digest) if collision_key(name) not in placed)
+        name = next(free, None)
+        if name is None:  # only where the same bytes have all of these names already
+            assert content in placed.values()
+            continue
+        assert is_accepted(name), ascii(name)
+        assert not name.startswith(".")
+        placed[collision_key(name)] = content
+
+
+def test_the_second_model_of_a_name_has_a_piece_of_its_hash():
+    digest = "8f2a" + "0" * 60
+    assert next(model_names("Model:A", digest)) == "Model_A"
+    assert list(model_names("Model*A", digest))[1] == "Model_A-8f2a"
+
+
+@pytest.mark.parametrize("text", [".CON", "..nul", " .com1.v2", "..."])
+def test_no_dot_in_front_hides_a_name_that_windows_reserves(text):
+    assert is_accepted(folder_name(text))
+    assert all(is_accepted(name) for name in model_names(text, "8f2a" * 16))
