@@ -32,7 +32,7 @@ from ..storage.roots import AllowedRoots, is_within, real_path
 from .batch import BatchProgress, ItemProgress, Queues
 from .describe import Beside, Description, beside
 from .duplicates import FileBytes, model_with_files
-from .entry import Fate
+from .entry import EntryFile, Fate
 from .grouping import FileGroup, group_named, group_paths
 from .in_place import InPlace
 from .inspect import Examined, examine, inspect
@@ -41,7 +41,7 @@ from .naming import file_names, folder_name, model_names
 from .originals import LeaveLink, Originals
 from .records import ImportItem, ImportRequest, Inspection
 from .source import Source
-from .transfer import Transferred
+from .transfer import Progress, Transferred, verify_copy
 from .uploads import Uploads
 
 logger = logging.getLogger(__name__)
@@ -85,6 +85,7 @@ class Importer:
     ) -> None:
         self._library = library
         self._journal = Journal(library.metadata, Originals(leave_link))
+        self._leave_link = leave_link
         self._uploads = uploads
         self._app_folders = app_folders
         self._in_place = InPlace(library)
@@ -271,7 +272,7 @@ class Importer:
             moved = item.model_copy(update={"mode": "move"})
             yield Arrival(moved, group, "remove", AllowedRoots(()), known)
 
-    def _take_in(self, arrival: Arrival, progress: ItemProgress) -> Imported:
+    def _take_in(self, arrival: Arrival, progress: Progress) -> Imported:
         """Import into the library proper."""
         item, group = arrival.item, arrival.group
         names = file_names(group)
@@ -290,23 +291,51 @@ class Importer:
         replaced = self._in_place.model_of(group) if item.mode == "adopt" else None
         with self._journal.staging() as staging:
             arrived = source.transfer(staging)
-            known = self._known(arrival, arrived, but=() if replaced is None else (replaced.model_id,))
-            if known is not None:
-                return known
-            progress(
-                sum(file.size for file in arrived)
-            )  # the last moment at which a cancel still undoes everything
-            if item.mode == "adopt":
-                replaced = self._in_place.model_of(group)  # once more: reading took its time
-                source.entry.replaces = replaced.model_id if replaced is not None else None
-            model = Description(item, group, examined, replaced).owned(names, arrived, along.preview)
-            imported = self._place(staging, source, group, model)
-            if imported.new:
-                self._index(imported.model_id)
-        if imported.new and replaced is not None:
+            imported = self._known(arrival, arrived, but=() if replaced is None else (replaced.model_id,))
+            if imported is None:
+                progress(
+                    sum(file.size for file in arrived)
+                )  # the last moment at which a cancel undoes everything
+                if item.mode == "adopt":
+                    replaced = self._in_place.model_of(group)  # once more: reading took its time
+                    source.entry.replaces = replaced.model_id if replaced is not None else None
+                model = Description(item, group, examined, replaced).owned(names, arrived, along.preview)
+                imported = self._place(staging, source, group, model)
+                if imported.new:
+                    self._index(imported.model_id)
+        if not imported.new:
+            return (
+                self._lead_to(imported, source.entry.files, arrived, replaced, progress)
+                if item.mode == "adopt"
+                else imported
+            )
+        if replaced is not None:
             self._library.hand_over(replaced.model_id, imported.model_id)
-        notes = [*source.notes, *(staging.settled.notes if staging.settled is not None else ())]
-        return imported._replace(notes=[*imported.notes, *(notes if imported.new else ())])
+        settled = staging.settled.notes if staging.settled is not None else ()
+        return imported._replace(notes=[*source.notes, *settled])
+
+    def _lead_to(
+        self,
+        known: Imported,
+        files: Sequence[EntryFile],
+        arrived: Sequence[Transferred],
+        replaced: Model | None,
+        progress: Progress,
+    ) -> Imported:
+        """Leave links to a model that has the same bytes; what a person said of another copy is not thrown away."""
+        if replaced is not None and replaced.match_source == "manual":
+            return known._replace(
+                notes=[*known.notes, "This copy was left: you edited what is known of it. Delete it by hand."]
+            )
+        places = {file.sha256: Path(file.path) for file in self._library.files(known.model_id)}
+        for seen, file in zip(files, arrived, strict=False):  # what lies beside them stays
+            place = places[file.sha256]
+            verify_copy(place, file, progress)
+            self._leave_link(model_id=known.model_id, target=seen.source, source=place, is_same=seen.is_of)
+        if replaced is not None:
+            self._library.metadata.discard(replaced.model_id)
+            self._library.hand_over(replaced.model_id, known.model_id)
+        return known._replace(notes=[f"{known.notes[0]} What was here is free: a link leads there now."])
 
     def _place(self, staging: Staging, source: Source, group: FileGroup, model: Model) -> Imported:
         """Give the staged files and the model's record their place in the library."""

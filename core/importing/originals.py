@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import LibrarianError, StorageError
+from ..errors import LibrarianError
 from ..storage.atomic import fsync_directory
 from ..storage.disk import storage_error
-from ..storage.trash import to_trash
+from ..storage.trash import NoTrashError, to_trash
 from .entry import Entry, EntryFile
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Originals:
             try:
                 to_trash(source)
                 return None
-            except StorageError as error:
+            except NoTrashError as error:
                 logger.info("%s is deleted for good: %s", source, error)
         try:
             source.unlink(missing_ok=True)
@@ -110,7 +110,7 @@ def _whole_folder_first(entry: Entry, parents: dict[Path, None]) -> list[EntryFi
         return entry.files
     try:
         to_trash(folder)
-    except (StorageError, OSError) as error:
+    except (LibrarianError, OSError) as error:
         logger.info("%s goes file by file: %s", folder, error)
         return entry.files
     parents[folder.parent] = None

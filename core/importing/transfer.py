@@ -87,9 +87,9 @@ def clone_file(source: Path, target: Path, progress: Progress, check: Check) -> 
 
 
 def verify_copy(target: Path, transferred: Transferred, progress: Progress) -> None:
-    """Read a copy back from its disk and compare, before the only other copy goes.
+    """Read a copy back from its disk and compare, before the original goes.
 
-    Raises `StorageError` if the bytes are not those that were read.
+    Raises `StorageError` if the bytes are not those that were read there.
     """
     digest, size = blake3(), 0
     buffer = memoryview(bytearray(_block_bytes(transferred.size)))
@@ -105,7 +105,7 @@ def verify_copy(target: Path, transferred: Transferred, progress: Progress) -> N
         raise storage_error(error, target) from error
     if (size, digest.hexdigest()) != (transferred.size, transferred.blake3):
         raise StorageError(
-            f"{target} does not hold what was written to it. The original was kept. Check the drive and its cable."
+            f"{target} does not hold what it should. The original was kept. Check the drive and its cable."
         )
 
 

@@ -17,6 +17,7 @@ from model_librarian.core.importing.batch import Queues
 from model_librarian.core.importing.entry import Entry
 from model_librarian.core.library import ModelQuery
 from model_librarian.core.storage.drives import Drive
+from model_librarian.core.storage.trash import NoTrashError
 
 
 def request(*paths: Path | list[Path], **more) -> ImportRequest:
@@ -325,7 +326,7 @@ def test_adoption_across_drives_reads_the_copy_back_first(
     with monkeypatch.context() as patch:
         patch.setattr(transfer, "_write", lie)
         job = finished(librarian.imports.start(request(path, mode="adopt")))
-    assert "does not hold what was written" in job.items[0].message
+    assert "does not hold what it should" in job.items[0].message
     assert not path.is_symlink()
     assert path.read_bytes() == data
     job = finished(librarian.imports.start(request(path, mode="adopt")))
@@ -333,7 +334,7 @@ def test_adoption_across_drives_reads_the_copy_back_first(
     assert path.read_bytes() == data
 
 
-def test_two_copies_in_apps_can_each_be_adopted_once(librarian, finished, make_model, models_folder):
+def test_the_second_of_two_copies_becomes_a_link_too(librarian, finished, make_model, models_folder):
     one = make_model(models_folder / "loras" / "one.safetensors")
     two = models_folder / "loras" / "two.safetensors"
     shutil.copy(one, two)
@@ -341,8 +342,41 @@ def test_two_copies_in_apps_can_each_be_adopted_once(librarian, finished, make_m
     first = finished(librarian.imports.start(request(one, mode="adopt")))
     assert first.items[0].state == "done"
     second = finished(librarian.imports.start(request(two, mode="adopt")))
-    assert (second.items[0].state, second.items[0].model_id) == ("skipped", first.items[0].model_id)
+    [model_id] = first.result["imported"]
+    assert (second.items[0].state, second.items[0].model_id) == ("skipped", model_id)
+    assert "a link leads there now" in second.items[0].message
+    assert two.is_symlink()
+    assert two.samefile(librarian.library.main_path(model_id))
+    assert len(librarian.links.registered(model_id=model_id)) == 2
+    assert [model.model_id for model in librarian.models.search(ModelQuery()).models] == [model_id]
+
+
+def test_a_copy_that_was_edited_does_not_become_a_link(librarian, finished, make_model, models_folder):
+    one = make_model(models_folder / "loras" / "one.safetensors")
+    two = models_folder / "loras" / "two.safetensors"
+    shutil.copy(one, two)
+    finished(librarian.scans.start("quick"))
+    finished(librarian.imports.start(request(one, mode="adopt")))
+    [other] = librarian.models.search(ModelQuery(storage=["in-place"])).models
+    librarian.models.edit(other.model_id, {"notes": "mine"})
+    job = finished(librarian.imports.start(request(two, mode="adopt")))
+    assert "edited" in job.items[0].message
     assert not two.is_symlink()
+    assert librarian.library.model(other.model_id).notes == "mine"
+
+
+def test_a_damaged_file_of_the_library_takes_no_ones_place(librarian, finished, make_model, downloads):
+    one = make_model(downloads / "one.safetensors")
+    two = downloads / "two.safetensors"
+    shutil.copy(one, two)
+    data = two.read_bytes()
+    [model_id] = finished(librarian.imports.start(request(one, mode="copy"))).result["imported"]
+    placed = librarian.library.main_path(model_id)
+    placed.write_bytes(bytes(len(data)))
+    job = finished(librarian.imports.start(request(two, mode="adopt")))
+    assert "does not hold what it should" in job.items[0].message
+    assert not two.is_symlink()
+    assert two.read_bytes() == data
 
 
 # --- In place -----------------------------------------------------------------------------------------------
@@ -407,12 +441,26 @@ def test_a_folder_goes_to_the_trash_as_one(librarian, finished, pipeline, trash)
 
 def test_without_a_trash_originals_go_for_good(librarian, finished, make_model, downloads, monkeypatch):
     def none(path):
-        raise StorageError("there is no trash")
+        raise NoTrashError("there is no trash")
 
     monkeypatch.setattr(originals, "to_trash", none)
     path = make_model(downloads / "a.safetensors")
     finished(librarian.imports.start(request(path, mode="copy", delete_originals=True)))
     assert not path.exists()
+
+
+def test_an_original_that_the_trash_does_not_take_stays(
+    librarian, finished, make_model, downloads, monkeypatch
+):
+    def fail(path):
+        raise StorageError(f"{path} cannot go to the trash")
+
+    monkeypatch.setattr(originals, "to_trash", fail)
+    path = make_model(downloads / "a.safetensors")
+    job = finished(librarian.imports.start(request(path, mode="copy", delete_originals=True)))
+    assert job.items[0].state == "done"
+    assert "cannot go to the trash" in job.items[0].message
+    assert path.exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
