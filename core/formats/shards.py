@@ -32,7 +32,7 @@ class Shard(NamedTuple):
 
     stem: str
     suffix: str
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     total: int | None
 
 

@@ -21,6 +21,7 @@ from .disk import (
 )
 from .mounts import ROOT, Mount, mount_of
 from .names import shown
+from .roots import real_path
 from .sandbox import sandbox
 
 Way = Literal["auto", "copy", "move", "reflink", "in-place", "adopt"]
@@ -180,9 +181,11 @@ def _limits(place: Path) -> tuple[int, int]:
 
 def _written(files: Sequence[Arrival], place: Path, way: Way, root: Path) -> list[Arrival]:
     """The files whose bytes need room at the target: neither renamed, nor likely to be shared."""
-    folders = {file.path.parent for file in files} if way != "copy" else set()
-    stay = {folder for folder in folders if _stays(folder, place, way, root)}
-    return [file for file in files if file.path.parent not in stay]
+    if way == "copy":
+        return list(files)
+    folders = [real_path(file.path).parent for file in files]
+    stay = {folder for folder in set(folders) if _stays(folder, place, way, root)}
+    return [file for file, folder in zip(files, folders, strict=True) if folder not in stay]
 
 
 def _stays(folder: Path, place: Path, way: Way, root: Path) -> bool:

@@ -100,6 +100,14 @@ def test_a_reflink_between_two_filesystems_is_a_copy(source, target, mounted):
     assert list(findings([source._replace(size=2**60)], target, "auto", root)) == []
 
 
+def test_a_link_is_as_far_away_as_what_it_leads_to(source, target, mounted, tmp_path):
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(source.path)
+    root = mounted((tmp_path, "btrfs", "/dev/sdb1", "rw"), (source.path.parent, "btrfs", "/dev/sdc1", "rw"))
+    large = Arrival(link, 2**60, "link.safetensors")
+    assert codes(list(findings([large], target, "auto", root))) == ["insufficient_space"]
+
+
 def test_a_disk_that_takes_no_more_files_is_said(source, target, mounted, monkeypatch):
     real = os.statvfs(target)
     values = list(real)
