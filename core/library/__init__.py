@@ -1,5 +1,6 @@
 """The catalogue: the library on disk, its index, search and scans."""
 
+from .edits import BulkEdit, BulkEditResult, EditOutcome
 from .library import Library
 from .records import (
     Facets,
@@ -16,7 +17,10 @@ from .usage import DuplicateReport, StorageReport
 from .watch import Watcher
 
 __all__ = [
+    "BulkEdit",
+    "BulkEditResult",
     "DuplicateReport",
+    "EditOutcome",
     "Facets",
     "Library",
     "LibraryChange",

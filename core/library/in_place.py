@@ -259,7 +259,7 @@ class InPlaceModels:
         metadata_mtime_ns = None
         if self._metadata.mtime_ns(origin.model_id) is not None:
             model, metadata_mtime_ns = self._metadata.update(
-                model, lambda written: _describe(written, found, files)
+                model, lambda written: _describe(written, found, files), self._index.known
             )
             self._written[origin.model_id] = None
         return IndexedModel(

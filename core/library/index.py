@@ -132,28 +132,34 @@ class Index:
             staging.apply(searchable=self._database.searchable)
             staging.clear()
 
-    def replace_metadata(self, model: Model, metadata_mtime_ns: int | None) -> None:
-        """Write an edited model's row; its files, preview and problem stay as they are."""
+    def replace_metadata(self, changed: Iterable[tuple[Model, int | None]]) -> None:
+        """Write the rows of edited models, each with its file's time; files, previews and problems stay.
+
+        A model that is not known any more is left out.
+        """
         with self._database.write() as db:
-            row = db.execute(
-                "SELECT id, has_preview, header_read, problem FROM models WHERE model_id = ?",
-                (model.model_id,),
-            ).fetchone()
-            if row is None:
-                raise NotFoundError(f"There is no model {model.model_id!r}.")
-            files = [_indexed_file(found) for found in _files(db, row["id"])]
-            self.put(
-                [
-                    IndexedModel(
-                        model,
-                        files,
-                        bool(row["has_preview"]),
-                        bool(row["header_read"]),
-                        row["problem"],
-                        metadata_mtime_ns,
+            entries = []
+            for model, metadata_mtime_ns in changed:
+                row = db.execute(
+                    "SELECT id, has_preview, header_read, problem FROM models WHERE model_id = ?",
+                    (model.model_id,),
+                ).fetchone()
+                if row is not None:
+                    entries.append(
+                        IndexedModel(
+                            model,
+                            [_indexed_file(found) for found in _files(db, row["id"])],
+                            bool(row["has_preview"]),
+                            bool(row["header_read"]),
+                            row["problem"],
+                            metadata_mtime_ns,
+                        )
                     )
-                ]
-            )
+            self.put(entries)
+
+    def known(self, model_ids: Iterable[str]) -> set[str]:
+        """Which of these models are indexed."""
+        return {model_id for model_id in model_ids if self.contains(model_id)}
 
     def remove(self, model_ids: Iterable[str]) -> None:
         """Forget models; their files are not touched."""

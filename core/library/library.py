@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from blake3 import blake3
-from pydantic import ValidationError
 
-from ..errors import InvalidRequestError, NotFoundError, SourceChangedError, StorageError
+from ..errors import InvalidRequestError, LibrarianError, NotFoundError, SourceChangedError, StorageError
 from ..events import Events
 from ..jobs import JobContext
 from ..settings import TargetFolder
 from ..storage.database import Database, is_damage
 from ..storage.disk import storage_error
 from ..storage.roots import is_within, real_path
+from .edits import MAX_EDITED, BulkEdit, BulkEditResult, bulk_change_of, change_of, result_of, setting
 from .in_place import ELSEWHERE, preview_paths
 from .index import Index, IndexedFile, IndexedModel, inode_of
 from .metadata import METADATA_NAME, MetadataStore
 from .owned import OwnedModels
 from .records import (
-    EDITABLE_FIELDS,
     Facets,
     LibraryChange,
     LibraryTotals,
@@ -34,12 +33,14 @@ from .records import (
     ScanResult,
     SearchResult,
 )
-from .scan import Scanner
+from .scan import Scanner, change_told
 from .schema import migrate
 from .search import Search
 from .usage import Usage
 
 HASH_BLOCK_BYTES = 8 * 1024 * 1024
+EDITED_AT_ONCE = 100
+"""How many models a bulk edit changes before others who wait for the library's lock have their turn."""
 
 T = TypeVar("T")
 
@@ -222,33 +223,63 @@ class Library:
     def edit(self, model_id: str, changes: dict[str, Any]) -> Model:
         """Change what a person may change; from then on no lookup overwrites it.
 
-        Raises `InvalidRequestError` for unknown fields or wrong values, `NotFoundError`.
+        Raises `InvalidRequestError` for unknown fields or wrong values, `NotFoundError`, `StorageError`.
         """
-        unknown = sorted(set(changes) - EDITABLE_FIELDS)
-        if unknown:
-            raise InvalidRequestError(
-                f"{', '.join(unknown)} cannot be edited. These can: {', '.join(sorted(EDITABLE_FIELDS))}."
-            )
-        about_the_model = set(changes) - {"pickle_acknowledged"}
-        return self.update(model_id, {**changes, **({"match_source": "manual"} if about_the_model else {})})
+        return self._update(model_id, change_of(changes))
 
     def update(self, model_id: str, changes: dict[str, Any]) -> Model:
-        """Write fields into the model's ``metadata.json`` and the index. Raises `InvalidRequestError`."""
-        current = self.model(model_id)
+        """Write fields into the model's ``metadata.json`` and the index.
 
-        def change(model: Model) -> None:
-            try:
-                checked = Model.model_validate({**model.model_dump(by_alias=True), **changes})
-            except ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                raise InvalidRequestError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-            for field in changes:
-                setattr(model, field, getattr(checked, field))
+        Raises `InvalidRequestError`, `NotFoundError`, `StorageError`.
+        """
+        return self._update(model_id, setting(changes))
 
-        model, mtime_ns = self.metadata.update(current, change)
-        self.index.replace_metadata(model, mtime_ns)
+    def _update(self, model_id: str, change: Callable[[Model], None]) -> Model:
+        model, mtime_ns = self.metadata.update(self.model(model_id), change, self.index.known)
+        self.index.replace_metadata([(model, mtime_ns)])
         self._announce(LibraryChange(changed=[model_id]))
         return model
+
+    def edit_many(
+        self, model_ids: Iterable[str], edit: BulkEdit, job: JobContext | None = None
+    ) -> BulkEditResult:
+        """Make the same changes to many models; what cannot be changed is said, and the others are.
+
+        Each ``metadata.json`` is written whole and durably, `EDITED_AT_ONCE` in one hold of the library's lock;
+        the index follows in one transaction, and one event tells it. Cut off, what is written stays and is
+        indexed now or by the next scan. Raises `InvalidRequestError` with nothing changed, `CancelledError`.
+        """
+        wanted = [*dict.fromkeys(model_ids)]
+        if len(wanted) > MAX_EDITED:
+            raise InvalidRequestError(f"At most {MAX_EDITED} models can be edited at once.")
+        change = bulk_change_of(edit)
+        changed: list[tuple[Model, int]] = []
+        failures: dict[str, tuple[str, str]] = {}
+        try:
+            for start in range(0, len(wanted), EDITED_AT_ONCE):
+                if job is not None:
+                    job.check_cancelled()
+                    job.advance(start)
+                some: list[Model] = []
+                for model_id in wanted[start : start + EDITED_AT_ONCE]:
+                    try:
+                        some.append(self.model(model_id))
+                    except NotFoundError as error:
+                        failures[model_id] = (error.code, error.message)
+                try:
+                    results = self.metadata.update_many(some, change, self.index.known)
+                except StorageError as error:
+                    results = [error] * len(some)
+                for model, result in zip(some, results, strict=True):
+                    if isinstance(result, LibrarianError):
+                        failures[model.model_id] = (result.code, result.message)
+                    else:
+                        changed.append(result)
+        finally:
+            if changed:
+                self.index.replace_metadata(changed)
+                self._announce(change_told([model.model_id for model, _ in changed]))
+        return result_of(wanted, failures)
 
     def forget(self, model_ids: Iterable[str]) -> None:
         """Take models out of the index; their files are not touched."""

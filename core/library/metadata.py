@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..errors import LibrarianError
+from ..errors import LibrarianError, NotFoundError, StorageError
 from ..jobs import utc_now
 from ..storage.atomic import make_directories, remove_tree, write_atomic
 from ..storage.disk import storage_error
 from .records import Model
 
-logger = logging.getLogger(__name__)
-
 METADATA_NAME = "metadata.json"
+LIBRARY_NAME = "library.json"
 IN_PLACE = "in-place"
 INCOMING = ".incoming"
 MAX_METADATA_BYTES = 16 * 1024 * 1024
 LAYOUT_VERSION = 1
+WRITERS = 8
+"""How many files of a bulk edit wait for the disk at a time."""
+
+StillListed = Callable[[list[str]], set[str]]
+"""Which of some models the index knows: who is not known any more was deleted."""
 
 
 class MetadataError(LibrarianError):
@@ -59,12 +63,12 @@ class MetadataStore:
         A library that can only be read is opened like any other. Raises `MetadataError` for a damaged
         ``library.json``, `StorageError` where a new library cannot be made.
         """
-        path = self.root / "library.json"
+        path = self.root / LIBRARY_NAME
         try:
             known = _read_identity(path)
             if known is not None:
                 return known
-            with self.locked():
+            with self._hold_lock():
                 identity = _read_identity(path) or LibraryIdentity(id=str(uuid.uuid4()))
                 write_atomic(path, identity.model_dump_json(indent=2).encode())
                 return identity
@@ -73,7 +77,18 @@ class MetadataStore:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the library's lock; other processes wait. Raises `OSError` where nothing can be written."""
+        """Hold the library's lock; other processes wait.
+
+        Raises `StorageError` if the library is not there, `OSError` where nothing can be written.
+        """
+        if not (self.root / LIBRARY_NAME).exists():
+            # Its drive is missing: nothing must be made in the empty folder that the drive would cover.
+            raise StorageError(f"The library {self.root} is not there. Connect its drive and try again.")
+        with self._hold_lock():
+            yield
+
+    @contextmanager
+    def _hold_lock(self) -> Iterator[None]:
         make_directories(self._lock_path.parent)
         with FileLock(self._lock_path):
             yield
@@ -133,31 +148,60 @@ class MetadataStore:
             folder.rename(graveyard)  # gone whole for everybody, even if removing is cut off
             remove_tree(graveyard)
 
-    def update(self, current: Model, change: Callable[[Model], None]) -> tuple[Model, int]:
+    def update(
+        self, current: Model, change: Callable[[Model], None], still_listed: StillListed
+    ) -> tuple[Model, int]:
         """Read, change and write one model under the lock, so that nobody's edit is lost.
 
-        ``current`` is what the index knows, for a model that has no file yet. Raises `StorageError`.
+        ``current`` is what the index knows, for a model in place that has no file yet. Raises `NotFoundError`
+        for a model that was deleted meanwhile, `MetadataError`, `StorageError`.
         """
+        [changed] = self.update_many([current], change, still_listed)
+        if isinstance(changed, LibrarianError):
+            raise changed
+        return changed
+
+    def update_many(
+        self, models: Sequence[Model], change: Callable[[Model], None], still_listed: StillListed
+    ) -> list[tuple[Model, int] | LibrarianError]:
+        """The same for several models at once: each one's record and time, or why it could not be changed.
+
+        Each file is written whole and durably; what waits for the disk waits side by side. Raises
+        `StorageError` if the library is not there or cannot be written.
+        """
+
+        def changed(current: Model) -> tuple[Model, int] | LibrarianError:
+            try:
+                return self._change(current, change) if current.model_id in listed else _deleted(current)
+            except LibrarianError as error:
+                return error
+            except OSError as error:
+                return storage_error(error, self.folder(current.model_id))
+
         try:
             with self.locked():
-                model = self.read(current.model_id) or current
-                change(model)
-                model.updated_date = utc_now()
-                return model, self.write(model)
+                listed = still_listed([model.model_id for model in models])
+                if len(models) == 1:
+                    return [changed(models[0])]
+                with ThreadPoolExecutor(WRITERS, thread_name_prefix="librarian-metadata") as pool:
+                    return list(pool.map(changed, models))
         except OSError as error:
-            raise storage_error(error, self.folder(current.model_id)) from error
+            raise storage_error(error, self.root) from error
 
-    def in_place(self) -> Iterator[Model]:
-        """The models with files elsewhere for which something was written down."""
-        folder = self.root / IN_PLACE
-        for path in sorted(folder.glob(f"*/{METADATA_NAME}")) if folder.is_dir() else ():
-            try:
-                model = self.read_file(path)
-            except MetadataError as error:
-                logger.warning("%s", error.message)
-                continue
-            if model is not None:
-                yield model
+    def _change(self, current: Model, change: Callable[[Model], None]) -> tuple[Model, int] | LibrarianError:
+        model = self.read(current.model_id)
+        if model is None:
+            if current.storage == "owned":
+                return _deleted(current)
+            model = current
+        model.model_id = current.model_id  # where it lies is its id, whatever a copied file says
+        change(model)
+        model.updated_date = utc_now()
+        return model, self.write(model)
+
+
+def _deleted(model: Model) -> NotFoundError:
+    return NotFoundError(f"{model.model_id!r} was deleted or moved. Search for it again.")
 
 
 def _read_identity(path: Path) -> LibraryIdentity | None:

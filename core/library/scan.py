@@ -164,10 +164,15 @@ class Scanner:
         self._tell([], gone)
 
     def _tell(self, changed: list[str], removed: list[str]) -> None:
-        if len(changed) + len(removed) > TOLD_BY_NAME:
-            self._announce(LibraryChange(everything=True))
-        elif changed or removed:
-            self._announce(LibraryChange(changed=changed, removed=removed))
+        if changed or removed:
+            self._announce(change_told(changed, removed))
+
+
+def change_told(changed: list[str], removed: list[str] | None = None) -> LibraryChange:
+    """The record of a change; of a large one it does not name the models."""
+    if len(changed) + len(removed or ()) > TOLD_BY_NAME:
+        return LibraryChange(everything=True)
+    return LibraryChange(changed=changed, removed=removed or [])
 
 
 def _checked(entries: Iterator[IndexedModel], job: JobContext) -> Iterator[IndexedModel]:

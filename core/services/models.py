@@ -106,9 +106,9 @@ class Models:
                 removal = Removal(self._library, model_id, files, self._places.allowed())
                 unlinked, unreachable = self._linker.unlink_models([model_id])
                 removed = removal.carry_out()
+                self._library.forget([model_id])  # here, so that an edit that waits for the lock finds it gone
         except OSError as error:
             raise storage_error(error, self._library.root) from error
-        self._library.forget([model_id])
         return DeleteReport(unlinked=unlinked, files_removed=removed, unreachable=unreachable)
 
     def duplicates(self) -> DuplicateReport:
