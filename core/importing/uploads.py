@@ -306,12 +306,15 @@ class Uploads:
         )
 
     def _touched(self, folder: Path) -> datetime:
-        """When something last happened to an upload, also to one that was cut off while it was created."""
-        latest = folder.stat().st_mtime
+        """When something last came, also to one that was cut off while it was created."""
+        places = [folder / RECORD_NAME]
         with suppress(FileNotFoundError):
-            for entry in os.scandir(folder / CONTENT):
-                latest = max(latest, entry.stat().st_mtime)
-        return datetime.fromtimestamp(latest, timezone.utc)
+            places += (folder / CONTENT).iterdir()
+        times = []
+        for place in places:
+            with suppress(FileNotFoundError):
+                times.append(place.stat().st_mtime)
+        return datetime.fromtimestamp(max(times, default=folder.stat().st_mtime), timezone.utc)
 
     def _lock(self, folder: Path, wait_s: float = 0.0) -> FileLock:
         lock = FileLock(folder / _LOCK, thread_local=False)
