@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { MODEL_ENDINGS, readDrop, sortOut } from '../../web/app/dropped-files.mjs'
-import { crumbsOf } from '../../web/app/stores/folders.mjs'
+import { crumbsOf, outermost } from '../../web/app/stores/folders.mjs'
 import { parsePaths } from '../../web/app/text.mjs'
 import { problem } from './fake-librarian.mjs'
 import { openPanel, settle } from './panel-in-a-page.mjs'
@@ -160,4 +160,9 @@ describe('the way to a folder', () => {
     ['D:\\m\\loras', ['D:\\m', 'D:\\m\\loras']],
     ['', []]
   ])('%s', (path, expected) => expect(crumbsOf(path, path.startsWith('/srvx') ? roots : roots.slice(0, 3)).map((crumb) => crumb.path)).toEqual(expected))
+
+  test('folders that lie in another allowed one are not listed beside it', () => {
+    const paths = ['/m/loras', '/m', '/m-other', 'D:\\m', 'D:\\m\\vae']
+    expect(outermost(paths.map((path) => ({ name: path, path, is_dir: true }))).map(({ path }) => path)).toEqual(['/m', '/m-other', 'D:\\m'])
+  })
 })

@@ -9,6 +9,7 @@ import { createLinks } from './stores/links.mjs'
 import { createSearch } from './stores/search.mjs'
 import { createSettings } from './stores/settings.mjs'
 import { createStatus } from './stores/status.mjs'
+import { createUploads } from './stores/uploads.mjs'
 import { createView } from './stores/view.mjs'
 
 /** @import { Host, Job } from './types.mjs' */
@@ -32,8 +33,7 @@ export function createLibrarianApp(host) {
   })
   const jobs = createJobs(api, jobEnded)
   const folders = createFolders(api)
-  /** @type {import('./stores/imports.mjs').Uploads & {set: any}} */
-  const uploads = { ...createStore(/** @type {{uploads: any[]}} */ ({ uploads: [] })), add() {}, pause() {}, retry() {}, cancel() {}, forget() {} }
+  const uploads = createUploads(api)
   const imports = createImports(api, { started: jobs.started, uploads })
   const links = createLinks(api, jobs.started)
   const settings = createSettings(api)

@@ -123,6 +123,8 @@
 
 /** @typedef {{found: boolean, candidates: Candidate[], cached?: boolean, stale?: boolean, offline?: boolean}} LookupAnswer */
 
+/** @typedef {{code: string, message: string}} Warning What should be known before. */
+
 /**
  * @typedef {object} InspectGroup
  * @property {string} name
@@ -138,7 +140,7 @@
  * @property {number} [size_bytes]
  * @property {string | null} [sha256]
  * @property {string[]} [modes] those that are possible; all of them where nothing is said
- * @property {string[]} [warnings]
+ * @property {Warning[]} [warnings]
  */
 
 /** @typedef {{name: string, path: string, is_dir: boolean, size?: number, importable?: boolean}} BrowseEntry */

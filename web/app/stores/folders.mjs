@@ -15,18 +15,19 @@ import { createStore } from '../store.mjs'
  * @property {string[]} picked paths that were ticked, in any folder
  */
 
+/** @param {string} path @param {string} folder */
+const isBelow = (path, folder) => path.startsWith(/[\\/]$/.test(folder) ? folder : `${folder}${path.includes('\\') ? '\\' : '/'}`)
+
 /**
  * The way from an allowed folder down to a path, for the line above the list.
  * @param {string} path @param {BrowseEntry[]} roots
  * @returns {{name: string, path: string}[]} the first is the allowed folder itself
  */
 export function crumbsOf(path, roots) {
-  const inside = (/** @type {string} */ root) =>
-    path === root || path.startsWith(/[\\/]$/.test(root) ? root : `${root}${separator}`)
   const separator = path.includes('\\') ? '\\' : '/'
   const root = roots
     .map((entry) => entry.path)
-    .filter(inside)
+    .filter((root) => path === root || isBelow(path, root))
     .sort((one, other) => other.length - one.length)[0]
   if (root === undefined) return path ? [{ name: path, path }] : []
   const crumbs = [{ name: root, path: root }]
@@ -37,6 +38,10 @@ export function crumbsOf(path, roots) {
   }
   return crumbs
 }
+
+/** The folders that lie in none of the others: apps tell each of their folders, and the one around them.
+ * @param {BrowseEntry[]} roots */
+export const outermost = (roots) => roots.filter(({ path }) => !roots.some((other) => other.path !== path && isBelow(path, other.path)))
 
 /** The server's folders, as far as they may be read. @param {Api} api */
 export function createFolders(api) {
@@ -51,7 +56,7 @@ export function createFolders(api) {
     store.set({ open: true, path, loading: true, error: null })
     try {
       const folder = await api.get(`/browse${query({ path })}`)
-      if (mine === sequence) store.set({ folder, loading: false, ...(path ? {} : { roots: folder.entries }) })
+      if (mine === sequence) store.set({ folder, loading: false, ...(path ? {} : { roots: outermost(folder.entries) }) })
     } catch (error) {
       if (mine === sequence) store.set({ loading: false, error: /** @type {ApiError} */ (error) })
     }

@@ -5,8 +5,9 @@ import { blockedBy, chosenOf, draftsOf, isPickle, itemOf, possibleModes, valueOf
 
 /** @import { Api, ApiError } from '../api.mjs' */
 /** @import { ChosenFile } from '../dropped-files.mjs' */
-/** @import { Candidate, InspectGroup, Job } from '../types.mjs' */
+/** @import { Candidate, InspectGroup, Job, Warning } from '../types.mjs' */
 /** @import { Draft, Mode } from './drafts.mjs' */
+/** @import { Uploads } from './uploads.mjs' */
 
 /**
  * @typedef {object} Run An import that was begun here.
@@ -14,28 +15,6 @@ import { blockedBy, chosenOf, draftsOf, isPickle, itemOf, possibleModes, valueOf
  * @property {Draft[]} drafts in the order of the job's items
  * @property {Options} options
  * @property {boolean} seen whether its end was looked at
- */
-
-/**
- * @typedef {object} Upload A file on its way from the browser.
- * @property {string} key
- * @property {string} name with `/` where it came in folders
- * @property {number} size bytes
- * @property {number} sent bytes
- * @property {'waiting' | 'sending' | 'paused' | 'done' | 'failed'} state
- * @property {string} id as the server calls it; empty until it does
- * @property {ApiError | null} error
- */
-
-/**
- * @typedef {object} Uploads What stores/uploads.mjs gives.
- * @property {() => {uploads: Upload[]}} get
- * @property {(listener: () => void) => () => void} subscribe
- * @property {(files: ChosenFile[]) => void} add
- * @property {(key: string) => void} pause
- * @property {(key: string) => void} retry sends on what was paused or failed
- * @property {(key: string) => void} cancel ends it and takes it from the list; the server forgets it, too
- * @property {(ids: string[]) => void} forget takes those from the list that an import has taken over
  */
 
 /** @typedef {{mode: Mode, deleteOriginals: boolean, link: boolean}} Options `link`: into the apps, afterwards */
@@ -48,7 +27,7 @@ import { blockedBy, chosenOf, draftsOf, isPickle, itemOf, possibleModes, valueOf
  * @property {boolean} inspecting
  * @property {ApiError | null} inspectError
  * @property {Draft[]} drafts
- * @property {string[]} warnings of the inspection as a whole
+ * @property {Warning[]} warnings of the inspection as a whole
  * @property {string} filter of the list of drafts
  * @property {Options} options
  * @property {boolean} starting

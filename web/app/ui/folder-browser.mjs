@@ -36,11 +36,12 @@ function Crumbs() {
 export function FolderBrowser() {
   const { folders, imports } = usePanel()
   const { t, bytes } = useI18n()
-  const { folder, path, loading, error, picked } = useStore(folders)
+  const { folder, path, roots, loading, error, picked } = useStore(folders)
   const list = useRef(/** @type {HTMLElement | null} */ (null))
   const [filter, setFilter] = useState('')
   const [shown, setShown] = useState(PAGE)
-  const all = error ? [] : (folder?.entries ?? [])
+  const atTop = !folder?.path
+  const all = error ? [] : atTop ? roots : (folder?.entries ?? [])
   const wanted = fold(filter).trim()
   const entries = wanted ? all.filter(({ name }) => fold(name).includes(wanted)) : all
 
@@ -90,7 +91,9 @@ export function FolderBrowser() {
           else folders.toggle(entry.path)
         }}>
         <${Icon} name=${entry.is_dir ? 'folder' : 'file'} />
-        <${MiddleName} text=${entry.name} title=${entry.path} />
+        ${atTop
+          ? html`<span class="lib-entry-text"><${MiddleName} text=${baseName(entry.path) || entry.path} title=${entry.path} /><${MiddleName} class="lib-entry-note" text=${entry.path} /></span>`
+          : html`<${MiddleName} text=${entry.name} title=${entry.path} />`}
         <span class="lib-browse-size">${entry.is_dir ? html`<${Icon} name="right" />` : bytes(entry.size)}</span>
       </button>
     </li>`

@@ -3,8 +3,7 @@ import { chosenOf, isImportable, isPickle, sizeOf, valueOf } from '../stores/dra
 import { fold } from '../text.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { SUBTYPES } from './details-sheet.mjs'
-import { Icon } from './icons.mjs'
-import { DraftRow } from './import-draft.mjs'
+import { DraftRow, Warnings } from './import-draft.mjs'
 import { Button, Empty, IconButton } from './parts.mjs'
 
 /** @import { Draft } from '../stores/drafts.mjs' */
@@ -76,7 +75,7 @@ export function Describe() {
         <${IconButton} icon="back" label=${t('action.back')} onClick=${imports.back} />
         <h2 class="lib-place-title" tabindex="-1" data-step-title>${t('import.found', { count: drafts.length })}</h2>
       </div>
-      ${warnings.map((warning) => html`<p class="lib-callout" data-severity="warn" key=${warning}><${Icon} name="warn" /><span>${warning}</span></p>`)}
+      <${Warnings} warnings=${warnings} />
       ${drafts.filter(isImportable).length > 1 && html`<${ForMany} drafts=${drafts} able=${able} />`}
       ${shown.length === 0 && html`<p class="lib-note">${t('import.filterNone')}</p>`}
       ${able.length > 0 && html`<${Drafts} drafts=${able} />`}

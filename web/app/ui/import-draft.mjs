@@ -7,7 +7,7 @@ import { Icon, iconOf } from './icons.mjs'
 import { Button, ErrorBox, IconButton, MiddleName, TierBadge, TrustBadge } from './parts.mjs'
 
 /** @import { Draft } from '../stores/drafts.mjs' */
-/** @import { Candidate } from '../types.mjs' */
+/** @import { Candidate, Warning } from '../types.mjs' */
 
 /** Missing parts that are named; the others are counted. */
 const NAMED = 8
@@ -86,6 +86,13 @@ function Lookup({ draft }) {
   </div>`
 }
 
+/** What should be known before. @param {{warnings: Warning[]}} props */
+export function Warnings({ warnings }) {
+  return warnings.map(
+    ({ code, message }) => html`<p class="lib-callout" data-severity="warn" data-code=${code} key=${`${code} ${message}`}><${Icon} name="warn" /><span>${message}</span></p>`
+  )
+}
+
 /** What is in the way, and what to know. @param {{draft: Draft}} props */
 function Remarks({ draft }) {
   const panel = usePanel()
@@ -104,7 +111,7 @@ function Remarks({ draft }) {
         panel.details.open(/** @type {string} */ (group.duplicate_of))
       }}><${MiddleName} text=${group.duplicate_of} /></button></span>
     </p>`}
-    ${(group.warnings ?? []).map((warning) => html`<p class="lib-callout" data-severity="warn" key=${warning}><${Icon} name="warn" /><span>${warning}</span></p>`)}
+    <${Warnings} warnings=${group.warnings ?? []} />
   `
 }
 

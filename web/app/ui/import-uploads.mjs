@@ -3,7 +3,7 @@ import { useI18n, usePanel, useStore } from './context.mjs'
 import { Icon } from './icons.mjs'
 import { IconButton, MiddleName, ProgressBar, errorWords } from './parts.mjs'
 
-/** @import { Upload } from '../stores/imports.mjs' */
+/** @import { Upload } from '../stores/uploads.mjs' */
 
 const ICONS = { waiting: 'file', sending: 'tray', paused: 'stop', done: 'check', failed: 'error' }
 

@@ -43,7 +43,7 @@ export function Button({ kind = '', icon, busy = false, disabled = false, onClic
  * @param {{text: string, class?: string, title?: string}} props */
 export function MiddleName({ text, class: className = '', title }) {
   const { head, tail } = splitMiddle(text)
-  return html`<span class=${`lib-middle ${className}`} title=${title ?? text}
+  return html`<span class=${`lib-middle ${className}`} dir="auto" title=${title ?? text}
     ><span class="lib-middle-head">${head}</span>${tail && html`<span class="lib-middle-tail">${tail}</span>`}</span
   >`
 }
