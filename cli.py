@@ -11,17 +11,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from .core.errors import LibrarianError
-from .core.importing import ImportRequest
+from .core.importing import ImportMode, ImportRequest
 from .core.jobs import Job
 from .core.librarian import Librarian
 from .core.library import ModelQuery
 from .core.linking import CleanChoice, LinkChoice, Plan, RelocateRequest, SyncResult
 from .core.settings import Surroundings, app_of_models_folder, default_data_dir, with_distinct_names
+from .core.storage.names import is_text, shown
 from .core.version import VERSION
 
 
@@ -161,18 +162,32 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    items = [
-        {
-            "paths": [_full(path)],
-            "mode": options.mode,
-            "metadata": {"subtype": options.subtype} if options.subtype else {},
-            "acknowledge_pickle": options.acknowledge_pickle,
-        }
-        for path in options.paths
-    ]
-    request = ImportRequest.model_validate({"items": items, "link": options.link})
     with _librarian(options) as librarian:
         librarian.importer.recover()
+        found = librarian.imports.models_at([_full(path) for path in options.paths])
+        nameless = [paths for paths in found if not all(map(is_text, paths))]
+        for paths in nameless:
+            print(
+                f"librarian: {shown(paths[0])} is no valid Unicode. Rename it, then import it.",
+                file=sys.stderr,
+            )
+        items = [
+            {
+                "paths": paths,
+                "mode": options.mode,
+                "metadata": {"subtype": options.subtype} if options.subtype else {},
+                "acknowledge_pickle": options.acknowledge_pickle,
+            }
+            for paths in found
+            if paths not in nameless
+        ]
+        if not items:
+            if not nameless:
+                print("librarian: There is no model here.", file=sys.stderr)
+            return 1
+        request = ImportRequest.model_validate(
+            {"items": items, "link": options.link, "delete_originals": options.delete_originals}
+        )
         job = _follow(librarian, librarian.imports.start(request), options)
 
         def human() -> None:
@@ -180,7 +195,7 @@ def _import(options: argparse.Namespace) -> int:
                 print(f"{item.name}: {item.state}  {item.model_id or ''}  {item.message or ''}".rstrip())
 
         _show(options, job, human)
-    return _exit_status(job)
+    return _exit_status(job) or int(bool(nameless))
 
 
 def _scan(options: argparse.Namespace) -> int:
@@ -481,7 +496,17 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("paths", nargs="+")
     importing = command("import", _import, "bring files into the library")
     importing.add_argument("paths", nargs="+")
-    importing.add_argument("--mode", choices=("copy", "move"), default="copy")
+    importing.add_argument(
+        "--mode",
+        choices=get_args(ImportMode),
+        default="auto",
+        help="auto shares bytes where the filesystem can, else copies; adopt moves and leaves a link",
+    )
+    importing.add_argument(
+        "--delete-originals",
+        action="store_true",
+        help="what was copied goes to the trash, once it is verified",
+    )
     importing.add_argument("--subtype", help="what they are, such as loras, where their header does not tell")
     importing.add_argument(
         "--acknowledge-pickle", action="store_true", help="I trust these pickles; they can run code"

@@ -101,3 +101,28 @@ def test_serve_prints_its_address_and_ends_cleanly(tmp_path, models_folder, numb
     finally:
         server.kill()
     assert (server.returncode, out, errors) == (0, "", "")
+
+
+def test_a_folder_is_imported_model_by_model(librarian_command, make_model, downloads):
+    make_model(downloads / "many" / "one.safetensors")
+    for number in (1, 2):
+        make_model(downloads / "many" / f"set-0000{number}-of-00002.safetensors")
+    status, output = librarian_command("import", str(downloads / "many"), "--json")
+    assert status == 0, output
+    assert len(json.loads(output)["result"]["imported"]) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
+@pytest.mark.parametrize("named", [True, False])
+def test_names_that_are_no_text_are_told_and_the_others_come(
+    librarian_command, make_model, downloads, named, capsys
+):
+    good = make_model(downloads / "good.safetensors")
+    bad = downloads / os.fsdecode(b"caf\xe9.safetensors")
+    bad.write_bytes(make_model(downloads / "else.safetensors").read_bytes())
+    (downloads / "else.safetensors").unlink()
+    status, output = librarian_command("import", str(bad if named else downloads))
+    assert status == 1
+    assert ("done" in output) != named
+    assert good.exists()
+    assert bad.exists()

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConflictError, LibrarianError, NotFoundError
+from ..errors import CancelledError, ConflictError, LibrarianError, NotFoundError
 from ..importing import Importer, ImportItem, ImportRequest, Inspection
 from ..importing.grouping import group_paths
 from ..importing.originals import LeaveLink
 from ..importing.uploads import Uploads
 from ..jobs import Job, JobContext, JobItem, JobRunner, utc_now
-from ..linking import LinkChoice, Linker
+from ..linking import LinkChoice, Linker, SyncResult
 from ..linking.links import fingerprint
 from ..settings import MODEL_EXTENSIONS
 from ..storage.disk import storage_error
@@ -136,8 +136,7 @@ class Imports:
                 "links": None,
             }
             if request.link and imported:
-                plan = self._linker.preview(model_ids=imported)
-                result["links"] = self._linker.apply(LinkChoice(plan_id=plan.plan_id), job).model_dump()
+                result["links"] = self._link(imported, job).model_dump()
             return result
 
         return self._jobs.submit(
@@ -147,7 +146,19 @@ class Imports:
             items=[self._item(*of) for of in zip(request.items, paths, strict=True)],
         )
 
-    def groups(self, paths: list[str]) -> list[list[str]]:
+    def _link(self, model_ids: list[str], job: JobContext) -> SyncResult:
+        """Link new models into the apps; they are in the library, whatever becomes of their links."""
+        try:
+            plan = self._linker.preview(model_ids=model_ids)
+            return self._linker.apply(LinkChoice(plan_id=plan.plan_id), job)
+        except CancelledError:
+            raise
+        except LibrarianError as error:
+            return SyncResult(errors=[error.message])
+        except OSError as error:
+            return SyncResult(errors=[storage_error(error, Path("registry.db")).message])
+
+    def models_at(self, paths: list[str]) -> list[list[str]]:
         """The paths of each model that lies at some paths: what one `ImportItem` is to have.
 
         Raises `OutsideRootsError`, `NotFoundError`, `InvalidRequestError`.
