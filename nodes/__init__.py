@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from .loaders import LibrarianLoadLora, LibrarianLoadUpscaleModel
+from .loaders import loader_nodes
 
 
 class LibrarianNodes(ComfyExtension):  # type: ignore[misc]
@@ -12,4 +12,4 @@ class LibrarianNodes(ComfyExtension):  # type: ignore[misc]
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """What ComfyUI registers."""
-        return [LibrarianLoadLora, LibrarianLoadUpscaleModel]
+        return [*loader_nodes()]

@@ -2,99 +2,103 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from comfy_api.latest import io
 
-from .core_loaders import core_loader
+from .core_loaders import core_loader, core_nodes
 from .resolving import check_model, model_fingerprint, model_path
+from .table import LOADERS, Loader
 
 CATEGORY = "loaders/Librarian"
 
 
-def model_input(what: str) -> io.String.Input:
-    """The input that names the model; ``object_info`` does not grow with the library."""
-    return io.String.Input(
-        "model_id",
-        default="",
-        tooltip=f"Which {what} to load: its id in the library, its hash, or its file's name.",
-    )
-
-
 class ModelLoader(io.ComfyNode):  # type: ignore[misc]
-    """What all loaders share: how the model is checked, and when it is loaded again."""
+    """A loader of `LOADERS`; each is a class of its own that says only which."""
 
-    @classmethod
-    async def validate_inputs(cls, model_id: str | None = None) -> bool | str:
-        """Name the input that cannot be loaded, and why."""
-        return await check_model(model_id)
-
-    @classmethod
-    def fingerprint_inputs(cls, model_id: str, **_: Any) -> str:
-        """The file's hash."""
-        return model_fingerprint(model_id)
-
-
-class LibrarianLoadUpscaleModel(ModelLoader):
-    """Loads an upscale model by identity."""
+    LOADER: ClassVar[Loader]
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Inputs and outputs of ComfyUI's «Load Upscale Model»."""
+        """Inputs and outputs of the core's own node, but models by identity.
+
+        ``object_info`` does not grow with the library. The option ``librarian`` tells the panel which models fit.
+        """
+        loader = cls.LOADER
+        models = [_model_input(loader, number) for number in range(len(loader.inputs))]
+        others = loader.others()
+        wired = [other for other in others if not isinstance(other, io.WidgetInput)]
         return io.Schema(
-            node_id="LibrarianLoadUpscaleModel",
-            display_name="Load Upscale Model (Librarian)",
+            node_id=loader.node_id,
+            display_name=f"{loader.name} (Librarian)",
             category=CATEGORY,
-            description="Loads an upscale model by what it is, wherever it lies.",
-            inputs=[model_input("upscale model")],
-            outputs=[io.UpscaleModel.Output()],
+            description=f"{loader.name} by what it is, wherever it lies.",
+            inputs=[*wired, *models, *(other for other in others if other not in wired)],
+            outputs=[io.Custom(kind).Output(tooltip=tooltip) for kind, tooltip in loader.outputs],
         )
 
     @classmethod
-    def execute(cls, model_id: str) -> io.NodeOutput:
+    async def validate_inputs(
+        cls,
+        model_id: str | None = None,
+        model_id_1: str | None = None,
+        model_id_2: str | None = None,
+        model_id_3: str | None = None,
+        model_id_4: str | None = None,
+    ) -> bool | str:
+        """Name the input that cannot be loaded, and why. What another node will say is not known yet.
+
+        The names are spelled out because ComfyUI leaves its own checks of all other inputs to a function that
+        takes any.
+        """
+        given = dict(
+            zip(
+                ("model_id", "model_id_1", "model_id_2", "model_id_3", "model_id_4"),
+                (model_id, model_id_1, model_id_2, model_id_3, model_id_4),
+                strict=True,
+            )
+        )
+        for name in cls.LOADER.inputs:
+            reference = given[name]
+            problem = None if reference is None else await check_model(reference)
+            if problem is not None:
+                return f"{name}: {problem}"
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, **inputs: Any) -> str:
+        """The files' hashes."""
+        return " ".join(model_fingerprint(inputs[name]) for name in cls.LOADER.inputs)
+
+    @classmethod
+    def execute(cls, **inputs: Any) -> io.NodeOutput:
         """Load as the core's node does."""
-        path = model_path(model_id)
-        return core_loader("UpscaleModelLoader", "execute", path)(path.name)
+        loader = cls.LOADER
+        paths = {
+            argument: str(model_path(inputs.pop(name)))
+            for argument, name in zip(loader.arguments, loader.inputs, strict=True)
+        }
+        result = core_loader(loader.core)(**inputs, **paths)
+        return result if isinstance(result, io.NodeOutput) else io.NodeOutput(*result)
 
 
-class LibrarianLoadLora(ModelLoader):
-    """Applies a LoRA, found by identity."""
+def _model_input(loader: Loader, number: int) -> Any:
+    which = f" as number {number + 1}" if len(loader.inputs) > 1 else ""
+    made = io.String.Input(
+        loader.inputs[number],
+        default="",
+        tooltip=f"Which {loader.what} to load{which}: its id in the library, its hash, or its file's name.",
+    )
+    made.extra_dict = {
+        "librarian": {"subtypes": list(loader.subtypes)}
+    }  # older cores take it in this way only
+    return made
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        """Inputs and outputs of ComfyUI's «Load LoRA»; without a CLIP only the model is changed."""
-        strength = {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01}
-        return io.Schema(
-            node_id="LibrarianLoadLora",
-            display_name="Load LoRA (Librarian)",
-            category=CATEGORY,
-            description="Applies a LoRA to a diffusion model and a CLIP, by what it is, wherever it lies.",
-            inputs=[
-                io.Model.Input("model", tooltip="The diffusion model that the LoRA is applied to."),
-                io.Clip.Input("clip", optional=True, tooltip="The CLIP that the LoRA is applied to, if any."),
-                model_input("LoRA"),
-                io.Float.Input(
-                    "strength_model",
-                    tooltip="How strongly the model is changed; may be negative.",
-                    **strength,
-                ),
-                io.Float.Input(
-                    "strength_clip", tooltip="How strongly the CLIP is changed; may be negative.", **strength
-                ),
-            ],
-            outputs=[
-                io.Model.Output(tooltip="The changed diffusion model."),
-                io.Clip.Output(tooltip="The changed CLIP."),
-            ],
-        )
 
-    @classmethod
-    def execute(
-        cls, model: Any, model_id: str, strength_model: float, strength_clip: float, clip: Any = None
-    ) -> io.NodeOutput:
-        """Load and patch as the core's node does."""
-        if strength_model == 0 and (strength_clip == 0 or clip is None):
-            return io.NodeOutput(model, clip)
-        path = model_path(model_id)
-        load = core_loader("LoraLoader", "load_lora", path)
-        return io.NodeOutput(*load(model, clip, path.name, strength_model, strength_clip))
+def loader_nodes() -> list[type[ModelLoader]]:
+    """A node for each loader that this ComfyUI has."""
+    return [
+        type(loader.node_id, (ModelLoader,), {"LOADER": loader, "__module__": __name__})
+        for loader in LOADERS
+        if loader.core in core_nodes()
+    ]

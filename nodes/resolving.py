@@ -21,17 +21,17 @@ def model_path(model_id: str) -> Path:
     return _host().wait().models.find(model_id)
 
 
-async def check_model(model_id: str | None) -> bool | str:
-    """Whether the model can be loaded, or why not; does not hold the event loop."""
-    if not model_id:
-        return "model_id: choose a model from the Librarian panel."
+async def check_model(model_id: str) -> str | None:
+    """Why the model cannot be loaded, if so; does not hold the event loop."""
+    if not model_id.strip():
+        return "choose a model from the Librarian panel."
     try:
         host = _host()
         librarian = await host.librarian()
         await host.run(librarian.models.find, model_id)
     except LibrarianError as error:
-        return f"model_id: {error.message}"
-    return True
+        return error.message
+    return None
 
 
 def model_fingerprint(model_id: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from _environment import ROOT
 from _real_comfyui import CORE, FRONTEND, OLD_CORE, OLD_FRONTEND, RealComfyUI, server_python
 from playwright.sync_api import Page, expect
 
@@ -233,5 +234,17 @@ def test_a_model_that_is_not_there_is_named_in_the_node(comfyui: RealComfyUI, ne
 def test_object_info_does_not_list_models(comfyui: RealComfyUI) -> None:
     info = comfyui.get_json("/object_info")
     ours = {name: value for name, value in info.items() if name.startswith("Librarian")}
-    assert set(ours) == {"LibrarianLoadLora", "LibrarianLoadUpscaleModel"}
     assert "safetensors" not in json.dumps(ours)
+    assert {path.stem for path in (ROOT / "web" / "docs").glob("*.md")} == set(ours)
+    for language in ("en", "zh"):
+        texts = json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8"))
+        assert set(texts) == set(ours)
+        for name, node in ours.items():
+            inputs = {**node["input"].get("required", {}), **node["input"].get("optional", {})}
+            assert set(texts[name]["inputs"]) == set(inputs)
+            assert [one["name"] for one in texts[name]["outputs"].values()] == node["output_name"]
+            if language == "en":
+                assert texts[name]["display_name"] == node["display_name"]
+                assert {key: one["tooltip"] for key, one in texts[name]["inputs"].items()} == {
+                    key: options["tooltip"] for key, (_, options) in inputs.items()
+                }
