@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
 
-from ..errors import InvalidRequestError, LibrarianError, NotFoundError, OutsideRootsError
+from ..errors import InvalidRequestError, LibrarianError, NotAModelError, NotFoundError, OutsideRootsError
 from ..formats import ModelFormat
 from ..formats.pipelines import MODEL_INDEX, Pipeline, main_component, read_model_index
 from ..formats.shards import ShardSet, group_shards, parse_shard
@@ -79,8 +79,9 @@ def group_paths(paths: Iterable[Path], roots: AllowedRoots, limit: int = MAX_FIL
     Files that are no models are left out unless they are named or belong to a model. Only what is named or
     lies in a named folder is looked at: parts beside a named one are missing.
 
-    Raises `NotFoundError` for a path that is not there, `OutsideRootsError`, `StorageError` for a folder that
-    cannot be read, and `InvalidRequestError` for more than ``limit`` files.
+    Raises `NotFoundError` for a path that is not there, `NotAModelError` for a pipe and the like,
+    `OutsideRootsError`, `StorageError` for a folder that cannot be read, and `InvalidRequestError` for more than
+    ``limit`` files.
     """
     found = _Found(roots, limit)
     for path in paths:
@@ -153,8 +154,8 @@ class _Found:
         elif path.is_file():
             self.named.add(path)
             self._add(path)
-        elif os.path.lexists(path):
-            raise InvalidRequestError(f"{shown(str(path))} is neither a file nor a folder.")
+        elif path.exists():
+            raise NotAModelError(f"{shown(path.name)} is not a file. Choose the model's file itself.")
         else:
             raise NotFoundError(f"{shown(str(path))} is not there.")
 

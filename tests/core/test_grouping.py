@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from model_librarian.core.errors import InvalidRequestError, NotFoundError, OutsideRootsError
+from model_librarian.core.errors import InvalidRequestError, NotAModelError, NotFoundError, OutsideRootsError
 from model_librarian.core.importing.grouping import FileGroup, group_named, group_paths
 from model_librarian.core.storage.roots import AllowedRoots
 
@@ -341,10 +341,13 @@ def test_a_path_that_comes_twice_counts_once(downloads, roots):
 def test_paths_that_cannot_be_walked(downloads, roots, tmp_path):
     with pytest.raises(NotFoundError):
         group_paths([downloads / "gone.safetensors"], roots)
+    (downloads / "link.safetensors").symlink_to("gone.safetensors")
+    with pytest.raises(NotFoundError):
+        group_paths([downloads / "link.safetensors"], roots)
     with pytest.raises(OutsideRootsError):
         group_paths([tmp_path], roots)
     os.mkfifo(downloads / "pipe.safetensors")
-    with pytest.raises(InvalidRequestError, match="neither"):
+    with pytest.raises(NotAModelError, match="not a file"):
         group_paths([downloads / "pipe.safetensors"], roots)
     assert group_paths([downloads], roots) == []
 
