@@ -35,7 +35,7 @@ from .duplicates import FileBytes, model_with_files
 from .entry import EntryFile, Fate
 from .grouping import FileGroup, group_named, group_paths
 from .in_place import InPlace
-from .inspect import Examined, examine, inspect
+from .inspect import Examined, examine, inspect, inspect_uploads
 from .journal import Journal, Recovered, Staging, require_library
 from .naming import file_names, folder_name, model_names
 from .originals import LeaveLink, Originals
@@ -93,6 +93,11 @@ class Importer:
     def inspect(self, paths: Iterable[Path], roots: AllowedRoots) -> Inspection:
         """Say what the files at the paths are. Raises `NotFoundError`, `InvalidRequestError`."""
         return inspect(paths, self._library, roots)
+
+    def inspect_uploads(self, uploads: Sequence[str]) -> Inspection:
+        """Say what complete uploads are. Raises `NotFoundError`, `UploadIncompleteError`, `InvalidRequestError`."""
+        ids = list(dict.fromkeys(uploads))
+        return inspect_uploads(dict(zip(ids, self._uploads.staged(ids), strict=True)), self._library)
 
     def recover(self) -> list[Recovered]:
         """Finish or undo what an earlier run left half done, and index what it finished."""
@@ -257,7 +262,12 @@ class Importer:
         require_writable(self._library.root)
         if item.uploads:
             with self._arrived(item) as arrival:
-                return self._take_in(arrival, progress)
+                imported = self._take_in(arrival, progress)
+            if not imported.new:
+                for upload in item.uploads:  # nobody needs these bytes twice
+                    with suppress(LibrarianError):
+                        self._uploads.remove(upload)
+            return imported
         arrival = self.sort_out(item, paths, roots, delete_originals=request.delete_originals)
         if item.mode == "in-place":
             return self._list(arrival, progress)

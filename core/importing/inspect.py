@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +18,8 @@ from ..storage.preflight import Arrival, Finding, findings
 from ..storage.roots import AllowedRoots
 from ..storage.sandbox import sandbox
 from .duplicates import FileBytes, model_with_files
-from .grouping import FileGroup, Member, group_paths, is_shard_index, is_weights
-from .records import GroupFile, ImportGroup, ImportWarning, Inspection
+from .grouping import FileGroup, Member, group_named, group_paths, is_shard_index, is_weights
+from .records import GroupFile, ImportGroup, ImportWarning, Inspection, Staged
 
 HASHED_BYTES = 64 * 1024 * 1024
 """Up to this size an inspection reads all files of a model to compare them with models of the same size. Larger
@@ -57,6 +57,26 @@ def inspect(paths: Iterable[Path], library: Library, roots: AllowedRoots) -> Ins
     return Inspection(groups=inspected, warnings=look_around(groups, library.root))
 
 
+def inspect_uploads(uploads: Mapping[str, Staged], library: Library) -> Inspection:
+    """Say what complete uploads are, by their ids; sorted into models by the names that they came with.
+
+    Raises what `group_named` raises.
+    """
+    ids = {file.path: upload_id for upload_id, file in uploads.items()}
+    hashes = {file.path: file.transferred.sha256 for file in uploads.values()}
+    inspected: list[ImportGroup] = []
+    for group in group_named((file.path, file.name) for file in uploads.values()):
+        result = inspect_group(group, library, hashes)
+        result.files = [
+            GroupFile(
+                path=uploads[ids[path]].name, size=uploads[ids[path]].transferred.size, upload=ids[path]
+            )
+            for path in (member.path for member in group.members)
+        ]
+        inspected.append(result)
+    return Inspection(groups=inspected)
+
+
 def look_around(groups: Iterable[FileGroup], target: Path) -> list[ImportWarning]:
     """What is in the way of bringing all the groups to a folder, and what should be known before."""
     files: list[Arrival] = []
@@ -74,8 +94,13 @@ def look_around(groups: Iterable[FileGroup], target: Path) -> list[ImportWarning
     return list(warnings.values())[:MAX_WARNINGS]
 
 
-def inspect_group(group: FileGroup, library: Library) -> ImportGroup:
-    """Say what the files of one group are and whether they can be imported."""
+def inspect_group(
+    group: FileGroup, library: Library, hashes: Mapping[Path, str] | None = None
+) -> ImportGroup:
+    """Say what the files of one group are and whether they can be imported.
+
+    ``hashes`` are the SHA-256 of all its files, where they are known already.
+    """
     result = ImportGroup(
         name=shown(group.name),
         format=group.format,
@@ -86,12 +111,16 @@ def inspect_group(group: FileGroup, library: Library) -> ImportGroup:
         problem=group.problem,
     )
     try:
-        files = [FileBytes(member.path, member.path.stat().st_size) for member in group.members]
+        known = hashes or {}
+        files = [
+            FileBytes(member.path, member.path.stat().st_size, known.get(member.path))
+            for member in group.members
+        ]
         result.files = [GroupFile(path=shown(str(file.path)), size=file.size) for file in files]
         result.size_bytes = sum(file.size for file in files)
         examined = examine(group)
         result.guess, result.security_tier = examined.guess, examined.security_tier
-        if group.problem is None and result.size_bytes <= HASHED_BYTES:
+        if group.problem is None and (known or result.size_bytes <= HASHED_BYTES):
             result.duplicate_of = model_with_files(library, files)
     except LibrarianError as error:
         result.problem = result.problem or error.message

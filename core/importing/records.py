@@ -29,10 +29,11 @@ class Staged(NamedTuple):
 
 
 class GroupFile(BaseModel):
-    """A file of a group; ``size`` in bytes."""
+    """A file of a group; ``size`` in bytes. Of an ``upload`` (its id) the path is the name that it came with."""
 
     path: str
     size: int
+    upload: str | None = None
 
 
 class ImportGroup(BaseModel):

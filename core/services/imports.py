@@ -107,6 +107,10 @@ class Imports:
         roots = self._places.allowed()
         return self._importer.inspect([roots.confine(path) for path in paths], roots)
 
+    def inspect_uploads(self, uploads: list[str]) -> Inspection:
+        """Say what complete uploads are. Raises `NotFoundError`, `UploadIncompleteError`, `InvalidRequestError`."""
+        return self._importer.inspect_uploads(uploads)
+
     def start(self, request: ImportRequest) -> Job:
         """Queue an import. A single item that cannot be imported is refused at once.
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import json
 import os
 import random
 import threading
@@ -459,6 +460,123 @@ async def test_through_a_restart(surroundings):
         assert offset >= 2_000_000
         status, headers, _ = await tus.patch(path, offset, DATA[offset:])
         assert (status, headers["Repr-Digest"]) == (204, digest(DATA))
+
+
+async def sent(tus: Tus, path, name: str | None = None) -> str:
+    """The id of an upload of a file that lies on the disk."""
+    data = path if isinstance(path, bytes) else path.read_bytes()
+    where = await tus.create(len(data), relativePath=name or path.name, filename="x")
+    assert (await tus.patch(where, 0, data))[0] == 204
+    return where.rpartition("/")[2]
+
+
+async def imported(api, *uploads: str, **more):
+    """How the import of one model went."""
+    status, body = await api("POST", "/imports", {"items": [{"uploads": list(uploads), **more}]})
+    assert status == 202, body
+    return await api.finished(body["job"])
+
+
+async def test_the_whole_road(api, tus, make_model, tmp_path, surroundings):
+    source = make_model(tmp_path / "RealESRGAN_x4plus.safetensors")
+    upload_id = await sent(tus, source)
+    [staged] = files(surroundings)
+    inode = staged.stat().st_ino
+    status, body = await api("POST", "/inspect", {"uploads": [upload_id]})
+    assert status == 200
+    [group] = body["groups"]
+    assert (group["importable"], group["guess"]["subtype"]) == (True, "upscale_models")
+    assert group["files"] == [
+        {"path": "RealESRGAN_x4plus.safetensors", "size": source.stat().st_size, "upload": upload_id}
+    ]
+
+    job = await imported(api, upload_id)
+    assert job["state"] == "done", job
+    _, model = await api("GET", f"/models/{job['result']['imported'][0]}")
+    [file] = model["files"]
+    assert (file["name"], file["original_name"]) == (source.name, source.name)
+    assert file["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
+    [placed] = surroundings.library_root.rglob(source.name)
+    assert placed.stat().st_ino == inode, "the very file that was uploaded, not a copy"
+    assert not list((surroundings.library_root / ".incoming").glob("upload-*"))
+    assert (await tus("HEAD", f"/librarian/uploads/{upload_id}"))[0] == 404
+
+    again = await sent(tus, source, "other name.safetensors")
+    _, body = await api("POST", "/inspect", {"uploads": [again]})
+    assert body["groups"][0]["duplicate_of"] == model["model_id"]
+    job = await imported(api, again)
+    assert job["items"][0]["state"] == "skipped"
+    assert not files(surroundings), "nobody needs the same bytes twice"
+
+
+async def test_parts_of_a_set_come_in_any_order(api, tus, make_model, tmp_path, surroundings):
+    names = [f"llama-0000{number}-of-00003.safetensors" for number in (3, 1, 2)]
+    ids = [await sent(tus, make_model(tmp_path / name), f"dropped/{name}") for name in names]
+    _, body = await api("POST", "/inspect", {"uploads": ids[:2]})
+    [group] = body["groups"]
+    assert (group["complete"], group["missing_shards"], group["importable"]) == (False, [2], False)
+    _, body = await api("POST", "/inspect", {"uploads": ids})
+    [group] = body["groups"]
+    assert (group["complete"], group["format"]) == (True, "sharded-set")
+    order = [file["upload"] for file in group["files"]]
+    assert order == [ids[1], ids[2], ids[0]]
+    job = await imported(api, *order)
+    assert job["state"] == "done", job
+    assert {path.name for path in surroundings.library_root.rglob("llama-*.safetensors")} == set(names)
+
+
+async def test_a_dropped_diffusers_folder(api, tus, make_model, tmp_path, surroundings):
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    weights = "diffusion_pytorch_model.safetensors"
+    uploads = [await sent(tus, json.dumps(index).encode(), "tiny-sd/model_index.json")]
+    for part in ("unet", "vae"):
+        uploads.append(await sent(tus, make_model(tmp_path / part / weights), f"tiny-sd/{part}/{weights}"))
+        uploads.append(await sent(tus, b"{}", f"tiny-sd/{part}/config.json"))
+    other = await sent(tus, make_model(tmp_path / "up.safetensors"))
+    _, body = await api("POST", "/inspect", {"uploads": [other, *uploads]})
+    groups = {group["name"]: group for group in body["groups"]}
+    assert set(groups) == {"up.safetensors", "tiny-sd"}
+    group = groups["tiny-sd"]
+    assert (group["format"], group["importable"]) == ("diffusion-folder", True), group
+    assert {file["upload"] for file in group["files"]} == set(uploads)
+    job = await imported(api, *uploads)
+    assert job["state"] == "done", job
+    [placed] = surroundings.library_root.rglob("model_index.json")
+    inside = {
+        path.relative_to(placed.parent).as_posix() for path in placed.parent.rglob("*") if path.is_file()
+    }
+    assert inside >= {"model_index.json", f"unet/{weights}", f"vae/{weights}", "unet/config.json"}
+
+
+async def test_what_cannot_be_imported_is_kept_and_said(
+    api, tus, make_model, make_torch_zip, tmp_path, surroundings
+):
+    begun = (await tus.create(10)).rpartition("/")[2]
+    for call, body in (
+        ("/inspect", {"uploads": [begun]}),
+        ("/inspect", {"uploads": ["0" * 32]}),
+        ("/inspect", {"uploads": ["../../x"]}),
+        ("/inspect", {}),
+        ("/inspect", {"uploads": [begun], "paths": ["/x"]}),
+        ("/imports", {"items": [{"uploads": [begun], "paths": ["/x"]}]}),
+    ):
+        status, problem = await api("POST", call, body)
+        assert status in (400, 404, 409), problem
+
+    page = await sent(tus, b"<!DOCTYPE html><html></html>", "page.safetensors")
+    _, body = await api("POST", "/inspect", {"uploads": [page]})
+    assert not body["groups"][0]["importable"]
+    assert "web page" in body["groups"][0]["problem"]
+    pickle = await sent(tus, make_torch_zip(tmp_path / "up.pth"))
+    job = await imported(api, pickle)
+    assert (job["state"], job["items"][0]["code"]) == ("failed", "pickle_not_acknowledged")
+    assert len(files(surroundings)) == 3
+    job = await imported(api, pickle, acknowledge_pickle=True)
+    assert job["state"] == "done", job
 
 
 async def test_the_document_has_every_call(api):
