@@ -35,14 +35,26 @@ def trace(tmp_path: Path, *command: str) -> list[str]:
         [*STRACE, f"trace={CALLS}", "-o", log, sys.executable, "-m", "model_librarian", *command],
         capture_output=True,
         text=True,
-        env={**os.environ, "LIBRARIAN_HOME": str(tmp_path / "home")},
+        env={
+            **os.environ,
+            "LIBRARIAN_HOME": str(tmp_path / "home"),
+            "XDG_DATA_HOME": str(tmp_path / "share"),  # with a trash of its own
+        },
     )
     if "PTRACE" in traced.stderr or "ptrace" in traced.stderr:
         pytest.skip("strace may not trace here")
     assert traced.returncode == 0, traced.stderr
     calls = []
+    begun: dict[str, str] = {}
     for line in log.read_text(errors="replace").splitlines():
-        found = re.match(r"\d+ +(\w+)\((.*)\) += 0", line)
+        thread, _, call = line.partition(" ")
+        if call.endswith("<unfinished ...>"):  # another thread's call came in between
+            begun[thread] = call.strip().removesuffix("<unfinished ...>").rstrip()
+            continue
+        resumed = re.match(r" *<\.\.\. \w+ resumed>(.*)", call)
+        if resumed:
+            call = begun.pop(thread) + resumed[1]
+        found = re.match(r" *(\w+)\((.*)\) += 0", call)
         if found:
             paths = re.findall(r'"([^"]+)"|\d+<([^>]+)>', found[2])
             texts = [(first or second).replace(str(tmp_path), "") for first, second in paths]
@@ -50,7 +62,13 @@ def trace(tmp_path: Path, *command: str) -> list[str]:
     return [re.sub(r"/\.incoming/[0-9a-f]{32}", "/.incoming/X", call) for call in calls]
 
 
-@pytest.mark.parametrize(("mode", "disks"), [("copy", 1), ("move", 1), ("move", 2)])
+CASES = [
+    ("copy", 1), ("auto", 1), ("move", 1), ("move", 2), ("adopt", 1), ("adopt", 2), ("delete", 1),
+]  # fmt: skip
+"""How it is imported, where ``delete`` is a copy whose original is deleted, and from how many disks."""
+
+
+@pytest.mark.parametrize(("mode", "disks"), CASES)
 def test_bytes_then_names_then_the_source(tmp_path, mode, disks):
     if disks == 2:
         memory = Path("/dev/shm")
@@ -65,8 +83,9 @@ def test_bytes_then_names_then_the_source(tmp_path, mode, disks):
         source = downloads / "new.safetensors"
         source.write_bytes(scenarios.model_bytes(1))
         places = ["--models", str(tmp_path / "models"), "--allow", str(downloads)]
-        calls = trace(tmp_path, "import", str(source), "--mode", mode, *places)
-        name = str(source).replace(str(tmp_path), "")
+        how = ["copy", "--delete-originals"] if mode == "delete" else [mode]
+        calls = trace(tmp_path, "import", str(source), "--mode", *how, *places)
+        name, place = (str(path).replace(str(tmp_path), "") for path in (source, downloads))
         staged = "/model-library/.incoming/X/model/new.safetensors"
 
         def at(call: str) -> int:
@@ -91,13 +110,22 @@ def test_bytes_then_names_then_the_source(tmp_path, mode, disks):
             placed,
             after(placed, r"fsync /model-library/vision/esrgan"),
         ]
-        unlinked = [n for n, call in enumerate(calls) if call == f"unlink {name}"]
-        if mode == "move":
-            order += [*unlinked, at(f"fsync {downloads}".replace(str(tmp_path), ""))]
-            assert len(unlinked) == 1
-        else:
-            assert not unlinked
+        gone = [
+            n
+            for n, call in enumerate(calls)
+            if call == f"unlink {name}"
+            or re.fullmatch(rf"rename {re.escape(name)} \S+|rename \S+ {re.escape(name)}", call)
+        ]
+        if mode in ("copy", "auto"):
+            assert not gone
             assert source.exists()
+        else:
+            [went] = gone
+            order += [went, after(went, rf"fsync {re.escape(place)}")]
+            if mode == "adopt":
+                assert re.fullmatch(rf"rename {re.escape(place)}/\.\w+\S* {re.escape(name)}", calls[went])
+                assert source.is_symlink()
+                assert source.read_bytes() == scenarios.model_bytes(1)
         assert order == sorted(order), "\n".join(calls)
     finally:
         if disks == 2:
