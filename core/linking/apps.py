@@ -114,7 +114,7 @@ def described(added: AddedApp, mappings: Mappings) -> App:
     wishes, _ = mappings.wishes(app)
     more = [
         TargetFolder(subtype=subtype, path=wish.folder)
-        for wish in wishes
+        for wish in wishes.all
         if wish.rule.link_type == "file" and wish.folder not in known
         for subtype in wish.rule.filters.subtype[:1]
     ]

@@ -288,7 +288,7 @@ class Linker:
             return
         app = self.app(link.app)
         wishes, _ = self.mappings.wishes(app)
-        known = [wish.folder for wish in wishes if wish.folder == folder or wish.folder in folder.parents]
+        known = [wish.folder for wish in wishes.all if wish.folder == folder or wish.folder in folder.parents]
         nearest = max(known, key=lambda path: len(path.parts), default=None)
         if nearest is None or not can_be_made(nearest, app.root):
             raise StorageError(f"{folder} is not there. Connect its drive, or make the folder.")

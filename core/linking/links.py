@@ -17,7 +17,6 @@ import errno
 import os
 import stat
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -40,10 +39,11 @@ _NTFS = frozenset({"ntfs", "ntfs3", "fuseblk", "ufsd_ntfs"})
 
 
 class Folder(NamedTuple):
-    """A folder that links are made in: where it really is, and its device."""
+    """A folder that links are made in: where it really is, its device, and the way from there to the library."""
 
     real: str
     device: int
+    to_library: str
 
 
 class Platform:
@@ -52,15 +52,20 @@ class Platform:
     What is refused once is not tried again on that filesystem while this object lives.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, library_root: Path) -> None:
+        self._library_root = os.fspath(library_root)
+        self._inside_library = self._library_root.rstrip(os.sep) + os.sep
         self._no_symlinks: set[int] = set()
         self._is_ntfs: dict[int, bool] = {}
 
     def look_at(self, folder: Path) -> Folder:
         """What `make` needs to know of the folder that a link goes into. Raises `OSError`."""
         real = os.path.realpath(folder)
-        return Folder(real, Path(real).stat().st_dev)
+        try:
+            to_library = os.path.relpath(self._library_root, real)
+        except ValueError:  # another Windows drive
+            to_library = ""
+        return Folder(real, Path(real).stat().st_dev, to_library)
 
     def make(self, source: Path, target: Path, folder: Folder | None = None) -> tuple[LinkType, bool]:
         """Link ``target`` to ``source``; answers the kind, and whether the two lie on different filesystems.
@@ -83,8 +88,7 @@ class Platform:
                     raise storage_error(error, target) from error
                 refusal = refusal or error
                 if kind == "symlink":
-                    with self._lock:
-                        self._no_symlinks.add(folder.device)
+                    self._no_symlinks.add(folder.device)
         raise StorageError(_impossible(target, refusal, is_external=is_external)) from refusal
 
     def _kinds(
@@ -93,7 +97,7 @@ class Platform:
         """The kinds of links that may work, best first."""
         symlink: tuple[LinkType, Callable[[Path, Path, Folder], None]] = (
             "symlink",
-            _make_absolute if is_external else _make_relative,
+            _make_absolute if is_external else self._make_relative,
         )
         others: list[tuple[LinkType, Callable[[Path, Path, Folder], None]]] = []
         if is_directory:
@@ -108,11 +112,18 @@ class Platform:
         return [symlink, *others]
 
     def _on_ntfs(self, folder: Folder) -> bool:
-        with self._lock:
-            known = self._is_ntfs.get(folder.device)
-            if known is None:
-                known = self._is_ntfs[folder.device] = filesystem_type(folder.real) in _NTFS
-            return known
+        known = self._is_ntfs.get(folder.device)
+        if known is None:
+            known = self._is_ntfs[folder.device] = filesystem_type(folder.real) in _NTFS
+        return known
+
+    def _make_relative(self, source: Path, target: Path, folder: Folder) -> None:
+        text = os.fspath(source)
+        if folder.to_library and text.startswith(self._inside_library):
+            text = os.path.join(folder.to_library, text[len(self._inside_library) :])  # noqa: PTH118
+        else:
+            text = os.path.relpath(text, folder.real)
+        _symlink(text, source, target)
 
 
 def filesystem_type(path: str) -> str:
@@ -224,10 +235,6 @@ def _is_hard_link_to(target: Path, source: Path) -> bool:
 def _is_junction(status: os.stat_result) -> bool:
     tag = getattr(status, "st_reparse_tag", 0)
     return bool(tag) and tag == getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", None)
-
-
-def _make_relative(source: Path, target: Path, folder: Folder) -> None:
-    _symlink(os.path.relpath(source, folder.real), source, target)
 
 
 def _make_absolute(source: Path, target: Path, _folder: Folder) -> None:

@@ -38,7 +38,7 @@ class Maker:
     """
 
     def __init__(self, registry: Registry) -> None:
-        self.platform = Platform()
+        self.platform = Platform(registry.roots().library)
         self._registry = registry
 
     def recover(self) -> None:
@@ -50,13 +50,14 @@ class Maker:
                     self._registry.remove(
                         link.link_id for link in removals if not os.path.lexists(link.target)
                     )
+                intended = self._registry.all_intended()
                 intents = list(self._registry.intents())
                 if not intents:
                     return
                 for intent in intents:
                     _put_back(intent)
                     _drop_temporary(intent)
-                self._registry.register([made for intent in intents for made in standing(intent)], intents)
+                self._registry.register([made for intent in intents for made in standing(intent)], intended)
         except Timeout:
             logger.info("another process is linking; what was cut off is mended at the next start")
 
@@ -65,7 +66,7 @@ class Maker:
 
         ``make_folder`` makes the folder that a link goes into, where that may be, or raises `StorageError`.
         """
-        self._registry.intend(links)
+        intended = self._registry.intend(links)
         made: list[MadeLink] = []
         folders: dict[str, Folder] = {}
         for link in links:
@@ -83,14 +84,14 @@ class Maker:
                 result.errors.append(error.message)
             except OSError as error:
                 result.errors.append(storage_error(error, link.target).message)
-        self._registry.register(made, links)
+        self._registry.register(made, intended)
         result.links_created += len(made)
         return len(made)
 
     def _make(
         self, link: NewLink, folders: dict[str, Folder], make_folder: MakeFolder
     ) -> tuple[LinkType, bool]:
-        name = str(link.target.parent)
+        name = os.path.split(link.target)[0]
         folder = folders.get(name)
         if folder is None:
             make_folder(link)
@@ -113,7 +114,7 @@ class Maker:
         """
         link = link._replace(aside=None, temporary=link.target.with_name(f".{uuid.uuid4().hex}.link"))
         made: list[MadeLink] = []
-        self._registry.intend([link])
+        intended = self._registry.intend([link])
         try:
             if not link.source.exists():
                 raise NotFoundError(f"{link.source} is not there, so nothing can lead to it.")
@@ -125,7 +126,7 @@ class Maker:
             raise storage_error(error, link.target) from error
         finally:
             _drop_temporary(link)
-            self._registry.register(made, [link])
+            self._registry.register(made, intended)
 
     def _renamed_over(self, link: NewLink, seen: tuple[int, ...]) -> MadeLink:
         assert link.temporary is not None

@@ -62,9 +62,10 @@ class Filters(BaseModel):
 
     def want(self, model: Model) -> bool:
         """Whether a model passes."""
-        tags = _folded(model.tags)
-        if tags & _folded(self.exclude_tags) or (self.tags and not tags & _folded(self.tags)):
-            return False
+        if self.tags or self.exclude_tags:
+            tags = _folded(model.tags)
+            if tags & _folded(self.exclude_tags) or (self.tags and not tags & _folded(self.tags)):
+                return False
         wanted = (
             (self.model_type, model.model_type),
             (self.families, model.family),
@@ -178,6 +179,29 @@ class Wish(NamedTuple):
     folder: Path
 
 
+class Wishes:
+    """The rules that hold for one app, found by the subtype that they want."""
+
+    def __init__(self, wishes: Iterable[Wish]) -> None:
+        self.all = tuple(wishes)
+        self._of_any: list[Wish] = []
+        self._of_subtype: dict[str, list[Wish]] = {}
+        for wish in self.all:
+            subtypes = {_subtype(value) for value in wish.rule.filters.subtype}
+            for rules in [self._of_subtype.setdefault(one, []) for one in subtypes] or [self._of_any]:
+                rules.append(wish)
+
+    def of(self, model: Model, name: str) -> list[Wish]:
+        """The folders that a model belongs in: those of the rules with the highest priority that want it.
+
+        ``name`` is that of its main file, or of its folder.
+        """
+        rules = [*self._of_subtype.get(_subtype(model.subtype), ()), *self._of_any]
+        fitting = [wish for wish in rules if wish.rule.want(model, name)]
+        highest = max((wish.rule.priority for wish in fitting), default=0)
+        return [wish for wish in fitting if wish.rule.priority == highest]
+
+
 class Mappings:
     """The mappings of a person, over those that ship with the package."""
 
@@ -264,7 +288,7 @@ class Mappings:
         mapping = read_mapping(self._presets / "comfyui_any_default.json")
         return frozenset(subtype for rule in mapping.rules for subtype in rule.filters.subtype)
 
-    def wishes(self, app: App) -> tuple[list[Wish], list[MappingProblem]]:
+    def wishes(self, app: App) -> tuple[Wishes, list[MappingProblem]]:
         """The rules that hold for an app with their folders, and which of its mappings cannot be used.
 
         Per folder only the rules of the most specific mapping count. The least specific one is made from
@@ -289,7 +313,7 @@ class Mappings:
             for folder, rules in here.items():
                 chosen.setdefault(folder, rules)
         problems = [problem for problem in report.problems if _may_concern(problem, app)]
-        return [wish for rules in chosen.values() for wish in rules if wish.rule.enabled], problems
+        return Wishes(wish for rules in chosen.values() for wish in rules if wish.rule.enabled), problems
 
 
 class MappingFileError(Exception):
@@ -298,13 +322,6 @@ class MappingFileError(Exception):
     def __init__(self, problem: MappingProblem) -> None:
         super().__init__(str(problem))
         self.problem = problem
-
-
-def wanted_in(wishes: Iterable[Wish], model: Model, name: str) -> list[Wish]:
-    """The folders that a model belongs in: those of the rules with the highest priority that want it."""
-    fitting = [wish for wish in wishes if wish.rule.want(model, name)]
-    highest = max((wish.rule.priority for wish in fitting), default=0)
-    return [wish for wish in fitting if wish.rule.priority == highest]
 
 
 def read_mapping(path: Path) -> Mapping:

@@ -15,7 +15,7 @@ from ..storage.disk import existing_ancestor, storage_error
 from ..storage.names import collision_key, is_text, shown
 from ..storage.roots import is_within, real_path
 from .links import fingerprint, is_link, is_reachable, leads_to, state_of
-from .mappings import Mappings, Wish, wanted_in
+from .mappings import Mappings, Wishes
 from .overrides import OverridesError, fits
 from .records import Conflict, ConflictReason, Link, Plan, PlannedLink, PlannedRemoval
 from .registry import Registry
@@ -77,7 +77,7 @@ class Planner:
         plan.bytes_to_win = sum(one.size_bytes for one in plan.conflicts if one.reason == "same_bytes")
         return prepared
 
-    def _plan_model(self, view: _AppView, model: Model, wishes: list[Wish], prepared: Prepared) -> None:
+    def _plan_model(self, view: _AppView, model: Model, wishes: Wishes, prepared: Prepared) -> None:
         try:
             for planned in self._wanted(view, model, wishes):
                 view.claim(planned.target)
@@ -91,13 +91,13 @@ class Planner:
             view.keep_links_of(model.model_id)
             view.plan.errors.append(storage_error(error, view.app.root).message)
 
-    def _wanted(self, view: _AppView, model: Model, wishes: list[Wish]) -> Iterator[PlannedLink]:
+    def _wanted(self, view: _AppView, model: Model, wishes: Wishes) -> Iterator[PlannedLink]:
         files = self._library.files(model.model_id)
         # The id is the name of a real folder; what a metadata.json calls the model may be anything.
         own_name = model.model_id.rpartition("/")[2]
         is_folder = model.model_format == "diffusion-folder"
         name = own_name if is_folder or not files else Path(files[0].path).name
-        wanted = wanted_in(wishes, model, name)
+        wanted = wishes.of(model, name)
         if not wanted:
             if model.subtype == "unknown":
                 view.plan.warnings.append(

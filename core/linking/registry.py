@@ -49,6 +49,13 @@ class MadeLink(NamedTuple):
     is_external: bool
 
 
+class Intended(NamedTuple):
+    """What was written down in one go as about to be linked: the numbers of the first and last intent."""
+
+    first: int
+    last: int
+
+
 class Roots(NamedTuple):
     """Where the library and the apps lie now; paths below them are stored relative to them."""
 
@@ -265,28 +272,26 @@ class Registry:
         """How many links each app has."""
         return dict(self._database.read().execute("SELECT app, count(*) FROM links GROUP BY app").fetchall())
 
-    def intend(self, links: Iterable[NewLink]) -> None:
+    def intend(self, links: Sequence[NewLink]) -> Intended:
         """Write down what is about to be linked."""
         roots = self.roots()
         with self._database.write() as db:
+            first = db.execute("SELECT coalesce(max(intent_id), 0) + 1 FROM intents").fetchone()[0]
             db.executemany(
-                "INSERT INTO intents (model_id, app, target_app_path, source_model_path, file_hash, aside, "
-                "temporary, pinned) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO intents (intent_id, model_id, app, target_app_path, source_model_path, file_hash, "
+                "aside, temporary, pinned) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    (*_stored(link, roots), _text(link.aside), _text(link.temporary), link.pinned)
-                    for link in links
+                    (number, *_stored(link, roots), _text(link.aside), _text(link.temporary), link.pinned)
+                    for number, link in enumerate(links, start=first)
                 ),
             )
+        return Intended(first, first + len(links) - 1)
 
-    def register(self, made: Iterable[MadeLink], intended: Iterable[NewLink]) -> None:
+    def register(self, made: Iterable[MadeLink], intended: Intended) -> None:
         """Register the links that stand on disk; what was intended is settled."""
-        roots = self.roots()
         with self._database.write() as db:
             self._register(db, made)
-            db.executemany(
-                "DELETE FROM intents WHERE app = ? AND target_app_path = ?",
-                ((link.app, roots.stored_target(link.app, link.target)) for link in intended),
-            )
+            db.execute("DELETE FROM intents WHERE intent_id BETWEEN ? AND ?", intended)
 
     def _register(self, db: sqlite3.Connection, made: Iterable[MadeLink]) -> None:
         roots = Roots(self._library_root, _app_roots(db))
@@ -299,6 +304,13 @@ class Registry:
                 for link, link_type, external in made
             ),
         )
+
+    def all_intended(self) -> Intended:
+        """All that is written down as about to be linked."""
+        row = self._database.read().execute(
+            "SELECT coalesce(min(intent_id), 0), coalesce(max(intent_id), 0) FROM intents"
+        )
+        return Intended(*row.fetchone())
 
     def intents(self) -> Iterator[NewLink]:
         """What was about to be linked when the process ended."""

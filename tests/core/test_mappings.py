@@ -158,13 +158,13 @@ def test_the_more_specific_mapping_counts_for_a_folder(librarian, imported, put,
             variant=variant,
         )
         wishes, _ = librarian.linker.mappings.wishes(linker.apps[0])
-        [loras] = [wish for wish in wishes if wish.folder.name == "loras"]
+        [loras] = [wish for wish in wishes.all if wish.folder.name == "loras"]
         assert loras.rule.patterns == [f"not-{number}"]
     put(("models/loras", {}, {"patterns": ["never"]}), version="0.29", variant="small")
     put(("models/loras", {}, {"patterns": ["never"]}), version="0.30.1", variant="other")
     wishes, _ = linker.mappings.wishes(linker.apps[0])
-    assert [wish.rule.patterns for wish in wishes if wish.folder.name == "loras"] == [["not-3"]]
-    assert {wish.folder.name for wish in wishes} >= {"own0", "own1", "own2", "own3"}
+    assert [wish.rule.patterns for wish in wishes.all if wish.folder.name == "loras"] == [["not-3"]]
+    assert {wish.folder.name for wish in wishes.all} >= {"own0", "own1", "own2", "own3"}
 
 
 @pytest.mark.parametrize(
