@@ -92,10 +92,12 @@ class InPlaceModels:
             if before != directory:
                 self.looked.append(directory)
         for directory in unvisited.values():
-            # A folder that cannot be reached, such as an unplugged drive, says nothing about its files.
-            if os.path.isdir(directory.folder):
+            if walk.covers(directory.path):  # it belongs to a Diffusers folder by now
                 self.forgotten.append(directory.path)
-                self._gone |= self._known_in(directory.path, deep=False)
+            elif os.path.isdir(directory.folder) and not walk.cannot_tell(directory.path):
+                # A folder that cannot be reached, such as an unplugged drive, says nothing about its files.
+                self.forgotten.append(directory.path)
+                self._gone |= self._known_in(directory.path, deep=True)
         self.new_count = sum(len(packed) for _, _, packed in self._new)
 
     def _known_in(self, directory: str, *, deep: bool) -> dict[str, Known]:
@@ -108,11 +110,11 @@ class InPlaceModels:
         same: list[tuple[str, FoundModel]] = []
         for found in walk.found(listing):
             seen = [known.pop(file.path, None) for file in found.files]
-            models = {before.model_id: before for before in reversed(seen) if before is not None}
+            models = {before.model_id: before for before in seen if before is not None}
             if not models:
                 packed.append(pack(found))
                 continue
-            model_id, before = next(reversed(models.items()))
+            model_id, before = next(iter(models.items()))
             if len(models) == 1 and all(
                 now is not None and (now.file.size, now.file.mtime_ns) == (file.size, file.mtime_ns)
                 for now, file in zip(seen, found.files, strict=True)

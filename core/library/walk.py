@@ -116,6 +116,7 @@ class Walk:
         self._seen_folders: set[str] = set()
         self._seen_paths: set[str] = set()
         self._seen_inodes: set[str] | None = None
+        self._unreadable: list[str] = []
         self._roots = [os.path.join(os.path.realpath(folder.path), "") for folder in self._folders]
 
     def directories(self) -> Iterator[tuple[ScannedFolder, Listing]]:
@@ -135,12 +136,23 @@ class Walk:
                 except FileNotFoundError:
                     continue
                 except OSError as error:
-                    self._errors.append(f"{directory} cannot be read: {error.strerror or error}.")
+                    self._errors.append(
+                        f"{directory} cannot be read: {error.strerror or error}. Its models stay listed."
+                    )
+                    self._unreadable.append(os.path.join(directory, ""))
                     continue
                 yield (
                     ScannedFolder(directory, str(folder.path), folder.subtype, listing.fingerprint()),
                     listing,
                 )
+
+    def covers(self, directory: str) -> bool:
+        """Whether a directory was walked, by itself or with the Diffusers folder around it."""
+        return directory in self._seen_folders and not self.cannot_tell(directory)
+
+    def cannot_tell(self, directory: str) -> bool:
+        """Whether a directory, or one above it, could not be read."""
+        return os.path.join(directory, "").startswith(tuple(self._unreadable))
 
     def _list(self, directory: str, folder: TargetFolder, root: str, stack: list[str]) -> Listing:
         listing = Listing(directory, folder, root)

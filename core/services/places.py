@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..settings import App, Settings, Surroundings, TargetFolder
+from ..settings import DIFFUSERS_FOLDER, App, Settings, Surroundings, TargetFolder
 from ..storage.roots import AllowedRoots
 
 
@@ -37,4 +37,8 @@ class Places:
         """The apps' folders whose models are listed where they lie."""
         if not self._settings().index_in_place:
             return []
-        return [folder for app in self._apps() for folder in app.folders]
+        apps = self._apps()
+        whole = [
+            TargetFolder(subtype=DIFFUSERS_FOLDER, path=path) for app in apps for path in app.directories
+        ]
+        return [folder for app in apps for folder in app.folders] + whole

@@ -216,3 +216,28 @@ def test_a_folder_that_cannot_be_read_takes_nothing_out_of_the_index(librarian, 
     shutil.rmtree(librarian.library.root / "vision")
     scan()
     assert not librarian.library.index.contains(owned)
+
+
+def test_a_watched_folder_that_cannot_be_read_takes_nothing_out_of_the_index(
+    librarian, scan, make_model, models_folder, monkeypatch
+):
+    from model_librarian.core.library.walk import Walk
+
+    make_model(models_folder / "loras" / "a" / "b" / "style.safetensors")
+    scan()
+    real = Walk._list
+
+    def fail(self, directory, *rest):
+        if directory.endswith("loras/a"):
+            raise PermissionError(13, "Permission denied")
+        return real(self, directory, *rest)
+
+    monkeypatch.setattr(Walk, "_list", fail)
+    for kind in ("quick", "deep"):
+        [error] = scan(kind)["errors"]
+        assert "cannot be read" in error
+        assert names(librarian) == ["style"]
+    monkeypatch.undo()
+    shutil.rmtree(models_folder / "loras" / "a")
+    scan()
+    assert names(librarian) == []
