@@ -13,6 +13,7 @@ from filelock import FileLock
 from ..jobs import utc_now
 from ..settings import App
 from ..storage.database import Database
+from ..storage.disk import storage_error
 from .records import Link, LinkType
 from .schema import migrate
 
@@ -157,12 +158,16 @@ class Registry:
         return self._database.set_aside
 
     def to_rebuild(self) -> Path | None:
-        """The registry that was set aside last and whose links are not taken over yet, if there is one."""
-        asides = sorted(
-            path
-            for path in self._database.path.parent.glob(f"{self._database.path.name}.aside-*")
-            if not path.name.endswith(("-wal", "-shm"))
-        )
+        """The registry that was set aside last and whose links are not taken over yet, if there is one. Raises `StorageError`."""
+        folder = self._database.path.parent
+        try:
+            asides = sorted(
+                path
+                for path in folder.glob(f"{self._database.path.name}.aside-*")
+                if not path.name.endswith(("-wal", "-shm"))
+            )
+        except OSError as error:
+            raise storage_error(error, folder) from error
         if not asides or _setting(self._database.read(), "rebuilt") == asides[-1].name:
             return None
         return asides[-1]
