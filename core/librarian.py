@@ -22,10 +22,12 @@ from .services.imports import Imports, leaving_links
 from .services.links import Links
 from .services.lookups import Lookups
 from .services.models import Models
+from .services.pickles import Pickles
 from .services.places import Places
 from .services.preferences import Preferences
 from .services.reports import JobCounts, LibraryReport, StatusReport, Warning
 from .services.scans import Scans
+from .services.workflows import Workflows
 from .settings import KnownLibrary, Surroundings
 from .sources import HuggingFace, Lookup
 from .storage.disk import storage_error
@@ -38,7 +40,7 @@ logger = logging.getLogger(__name__)
 class Librarian:
     """Builds the parts, owns their life, and is what every door calls.
 
-    What can be done is grouped by what it is about: ``models``, ``imports``, ``scans``, ``links``, ``lookups``,
+    What can be done is grouped by what it is about: ``models``, ``imports``, ``scans``, ``links``, ``lookups``, ``workflows``,
     ``preferences``. Methods block (they touch disks and databases): call them from a thread, never from an
     event loop. `start` begins the background work, `close` ends everything.
     """
@@ -73,10 +75,12 @@ class Librarian:
         self.places = places = Places(
             root, surroundings, lambda: self.linker.apps, lambda: self.preferences.current
         )
-        self.models = Models(self.library, self.linker, places)
+        self.pickles = Pickles(self.library, self.jobs, self.events)
+        self.models = Models(self.library, self.linker, places, self.pickles)
         self.imports = Imports(self.importer, self.uploads, self.linker, self.jobs, places)
         self.scans = Scans(self.library, self.jobs, places)
         self.links = Links(self.linker, self.jobs)
+        self.workflows = Workflows(self.library, self.linker)
         self.lookups = Lookups(Lookup(_hugging_face(self._answers)), self._loop, self.library, self.models)
 
         self._watcher = Watcher(

@@ -13,13 +13,14 @@ Sources: Python's ``pickletools`` (the table of operations) and ``Modules/_pickl
 from __future__ import annotations
 
 import codecs
+import hashlib
 import io
 import os
 import pickletools
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -34,7 +35,8 @@ from .pickles import ZIP_MAGIC, SmallReads, looks_like_pickle, pickles_in
 
 SCANNER = "librarian"
 SCANNER_VERSION = 1
-"""Counted up when what is found or how it is judged changes; older findings are made anew."""
+"""Counted up when what is found or how it is judged changes. A migration of ``models.db`` then empties
+``pickle_state``, so that all findings are made anew."""
 
 MAX_OPERATIONS = 20_000_000
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024
@@ -72,7 +74,7 @@ class PickleScan(BaseModel):
     ``state`` is ``clean`` (only what model files hold), ``suspicious`` (names code of somebody's own),
     ``dangerous`` (names what runs commands or code), ``error`` (could not be followed to its end, and nothing
     dangerous up to there) or ``not_scanned``. ``issues`` counts the dangerous names; ``globals`` has the worst
-    first, at most 1,000. ``size`` is in bytes, ``mtime_ns`` in nanoseconds.
+    first, at most 1,000. ``files`` tells which sizes and times the model's files had (see `fingerprint`).
     """
 
     model_config = ConfigDict(extra="allow")
@@ -84,18 +86,12 @@ class PickleScan(BaseModel):
     issues: int = 0
     globals: list[GlobalFound] = Field(default_factory=list)
     message: str | None = None
-    size: int = 0
-    mtime_ns: int = 0
+    files: str = ""
 
-    def is_of(self, size: int, mtime_ns: int) -> bool:
-        """Whether this is what today's scanner says of the file as it is."""
-        now = (SCANNER, SCANNER_VERSION, size, mtime_ns)
-        return self.state != "not_scanned" and now == (
-            self.scanner,
-            self.scanner_version,
-            self.size,
-            self.mtime_ns,
-        )
+    def is_of(self, files: str) -> bool:
+        """Whether this is what today's scanner says of a model's files as they are."""
+        now = (self.scanner, self.scanner_version, self.files) == (SCANNER, SCANNER_VERSION, files)
+        return now and self.state != "not_scanned"
 
     @property
     def refused(self) -> bool:
@@ -107,16 +103,28 @@ class PickleScan(BaseModel):
         return (self.state, self.globals) == (other.state, other.globals)
 
 
-def scan_pickles(path: Path, check: Callable[[], object] = lambda: None) -> PickleScan:
-    """Read all pickles in a file that loading it would load, and say what they name.
+def fingerprint(files: Iterable[tuple[int, int]]) -> str:
+    """What changes when one of a model's files does: from the size in bytes and the time in nanoseconds of each."""
+    text = " ".join(f"{size}:{mtime_ns}" for size, mtime_ns in files)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def scan_pickles(*paths: Path, check: Callable[[], object] = lambda: None) -> PickleScan:
+    """Read all pickles in a model's files that loading them would load, and say what they name.
 
     Args:
-        path: A raw pickle, or a torch ZIP.
+        paths: Raw pickles, or torch ZIPs.
         check: Called now and then; may raise to end the scan.
 
-    Raises `SourceChangedError` if the file is not there or changes meanwhile, `StorageError` if it cannot be read.
+    Raises `SourceChangedError` if a file is not there or changes meanwhile, `StorageError` if it cannot be read.
     """
     found = _Findings(check)
+    for path in paths:
+        _scan_file(path, found)
+    return found.told()
+
+
+def _scan_file(path: Path, found: _Findings) -> None:
     try:
         with open(path, "rb") as file:
             before = os.fstat(file.fileno())
@@ -128,7 +136,7 @@ def scan_pickles(path: Path, check: Callable[[], object] = lambda: None) -> Pick
                 else:
                     _scan_in_a_row(file, found)
             except _UnreadableError as error:
-                found.message = str(error)
+                found.message = f"{path.name}: {error}"
             after = os.fstat(file.fileno())
     except FileNotFoundError as error:
         raise SourceChangedError(f"{path} is not there (any more).") from error
@@ -136,7 +144,6 @@ def scan_pickles(path: Path, check: Callable[[], object] = lambda: None) -> Pick
         raise storage_error(error, path) from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise SourceChangedError(f"{path} changed while it was read. Try again when it is complete.")
-    return found.told(before.st_size, before.st_mtime_ns)
 
 
 class _UnreadableError(Exception):
@@ -158,7 +165,8 @@ class _Findings:
             raise _UnreadableError(f"It names more than {MAX_GLOBALS} classes and functions.")
         self.names[(_shown(module), _shown(name))] = None
 
-    def told(self, size: int, mtime_ns: int) -> PickleScan:
+    def told(self) -> PickleScan:
+        """All that was found, judged."""
         judged = [
             GlobalFound(
                 module=module,
@@ -182,8 +190,6 @@ class _Findings:
             issues=severities.count("dangerous"),
             globals=judged,
             message=self.message,
-            size=size,
-            mtime_ns=mtime_ns,
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ..errors import NotFoundError
+from ..formats.pickle_scan import fingerprint
 from ..jobs import utc_now
 from ..storage.database import Database
 from .records import LibraryTotals, Model, ModelSummary
@@ -65,6 +66,11 @@ def inode_of(status: os.stat_result) -> str:
     return f"{status.st_dev}:{status.st_ino}"
 
 
+def pickle_fingerprint(files: Iterable[IndexedFile]) -> str:
+    """What of a model's files its findings are compared with."""
+    return fingerprint((file.size, file.mtime_ns) for file in files)
+
+
 def rows_of(entries: Iterable[IndexedModel]) -> Rows:
     """Models as they are written into the index."""
     rows = Rows()
@@ -111,7 +117,13 @@ def _row(entry: IndexedModel) -> tuple[Any, ...]:
         entry.metadata_mtime_ns,
         # Only an owned model's metadata is copied whole; the other's defaults would be most of the database.
         model.model_dump_json(by_alias=True, exclude_defaults=model.storage == "in-place"),
+        _pickle_state(model, entry.files),
     )
+
+
+def _pickle_state(model: Model, files: Iterable[IndexedFile]) -> str:
+    scan = model.pickle_scan
+    return scan.state if scan is not None and scan.is_of(pickle_fingerprint(files)) else ""
 
 
 class Index:
@@ -408,6 +420,13 @@ class Index:
                 metadata_mtime_ns=row["metadata_mtime_ns"],
             )
 
+    def unscanned_pickles(self) -> list[str]:
+        """Ids of the pickles of which it is not known what they would do, in the order in which they came."""
+        rows = self._database.read().execute(
+            "SELECT model_id FROM models WHERE security_tier = 'pickle' AND pickle_state = '' ORDER BY id"
+        )
+        return [row[0] for row in rows]
+
     def count_unread(self) -> int:
         """How many headers wait to be read."""
         return int(
@@ -445,7 +464,7 @@ class Index:
 SUMMARY_COLUMNS = (
     "model_id, official_name, file_names, model_type, subtype, family, base_model, variant, precision, "
     "model_format, size_bytes, security_tier, storage, tags, match_source, match_method, match_confidence, "
-    "hash_mismatch, pending_online_lookup, has_preview, problem, added_date, updated_date"
+    "hash_mismatch, pending_online_lookup, has_preview, problem, added_date, updated_date, pickle_state"
 )
 """What `summary_of` needs; the whole metadata is left where it is."""
 
@@ -453,6 +472,8 @@ SUMMARY_COLUMNS = (
 def summary_of(row: sqlite3.Row) -> ModelSummary:
     """A row of ``models`` as lists show it."""
     values = dict(row)
+    pickle = values["security_tier"] == "pickle"
+    values["pickle_state"] = (values["pickle_state"] or "not_scanned") if pickle else None
     values["file_name"] = values["file_names"].partition("\n")[0]
     values["tags"] = values["tags"].split("\n") if values["tags"] else []
     values["preview_url"] = _preview_url(row) if values["has_preview"] else None

@@ -22,6 +22,7 @@ from .in_place import ELSEWHERE, preview_paths
 from .index import Index, IndexedFile, IndexedModel, inode_of
 from .metadata import METADATA_NAME, MetadataStore
 from .owned import OwnedModels
+from .pickles import PickleFindings
 from .records import (
     Facets,
     LibraryChange,
@@ -64,6 +65,7 @@ class Library:
         self._search = Search(self._database)
         self._scanner = Scanner(self.metadata, self._database, self.index, self._announce)
         self.usage = Usage(self._database)
+        self.pickles = PickleFindings(self.metadata, self.index, self._announce)
 
     @property
     def searchable(self) -> bool:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ..formats import ModelFormat, SecurityTier
+from ..formats.pickle_scan import PickleScan, ScanState
 from ..jobs import utc_now
 
 Storage = Literal["owned", "in-place"]
@@ -52,6 +53,14 @@ class Hashes(BaseModel):
     blake3: str | None = None
 
 
+def _readable_scan(value: Any) -> Any:
+    """Findings that cannot be read are none: the file tells them again."""
+    try:
+        return None if value is None else PickleScan.model_validate(value)
+    except ValidationError:
+        return None
+
+
 class Model(BaseModel):
     """What ``metadata.json`` says about one model. Unknown keys are kept.
 
@@ -81,7 +90,7 @@ class Model(BaseModel):
     approx_weight_size_gb: float = 0.0
     security_tier: SecurityTier = "unknown"
     pickle_acknowledged: bool = False
-    pickle_scan: dict[str, Any] | None = None
+    pickle_scan: Annotated[PickleScan | None, BeforeValidator(_readable_scan)] = None
     repo_id: str = ""
     download_url: str = ""
     preview_image: str | None = None
@@ -114,7 +123,11 @@ class ScanResult(BaseModel):
 
 
 class ModelSummary(BaseModel):
-    """A model as a list shows it. ``preview_url`` is relative to the server and changes with the picture."""
+    """A model as a list shows it.
+
+    ``preview_url`` is relative to the server and changes with the picture. ``pickle_state`` says what was found
+    in a pickle, and is nothing for other models.
+    """
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -130,6 +143,7 @@ class ModelSummary(BaseModel):
     model_format: ModelFormat
     size_bytes: int
     security_tier: SecurityTier
+    pickle_state: ScanState | None = None
     storage: Storage
     tags: list[str]
     match_source: MatchSource

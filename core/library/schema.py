@@ -154,11 +154,20 @@ def _look_anew_for_sets(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX model_files_elsewhere ON model_files (model) WHERE folder = ''")
 
 
+def _note_pickle_findings(db: sqlite3.Connection) -> None:
+    """What was found in each pickle; empty for those that wait to be looked into."""
+    db.execute("ALTER TABLE models ADD COLUMN pickle_state TEXT NOT NULL DEFAULT ''")
+    db.execute(
+        "CREATE INDEX models_with_pickles ON models (id) WHERE security_tier = 'pickle' AND pickle_state = ''"
+    )
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _create_tables,
     _number_changes,
     _remember_folders,
     _look_anew_for_sets,
+    _note_pickle_findings,
 )
 
 

@@ -17,7 +17,7 @@ MODEL_COLUMNS = (
     "variant", "precision", "model_format", "size_bytes", "security_tier", "storage", "tags", "trained_words",
     "description", "repo_id", "parts", "match_source", "match_method", "match_confidence", "hash_mismatch",
     "pending_online_lookup", "has_preview", "added_date", "updated_date", "problem", "header_read",
-    "metadata_mtime_ns", "metadata",
+    "metadata_mtime_ns", "metadata", "pickle_state",
 )  # fmt: skip
 """What is written of a model; when it was last used is nobody's to overwrite."""
 

@@ -3,11 +3,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import NotFoundError, PickleNotAcknowledgedError
-from ..library import DuplicateReport, Facets, Library, ModelQuery, SearchResult, StorageReport
+from ..errors import NotFoundError
+from ..formats.pickle_scan import PickleScan
+from ..library import (
+    DuplicateReport,
+    Facets,
+    Library,
+    Model,
+    ModelQuery,
+    ModelSummary,
+    SearchResult,
+    StorageReport,
+)
 from ..linking import Linker
 from ..storage.disk import storage_error
 from ..storage.roots import real_path
+from .pickles import Pickles
 from .places import Places
 from .removal import FileFate, Removal
 from .reports import DeleteReport, FileDetails, ModelDetails
@@ -16,8 +27,9 @@ from .reports import DeleteReport, FileDetails, ModelDetails
 class Models:
     """Looking for models, changing and deleting them."""
 
-    def __init__(self, library: Library, linker: Linker, places: Places) -> None:
+    def __init__(self, library: Library, linker: Linker, places: Places, pickles: Pickles) -> None:
         self._library = library
+        self._pickles = pickles
         self._linker = linker
         self._places = places
 
@@ -50,7 +62,8 @@ class Models:
             for file, known in zip(model.files, self._library.files(model_id), strict=False)
         ]
         return ModelDetails(
-            **model.model_dump(by_alias=True, exclude={"files"}),
+            **model.model_dump(by_alias=True, exclude={"files", "pickle_scan"}),
+            pickle_scan=_findings(model, summary),
             files=files,
             links=self._linker.links(model_ids=[model_id]),
             preview_url=summary.preview_url,
@@ -72,15 +85,11 @@ class Models:
         """The file that a reference means: a model's id, a hash, or a file's name.
 
         For whoever loads models. Raises `NotFoundError` with the nearest names,
-        `PickleNotAcknowledgedError` for a pickle that nobody vouched for.
+        `PickleNotAcknowledgedError` for a pickle that nobody vouched for, or not since danger was found in it.
         """
         model_id = self._identify(reference.strip())
         model = self._library.model(model_id)
-        if model.security_tier == "pickle" and not model.pickle_acknowledged:
-            raise PickleNotAcknowledgedError(
-                f"{model.official_name} is a pickle: it can run code when it is loaded. If you trust where it comes "
-                "from, open it in the Librarian panel and choose «I trust this file»."
-            )
+        self._pickles.require_trusted(model)
         path = self._library.main_path(model_id)
         self._library.index.touch(model_id)
         return path
@@ -134,6 +143,13 @@ class Models:
         near = self._library.search(ModelQuery(q=names[0].rpartition(".")[0] or names[0], limit=5)).models
         hint = f" The nearest are: {', '.join(model.model_id for model in near)}." if near else ""
         raise NotFoundError(f"There is no model {reference!r} in the library.{hint}")
+
+
+def _findings(model: Model, summary: ModelSummary) -> PickleScan | None:
+    """What was found in a model's pickles, if it has some; findings of files as they were before are none."""
+    if summary.pickle_state is None:
+        return None
+    return model.pickle_scan if summary.pickle_state != "not_scanned" else PickleScan()
 
 
 def _name_in_id(model_id: str) -> str:
