@@ -286,6 +286,36 @@ describe('details', () => {
     expect(page.fake.requests.at(-1)).toMatchObject({ method: 'PATCH', body: { pickle_acknowledged: true } })
   })
 
+  test('what was found in a pickle is shown, dangerous names first, as text', async () => {
+    const page = await openPanel()
+    await settle()
+    await openDetails(page, fakeModel(16).model_id)
+    expect(page.find('.lib-pickle').dataset.state).toBe('not_scanned')
+    expect(page.find('.lib-pickle').textContent).toContain('was not looked into yet')
+
+    Object.assign(page.fake.models.find((model) => model.model_id === fakeModel(16).model_id), {
+      pickle_state: 'dangerous',
+      pickle_scan: {
+        state: 'dangerous',
+        message: null,
+        globals: [
+          { module: 'posix', name: 'system', severity: 'dangerous' },
+          { module: '<img src=x onerror=alert(1)>', name: 'x', severity: 'unknown' },
+          { module: 'collections', name: 'OrderedDict', severity: 'harmless' }
+        ]
+      }
+    })
+    await openDetails(page, fakeModel(0).model_id)
+    await openDetails(page, fakeModel(16).model_id)
+    const note = page.find('.lib-pickle')
+    expect(note.querySelector('[role=alert]')?.textContent).toContain('can run commands')
+    expect([...note.querySelectorAll('code')].map((/** @type {any} */ code) => code.textContent)).toEqual(['posix.system', '<img src=x onerror=alert(1)>.x'])
+    expect(note.querySelector('img')).toBeNull()
+    expect(note.textContent).toContain('1 name of what model files hold')
+    expect(note.textContent).toContain('only if you know why')
+    expect(page.find('.lib-identity-badges').textContent).toContain('dangerous')
+  })
+
   test('«Add to graph» is there for what has a loader, and only in ComfyUI', async () => {
     const standalone = await openPanel()
     await settle()

@@ -17,6 +17,7 @@
  * @property {string} [model_format]
  * @property {number} [size_bytes]
  * @property {string} [security_tier]
+ * @property {string | null} [pickle_state] what was found in a pickle
  * @property {string} [storage]
  * @property {string[]} [tags]
  * @property {string} [match_source]
@@ -54,7 +55,14 @@
  * @property {string} [state]
  */
 
-/** @typedef {ModelRow & {files?: ModelFile[], links?: Link[], trained_words?: string[], description?: string,
+/**
+ * @typedef {object} PickleFound A class or function that a pickle names.
+ * @property {string} module
+ * @property {string} name
+ * @property {'harmless' | 'unknown' | 'dangerous'} severity
+ */
+
+/** @typedef {ModelRow & {pickle_scan?: {state: string, globals: PickleFound[], message?: string | null} | null, files?: ModelFile[], links?: Link[], trained_words?: string[], description?: string,
  *   notes?: string, repo_id?: string, download_url?: string, hashes?: Record<string, string>,
  *   [key: string]: any}} ModelRecord */
 
@@ -139,7 +147,6 @@
  * @property {string | null} [problem]
  * @property {number} [size_bytes]
  * @property {string | null} [sha256]
- * @property {string[]} [modes] those that are possible; all of them where nothing is said
  * @property {Warning[]} [warnings]
  */
 

@@ -8,6 +8,7 @@ import { Icon } from './icons.mjs'
 import { LookupSection } from './lookup-section.mjs'
 import { lineage, nameOf } from './model-list.mjs'
 import { Button, CopyButton, ErrorBox, IconButton, MiddleName, Sheet, SkeletonRows, TierBadge, Tile, TrustBadge } from './parts.mjs'
+import { PickleNote } from './pickle-note.mjs'
 
 /** @import { ModelFile, ModelRecord } from '../types.mjs' */
 
@@ -24,7 +25,7 @@ const SHOWN = new Set([
   'tags', 'trained_words', 'description', 'notes', 'files', 'links', 'size_bytes', 'security_tier', 'storage',
   'match_source', 'match_method', 'match_confidence', 'hash_mismatch', 'pending_online_lookup', 'repo_id',
   'download_url', 'preview_url', 'preview_image', 'added_date', 'updated_date', 'model_format', 'problem', 'linked',
-  'hashes', 'schema', 'pickle_acknowledged', 'cleaned_name', 'approx_weight_size_gb'
+  'hashes', 'schema', 'pickle_acknowledged', 'pickle_scan', 'cleaned_name', 'approx_weight_size_gb'
 ])
 
 /** Only web addresses become links: what a publisher wrote is text. @param {string | undefined} address */
@@ -146,7 +147,7 @@ function Facts({ record }) {
         <//>
         <${Fact} label=${t('field.model_format')}>${term('format', record.model_format) || '–'}<//>
         <${Fact} label=${t('field.storage')}>${term('storage', record.storage) || '–'}<//>
-        <${Fact} label=${t('field.security_tier')}><${TierBadge} tier=${record.security_tier} /><//>
+        <${Fact} label=${t('field.security_tier')}><${TierBadge} tier=${record.security_tier} pickle=${record.pickle_scan?.state} /><//>
         <${Fact} label=${t('field.match_method')}>
           <${TrustBadge} model=${record} />
           ${record.match_source === 'manual' && html`<span class="lib-fact-aside">${t('details.manual')}</span>`}
@@ -196,20 +197,6 @@ function OtherFacts({ record }) {
   </details>`
 }
 
-/** A pickle is loaded only after a person vouched for it. @param {{record: ModelRecord}} props */
-function PickleNote({ record }) {
-  const { details } = usePanel()
-  const { t } = useI18n()
-  const { saving } = useStore(details)
-  if (record.security_tier !== 'pickle') return null
-  const trusted = Boolean(record['pickle_acknowledged'])
-  return html`<label class=${`lib-acknowledge ${trusted ? '' : 'is-open'}`}>
-    <input type="checkbox" checked=${trusted} disabled=${saving === 'pickle_acknowledged'}
-      onChange=${(/** @type {any} */ event) => details.save('pickle_acknowledged', event.target.checked)} />
-    <span><strong>${t('pickle.trust')}</strong> ${t('pickle.why')}</span>
-  </label>`
-}
-
 /** Everything about one model. */
 export function DetailsSheet() {
   const panel = usePanel()
@@ -231,7 +218,7 @@ export function DetailsSheet() {
           ${[term('subtype', known.subtype), lineage(known), bytes(known.size_bytes)].filter(Boolean).join(' · ')}
         </p>
         <p class="lib-identity-badges">
-          <${TrustBadge} model=${known} /><${TierBadge} tier=${known.security_tier} />
+          <${TrustBadge} model=${known} /><${TierBadge} tier=${known.security_tier} pickle=${record ? record.pickle_scan?.state : row?.pickle_state} />
           ${linked && html`<span class="lib-badge"><${Icon} name="link" />${t('model.linked')}</span>`}
         </p>
         <p class="lib-identity-id">

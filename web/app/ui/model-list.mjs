@@ -159,7 +159,7 @@ export function ModelList({ onOpen, openId }) {
               </span>`}
               ${trustOf(model) !== 'none' && html`<${TrustBadge} model=${model} iconOnly />`}
             </span>
-            <${TierBadge} tier=${model.security_tier} />
+            <${TierBadge} tier=${model.security_tier} pickle=${model.pickle_state} />
           </span>
           ${canAdd(panel, model) &&
           html`<button

@@ -81,10 +81,11 @@ export function TrustBadge({ model, iconOnly = false }) {
   </span>`
 }
 
-/** Whether loading the file can run code. @param {{tier: string | undefined}} props */
-export function TierBadge({ tier = 'unknown' }) {
+/** Whether loading the file can run code. @param {{tier: string | undefined, pickle?: string | null}} props */
+export function TierBadge({ tier = 'unknown', pickle }) {
   const { t, term } = useI18n()
-  return html`<span class="lib-badge" data-tier=${tier} title=${t(`tierWhy.${tier}`)}>${term('tier', tier)}</span>`
+  const shown = tier === 'pickle' && pickle === 'dangerous' ? 'dangerous' : tier
+  return html`<span class="lib-badge" data-tier=${shown} title=${t(`tierWhy.${shown}`)}>${term('tier', shown)}</span>`
 }
 
 /** @param {unknown} error @param {{t: (key: string) => string}} i18n */
