@@ -37,8 +37,10 @@ the files are tiny but valid safetensors.
 
 Search shows median / p95 of 60 queries of each kind, 50 results a page, in the core; beside it the p95 of a plain
 `SELECT … LIKE` and of a bare FTS5 query with count and rank, which both do less. All else are medians. «Event
-loop» is how late an asyncio loop in the same process wakes from a sleep of 5 ms, at worst; «idle» is the same
-while nothing runs, which is what this machine itself adds.
+loop» is how long an asyncio loop in the same process waits past the end of a sleep of 5 ms, at worst, while the
+process has a processor; beside it the same with the time in which other programs had it. The process also holds a
+million objects that are not Librarian's, as a ComfyUI with torch does: a full collection of Python's garbage looks
+at all of them, so the table says how many of those there were.
 
 """
 
