@@ -158,7 +158,10 @@ class Registry:
         return self._database.set_aside
 
     def to_rebuild(self) -> Path | None:
-        """The registry that was set aside last and whose links are not taken over yet, if there is one. Raises `StorageError`."""
+        """The registry that was set aside last and whose links are not taken over yet, if there is one.
+
+        Raises `StorageError` if the folder cannot be read.
+        """
         folder = self._database.path.parent
         try:
             asides = sorted(
