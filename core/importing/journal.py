@@ -69,13 +69,18 @@ class Staging:
 
 
 class Recovered(BaseModel):
-    """What became of an import, such as one that was cut off. ``notes`` say what the person should know of it."""
+    """What became of an import, such as one that was cut off.
+
+    ``notes`` say what the person should know of it; with ``pending`` some links could not be left where its files
+    were, which is tried again at the next start.
+    """
 
     model_id: str
     source: str
     outcome: Literal["finished", "undone"]
     replaces: str | None = None
     notes: list[str] = Field(default_factory=list)
+    pending: bool = False
 
 
 def require_library(root: Path) -> None:
@@ -156,7 +161,10 @@ class Journal:
         try:
             if staging.entry is not None:
                 recovered = staging.settled = self._settle(staging, staging.entry)
-            staging.remove()
+            if recovered is not None and recovered.pending:
+                staging.lock.release()
+            else:
+                staging.remove()
         except OSError as error:
             logger.warning("%s could not be cleaned up and is tried again later: %s", staging.folder, error)
             staging.lock.release()
@@ -177,8 +185,9 @@ class Journal:
         if done:
             fsync_directory(final.parent)
             fsync_directory(staging.folder)
-            recovered.notes = self._originals.settle(entry, final)
-            if entry.replaces is not None:
+            recovered.notes, all_settled = self._originals.settle(entry, final)
+            recovered.pending = not all_settled
+            if entry.replaces is not None and all_settled:
                 self._metadata.discard(entry.replaces)
         else:
             _give_back_all(staging, entry)

@@ -17,6 +17,10 @@ from .entry import Entry, EntryFile
 logger = logging.getLogger(__name__)
 
 
+class NoLinkError(LibrarianError):
+    """No link could be left where a file was; the file still is there."""
+
+
 class LeaveLink(Protocol):
     """Puts a link to ``source`` in the place of the file ``target``, if ``is_same`` says that it is still the one.
 
@@ -35,18 +39,22 @@ class Originals:
     def __init__(self, leave_link: LeaveLink) -> None:
         self._leave_link = leave_link
 
-    def settle(self, entry: Entry, final: Path) -> list[str]:
+    def settle(self, entry: Entry, final: Path) -> tuple[list[str], bool]:
         """Do what the entry says to the sources of the model in ``final``; what is done already is fine.
 
-        The model must be durable there. Answers what the person should know; never raises.
+        The model must be durable there. Answers what the person should know, and whether nothing is left that
+        trying again could do. Never raises.
         """
         if entry.originals == "keep":
-            return []
+            return [], True
         notes: list[str] = []
+        done = True
         parents: dict[Path, None] = {}
         for file in _whole_folder_first(entry, parents):
             try:
                 note = self._settle(entry, file, final / file.staged_name)
+            except NoLinkError as error:
+                note, done = error.message, False
             except LibrarianError as error:
                 note = error.message
             except OSError as error:
@@ -58,7 +66,7 @@ class Originals:
         _make_durable(parents)
         if entry.originals in ("remove", "trash") and entry.folder is not None:
             _remove_empty(entry.folder, parents)
-        return list(dict.fromkeys(notes))
+        return list(dict.fromkeys(notes)), done
 
     def _settle(self, entry: Entry, file: EntryFile, placed: Path) -> str | None:
         """Settle one file; what the person should know of it."""
@@ -81,7 +89,10 @@ class Originals:
                     is_same=lambda status: is_link or is_same(status),
                 )
             except LibrarianError as error:
-                return f"It was imported, but no link could be left at {source}: {error.message}"
+                raise NoLinkError(
+                    f"It was imported, but no link could be left at {source}, which is tried again at the next "
+                    f"start: {error.message}"
+                ) from error
             return None
         if source.is_symlink():
             return f"{source} is a link, which was kept, like what it leads to."

@@ -35,6 +35,8 @@ class Imports:
     def recover(self) -> None:
         """Mend the imports that an earlier run left half done; each is listed as an interrupted job."""
         for recovered in self._importer.recover():
+            if recovered.pending:
+                continue  # it was told when it was imported
             now = utc_now()
             self._jobs.record(
                 Job(

@@ -287,11 +287,18 @@ def test_a_link_that_cannot_be_left_leaves_the_file(
     def refuse(**_):
         raise StorageError("no links here")
 
-    monkeypatch.setattr(librarian.linker, "replace_with_link", refuse)
-    job = finished(librarian.imports.start(request(path, mode="adopt")))
-    assert job.items[0].state == "done"
-    assert "no link could be left" in job.items[0].message
-    assert not path.is_symlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(librarian.linker, "replace_with_link", refuse)
+        job = finished(librarian.imports.start(request(path, mode="adopt")))
+        assert job.items[0].state == "done"
+        assert "no link could be left" in job.items[0].message
+        assert not path.is_symlink()
+        assert path.read_bytes() == data
+        [pending] = librarian.importer.recover()
+        assert pending.pending
+    [recovered] = librarian.importer.recover()  # as at the next start
+    assert not recovered.pending
+    assert path.is_symlink()
     assert path.read_bytes() == data
     assert staging(librarian) == []
 

@@ -62,7 +62,7 @@ class Case:
 
         def make() -> None:
             self.world.make()
-            before_work = scenarios.SCENARIOS[name][0]
+            before_work = scenarios.SCENARIOS[name].before
             if before_work is not None:
                 before_work(self.world)
             shutil.copytree(self.world.root, self.template, symlinks=True)
@@ -89,7 +89,7 @@ class Case:
                 scenarios.conditions(self.world, self.name),
                 stepping.active(databases=True),
             ):
-                scenarios.SCENARIOS[self.name][1](self.world, librarian)
+                scenarios.SCENARIOS[self.name].work(self.world, librarian)
 
         return child(work)
 

@@ -19,16 +19,24 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
-from model_librarian.core import removal
-from model_librarian.core.importing import ImportRequest, importer, transfer
+from model_librarian.core.importing import ImportRequest, originals, source, transfer
 from model_librarian.core.jobs import Job
 from model_librarian.core.librarian import Librarian
 from model_librarian.core.linking import LinkChoice, linker
+from model_librarian.core.services import removal
 from model_librarian.core.settings import Surroundings, app_of_models_folder
 from model_librarian.core.storage.database import Database
+from model_librarian.core.storage.trash import NoTrashError
 
 FOLDERS = ("upscale_models", "loras", "vae")
+_SHARD_INDEX = json.dumps(
+    {"weight_map": {str(n): f"big-0000{n}-of-00002.safetensors" for n in (1, 2)}}
+).encode()
+_PIPELINE = json.dumps(
+    {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
+).encode()
 
 
 def model_bytes(seed: int) -> bytes:
@@ -57,7 +65,23 @@ class World:
         self.library = root / "ComfyUI" / "model-library"
         self.downloads = root / "downloads"
         self.trash = root / "trash"
-        self.source = self.downloads / "new.safetensors"
+        self.sources = {
+            "new": {self.downloads / "new.safetensors": model_bytes(1)},
+            "set": {
+                **{
+                    self.downloads / "set" / f"big-0000{n}-of-00002.safetensors": model_bytes(n + 1)
+                    for n in (1, 2)
+                },
+                self.downloads / "set" / "big.safetensors.index.json": _SHARD_INDEX,
+            },
+            "pipe": {
+                self.downloads / "pipe" / "model_index.json": _PIPELINE,
+                self.downloads / "pipe" / "unet" / "diffusion_pytorch_model.safetensors": model_bytes(4),
+                self.downloads / "pipe" / "unet" / "config.json": b'{"of": "unet"}',
+            },
+            "used": {self.models / "loras" / "used.safetensors": model_bytes(5)},
+        }
+        self.picture = self.downloads / "new.png"
 
     def make(self) -> None:
         """Lay it out, with models in the library whose places in the app are taken or free."""
@@ -65,7 +89,11 @@ class World:
             (self.models / name).mkdir(parents=True)
         self.downloads.mkdir()
         self.trash.mkdir()
-        self.source.write_bytes(model_bytes(1))
+        for files in self.sources.values():
+            for path, data in files.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+        self.picture.write_bytes(b"\x89PNG picture")
         places = self.models / "upscale_models"
         for number, name in enumerate(("a", "b", "c"), start=10):
             path = self.downloads / f"{name}.safetensors"
@@ -106,7 +134,9 @@ class World:
         for folder, _, names in os.walk(self.root):
             for name in names:
                 path = Path(folder, name)
-                if not path.is_symlink() and (path.suffix in (".safetensors", ".txt") or ".old" in name):
+                ours = name in ("metadata.json", "library.json", "journal.json")
+                counts = path.suffix in (".safetensors", ".txt", ".png", ".json") or ".old" in name
+                if counts and not ours and not path.is_symlink() and "data" not in path.parts:
                     digest = hashlib.sha256(path.read_bytes()).hexdigest()
                     found.setdefault(digest, []).append(str(path.relative_to(self.root)))
         return found
@@ -133,12 +163,18 @@ def run(librarian: Librarian, job: Job) -> Job:
     return ended
 
 
-def _import(mode: str, *, link: bool = False) -> Callable[[World, Librarian], None]:
+def _import(what: str, mode: str, **more: bool) -> Callable[[World, Librarian], None]:
+    """Import one of the world's sources, unless that is done already."""
+
     def work(world: World, librarian: Librarian) -> None:
-        if not world.source.exists():
+        paths = list(world.sources[what])
+        if any(not path.exists() or path.is_symlink() for path in paths):
             return
-        item = {"paths": [str(world.source)], "mode": mode}
-        run(librarian, librarian.imports.start(ImportRequest.model_validate({"items": [item], "link": link})))
+        item = {"paths": [str(path) for path in paths], "mode": mode}
+        if what == "pipe":
+            item["paths"] = [str(world.downloads / "pipe")]
+        job = librarian.imports.start(ImportRequest.model_validate({"items": [item], **more}))
+        run(librarian, job)
 
     return work
 
@@ -170,43 +206,94 @@ def _linked(world: World) -> None:
         _apply("skip")(world, librarian)
 
 
-SCENARIOS: dict[str, tuple[Callable[[World], None] | None, Callable[[World, Librarian], None]]] = {
-    "import by copy": (None, _import("copy")),
-    "import by move": (None, _import("move")),
-    "import by move, no hard links": (None, _import("move")),
-    "import by move, other disk": (None, _import("move")),
-    "import and link": (None, _import("copy", link=True)),
-    "sync": (None, _apply("skip")),
-    "sync, rename": (None, _apply("rename")),
-    "sync, overwrite": (None, _apply("overwrite")),
-    "delete for good": (_linked, _delete("c", "permanent")),
-    "delete for good beside notes": (_linked, _delete("b", "permanent")),
-    "delete to the trash": (_linked, _delete("c", "trash")),
-    "delete to the trash beside notes": (_linked, _delete("b", "trash")),
-    "delete from the list": (_linked, _delete("c", "keep")),
-    "uninstall": (_linked, _uninstall),
+def _listed(world: World) -> None:
+    """The app's own file is listed in place, and somebody wrote about it."""
+    with world.librarian() as librarian:
+        run(librarian, librarian.scans.start("quick"))
+        [model] = [found for found in librarian.library.index.all_ids() if "/used-" in found]
+        librarian.models.edit(model, {"tags": ["mine"]})
+
+
+class Scenario(NamedTuple):
+    """What is done, and what it may do to the source that it imports.
+
+    ``source`` stays where it is (``stay``), goes once it is in the library (``go``), or is a link then (``link``).
+    ``may_vanish`` is the seed of the model whose bytes it takes away.
+    """
+
+    work: Callable[[World, Librarian], None]
+    before: Callable[[World], None] | None = None
+    what: str | None = None
+    source: str = "stay"
+    may_vanish: int | None = None
+
+
+def _importing(what: str, mode: str, source: str = "stay", **more: bool) -> Scenario:
+    before = _listed if what == "used" else None
+    return Scenario(_import(what, mode, **more), before, what, source)
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "import by copy": _importing("new", "copy"),
+    "import by reflink": _importing("new", "reflink"),
+    "import by move": _importing("new", "move", "go"),
+    "import by move, no hard links": _importing("new", "move", "go"),
+    "import by move, other disk": _importing("new", "move", "go"),
+    "import in place": _importing("new", "in-place"),
+    "import and link": _importing("new", "copy", link=True),
+    "import, originals to the trash": _importing("new", "copy", "go", delete_originals=True),
+    "import, originals deleted, no trash": _importing("new", "auto", "go", delete_originals=True),
+    "import a set by copy": _importing("set", "copy"),
+    "import a set by move": _importing("set", "move", "go"),
+    "import a set by move, no hard links": _importing("set", "move", "go"),
+    "import a folder by move": _importing("pipe", "move", "go"),
+    "import a folder, originals to the trash": _importing("pipe", "copy", "go", delete_originals=True),
+    "adopt": _importing("used", "adopt", "link"),
+    "adopt, other disk": _importing("used", "adopt", "link"),
+    "adopt a set": _importing("set", "adopt", "link"),
+    "sync": Scenario(_apply("skip")),
+    "sync, rename": Scenario(_apply("rename")),
+    "sync, overwrite": Scenario(_apply("overwrite")),
+    "delete for good": Scenario(_delete("c", "permanent"), _linked, may_vanish=12),
+    "delete for good beside notes": Scenario(_delete("b", "permanent"), _linked, may_vanish=11),
+    "delete to the trash": Scenario(_delete("c", "trash"), _linked),
+    "delete to the trash beside notes": Scenario(_delete("b", "trash"), _linked),
+    "delete from the list": Scenario(_delete("c", "keep"), _linked),
+    "uninstall": Scenario(_uninstall, _linked),
 }
-MAY_VANISH = {"delete for good": 12, "delete for good beside notes": 11}
-"""Whose bytes a scenario may take away: the seed of the deleted model."""
 
 
 @contextmanager
 def conditions(world: World, name: str) -> Iterator[None]:
     """What the scenario's name says of the machine."""
-    kept = (os.link, importer.same_filesystem, removal.to_trash, linker.to_trash)
+    kept = (os.link, source.same_filesystem, transfer.clone)
+    trashes = (removal, linker, originals)
+    kept_trashes = [module.to_trash for module in trashes]
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
+    def no_trash(path: Path) -> None:
+        raise NoTrashError(f"{path} cannot go to the trash: there is none.")
+
+    def clone(original: BinaryIO, file: BinaryIO) -> bool:
+        file.write(original.read())
+        return True
+
     if "no hard links" in name:
         os.link = refuse  # type: ignore[assignment]
     if "other disk" in name:
-        importer.same_filesystem = lambda *_: False  # type: ignore[assignment]
-    removal.to_trash = linker.to_trash = world.to_trash  # type: ignore[assignment]
+        source.same_filesystem = lambda *_: False  # type: ignore[assignment]
+    if "reflink" in name:
+        transfer.clone = clone
+    for module in trashes:
+        module.to_trash = no_trash if "no trash" in name else world.to_trash
     try:
         yield
     finally:
-        os.link, importer.same_filesystem, removal.to_trash, linker.to_trash = kept  # type: ignore[assignment]
+        os.link, source.same_filesystem, transfer.clone = kept  # type: ignore[assignment]
+        for module, to_trash in zip(trashes, kept_trashes, strict=True):
+            module.to_trash = to_trash
 
 
 class Stepping:
@@ -284,14 +371,19 @@ def _audit(event: str, arguments: tuple[object, ...]) -> None:
 
 def check(world: World, name: str, before: dict[str, list[str]], person: dict[str, object]) -> None:
     """What holds right after the break, before anything heals: nothing is lost, nothing is half there."""
+    scenario = SCENARIOS[name]
     now = world.contents()
-    may_vanish = hashlib.sha256(model_bytes(MAY_VANISH[name])).hexdigest() if name in MAY_VANISH else None
+    gone = scenario.may_vanish
+    may_vanish = hashlib.sha256(model_bytes(gone)).hexdigest() if gone is not None else None
     for digest, places in before.items():
         if digest == may_vanish:
             continue
         assert digest in now, f"the bytes of {places} are gone"
-    if "move" not in name:
-        assert world.source.read_bytes() == model_bytes(1)
+    for what, files in world.sources.items():
+        if what != scenario.what or scenario.source != "go":
+            for path, data in files.items():
+                assert path.read_bytes() == data, f"{path} has to work at every instant"
+                assert not path.is_symlink() or (what, scenario.source) == (scenario.what, "link")
     for folder in world.library.glob("*/*/*"):
         if (
             folder.relative_to(world.library).parts[0] == ".incoming"
@@ -302,6 +394,8 @@ def check(world: World, name: str, before: dict[str, list[str]], person: dict[st
             data = (folder / file["name"]).read_bytes()
             assert hashlib.sha256(data).hexdigest() == file["sha256"], f"{folder} is not whole"
     taken = {"upscale_models/a.safetensors"} if name in ("sync, rename", "sync, overwrite") else set()
+    if name.startswith("adopt"):
+        taken.add("loras/used.safetensors")
     left = world.person()
     for key, what in person.items():
         if key not in taken:
@@ -310,9 +404,14 @@ def check(world: World, name: str, before: dict[str, list[str]], person: dict[st
     assert not extra, f"left in the app: {extra}"
 
 
-def heal_and_check(world: World, name: str, before: dict[str, list[str]], person: dict[str, object]) -> str:
-    """The next start: everything mended, index and disk agree. Then the work can be done to its end."""
-    with world.librarian() as librarian:
+def heal_and_check(
+    world: World, name: str, before: dict[str, list[str]], person: dict[str, object], *, told: bool = False
+) -> str:
+    """The next start: everything mended, index and disk agree. Then the work can be done to its end.
+
+    ``told`` means that an error left an original where it was, and that this was said.
+    """
+    with world.librarian() as librarian, conditions(world, name):
         librarian.start()
         assert librarian.scans.last() is not None
         assert run(librarian, librarian.scans.last()).state == "done"
@@ -330,27 +429,51 @@ def heal_and_check(world: World, name: str, before: dict[str, list[str]], person
                 if path.is_symlink() and world.library in Path(os.path.realpath(path)).parents:
                     assert path.exists(), f"{path} is broken"
                     assert str(path) in registered, f"{path} was forgotten"
-        if "by move" in name:
-            copies = world.contents()[hashlib.sha256(model_bytes(1)).hexdigest()]
-            assert len(copies) == 1, f"a move leaves one copy, not {copies}"
+        if not told:
+            _check_copies(world, name)
         finished = _is_finished(world, name)
-        with conditions(world, name):
-            SCENARIOS[name][1](world, librarian)
+        SCENARIOS[name].work(world, librarian)
         assert _is_finished(world, name), f"{name} cannot be ended afterwards"
+        _check_copies(world, name)
+        if name.startswith("adopt") and SCENARIOS[name].what == "used":
+            [model] = [found for found in librarian.library.index.all_ids() if found.endswith("/used")]
+            assert librarian.library.model(model).tags == ["mine"]
+            assert not [found for found in librarian.library.index.all_ids() if "/used-" in found]
         check(world, name, before, person)
     return "finished" if finished else "undone"
 
 
+def _check_copies(world: World, name: str) -> None:
+    """Of what is moved or adopted there is one copy; a trash has another."""
+    scenario = SCENARIOS[name]
+    if scenario.what is None or scenario.source == "stay":
+        return
+    contents = world.contents()
+    for path, data in world.sources[scenario.what].items():
+        copies = contents[hashlib.sha256(data).hexdigest()]
+        outside = [copy for copy in copies if not copy.startswith("trash/")]
+        assert len(outside) == 1, f"one copy of {path.name}, not {copies}"
+
+
 def _is_finished(world: World, name: str) -> bool:
+    scenario = SCENARIOS[name]
+    if scenario.what is not None:
+        folder = {"set": "big"}.get(scenario.what, scenario.what)
+        places = list(world.library.glob(f"*/*/{folder}/metadata.json"))
+        if "in place" in name:
+            places = list(world.library.glob("in-place/new-*/metadata.json"))
+        files = world.sources[scenario.what]
+        done = {
+            "stay": lambda path: path.exists(),
+            "go": lambda path: not path.exists(),
+            "link": lambda path: path.is_symlink(),
+        }[scenario.source]
+        return len(places) == 1 and all(map(done, files))
     links = [
         path
         for path in (world.models / "upscale_models").iterdir()
         if path.is_symlink() and world.library in Path(os.path.realpath(path)).parents
     ]
-    if name.startswith("import"):
-        return len(list(world.library.glob("*/*/new/metadata.json"))) == 1 and (
-            "move" not in name or not world.source.exists()
-        )
     if name.startswith("sync"):
         return len(links) == (2 if name == "sync" else 3)
     if name.startswith("delete"):
