@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from .core.errors import LibrarianError
+from .core.errors import InvalidRequestError, LibrarianError
 from .core.importing import ImportMode, ImportRequest
 from .core.jobs import Job
 from .core.librarian import Librarian
@@ -229,6 +229,34 @@ def _lookup(options: argparse.Namespace) -> int:
 
         _show(options, result, human)
     return 0 if result.found else 1
+
+
+def _resolve(options: argparse.Namespace) -> int:
+    path = Path(options.workflow)
+    try:
+        workflow = json.loads(path.read_bytes() if options.workflow != "-" else sys.stdin.buffer.read())
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError(f"{path} is no JSON: {error}. Save the workflow from ComfyUI.") from error
+    with _librarian(options) as librarian:
+        results = librarian.workflows.resolve_workflow(workflow, options.app)
+        if options.json:
+            print(json.dumps({"results": [result.model_dump(mode="json") for result in results]}, indent=2))
+        else:
+            for result in results:
+                what = {
+                    "present": "",
+                    "elsewhere": f"is there as {result.value}",
+                    "in_library": f"is in the library as {result.model_id}; link it",
+                    "downloadable": f"can be downloaded from {result.url}",
+                    "unknown": "is not here",
+                }[result.state]
+                near = ", ".join(candidate.name for candidate in result.candidates)
+                print(
+                    f"{result.state:<12} {result.folder or '?'}/{result.name}" + (f"  {what}" if what else "")
+                )
+                if near:
+                    print(f"{'':<12} perhaps: {near}")
+    return 0 if all(result.state == "present" for result in results) else 1
 
 
 def _duplicates(options: argparse.Namespace) -> int:
@@ -516,6 +544,11 @@ def _parser() -> argparse.ArgumentParser:
     scan.add_argument("--deep", action="store_true", help="read all metadata again")
     lookup = command("lookup", _lookup, "ask Hugging Face what a model or file is")
     lookup.add_argument("model", help="a model id or a file name")
+    resolve = command("resolve", _resolve, "say where the models are that a workflow wants")
+    resolve.add_argument(
+        "workflow", metavar="WORKFLOW.json", help="as ComfyUI saves or exports it; - for the input"
+    )
+    resolve.add_argument("--app", help="for this app rather than the first")
     command("duplicates", _duplicates, "list files with the same bytes")
     command("storage", _storage, "say what takes the room")
     links = commands.add_parser(

@@ -40,9 +40,9 @@ logger = logging.getLogger(__name__)
 class Librarian:
     """Builds the parts, owns their life, and is what every door calls.
 
-    What can be done is grouped by what it is about: ``models``, ``imports``, ``scans``, ``links``, ``lookups``, ``workflows``,
-    ``preferences``. Methods block (they touch disks and databases): call them from a thread, never from an
-    event loop. `start` begins the background work, `close` ends everything.
+    What can be done is grouped by what it is about: ``models``, ``imports``, ``scans``, ``links``, ``lookups``,
+    ``workflows``, ``preferences``. Methods block (they touch disks and databases): call them from a thread,
+    never from an event loop. `start` begins the background work, `close` ends everything.
     """
 
     def __init__(self, surroundings: Surroundings) -> None:

@@ -65,6 +65,7 @@ ROUTES = (
     Route("POST", "/health/clean", "links", "clean"),
     Route("POST", "/links/repair", "links", "repair"),
     Route("POST", "/links/relocate", "links", "relocate"),
+    Route("POST", "/resolve", "workflows", "resolve"),
     Route("POST", "/lookup", "network", "lookup"),
     Route("POST", "/lookup/apply", "network", "apply_candidate"),
 )

@@ -1,0 +1,274 @@
+"""Which models workflows want: reading them, and finding what they name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_librarian.core.errors import InvalidRequestError, LibrarianError
+from model_librarian.core.importing import ImportRequest
+from model_librarian.core.librarian import Librarian
+from model_librarian.core.library import ModelQuery
+from model_librarian.core.linking import LinkChoice
+from model_librarian.core.settings import app_of_models_folder
+from model_librarian.core.workflows import ModelReference, references_in
+
+CHECKPOINT = {
+    "id": 1,
+    "type": "CheckpointLoaderSimple",
+    "widgets_values": ["sd_xl_base_1.0.safetensors"],
+    "properties": {
+        "models": [
+            {
+                "name": "sd_xl_base_1.0.safetensors",
+                "url": "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/sd_xl_base_1.0.safetensors",
+                "directory": "checkpoints",
+                "hash": "A" * 64,
+                "hash_type": "SHA256",
+            }
+        ]
+    },
+}
+
+
+@pytest.fixture
+def indexed(librarian, finished):
+    """Bring the index in step with what the test has put down."""
+
+    def scan():
+        finished(librarian.scans.start("quick"))
+        return librarian
+
+    return scan
+
+
+def resolve(librarian, name, folder="loras", **more):
+    [result] = librarian.workflows.resolve([ModelReference(folder=folder, name=name, **more)])
+    return result
+
+
+def test_a_saved_workflow_names_its_models():
+    lora = {"type": "LoraLoader", "widgets_values": ["styles\\pixel-art.safetensors", 1, 1]}
+    in_subgraph = {"type": "VAELoader", "widgets_values": ["ae.safetensors"]}
+    instance = {"type": "9f-uuid", "widgets_values": ["ae.safetensors", "a text.", None]}
+    ours = {"type": "LibrarianLoadLora", "widgets_values": ["pixel-art.safetensors"]}
+    workflow = {
+        "nodes": [instance, CHECKPOINT, lora, ours],
+        "definitions": {"subgraphs": [{"nodes": [in_subgraph]}]},
+    }
+    found = references_in(workflow)
+    assert [(one.folder, one.name) for one in found] == [
+        ("checkpoints", "sd_xl_base_1.0.safetensors"),
+        ("loras", "styles\\pixel-art.safetensors"),
+        ("vae", "ae.safetensors"),
+    ]
+    assert found[0].sha256 == "A" * 64
+    assert found[0].url.endswith("sd_xl_base_1.0.safetensors")
+
+
+def test_an_exported_workflow_names_its_models():
+    workflow = {
+        "1": {
+            "class_type": "DualCLIPLoader",
+            "inputs": {"clip_name1": "a.safetensors", "clip_name2": "b.gguf"},
+        },
+        "2": {"class_type": "SomebodysNode", "inputs": {"model": ["1", 0], "file": "c.pth"}},
+    }
+    assert {(one.folder, one.name) for one in references_in(workflow)} == {
+        ("text_encoders", "a.safetensors"),
+        ("text_encoders", "b.gguf"),
+        ("", "c.pth"),
+    }
+
+
+@pytest.mark.parametrize("nothing", [[], {}, None, "x", {"nodes": None}, {"a": {"b": 1}}])
+def test_what_is_no_workflow_is_said_to_be_none(nothing):
+    with pytest.raises(InvalidRequestError):
+        references_in(nothing)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text() | st.just("x.safetensors"),
+    lambda inner: st.lists(inner) | st.dictionaries(
+        st.sampled_from(["nodes", "type", "class_type", "inputs", "properties", "models", "name", "directory",
+                         "url", "hash", "hash_type", "widgets_values", "definitions", "subgraphs"]), inner),
+)  # fmt: skip
+
+
+@given(JSON)
+def test_no_json_whatever_raises_anything_else(value):
+    try:
+        references_in({"nodes": value})
+        references_in({"nodes": [value], "definitions": value})
+    except LibrarianError:
+        pass
+
+
+def test_what_is_there_under_its_name_is_present(indexed, make_model, models_folder):
+    make_model(models_folder / "loras" / "styles" / "pixel.safetensors")
+    librarian = indexed()
+    result = resolve(librarian, os.path.join("styles", "pixel.safetensors"))
+    assert result.state == "present"
+    assert librarian.models.details(result.model_id).official_name == "pixel"
+
+
+@pytest.mark.parametrize(
+    "name", ["pixel.safetensors", "PIXEL.safetensors", "old/place/pixel.safetensors", "Pixel.SafeTensors"]
+)
+def test_another_folder_or_case_is_found_and_said(indexed, make_model, models_folder, name):
+    make_model(models_folder / "loras" / "styles" / "pixel.safetensors")
+    result = resolve(indexed(), name)
+    assert (result.state, result.value) == ("elsewhere", os.path.join("styles", "pixel.safetensors"))
+
+
+@pytest.mark.skipif(os.sep != "/", reason="the other slash")
+def test_the_slash_of_another_system(indexed, make_model, models_folder):
+    make_model(models_folder / "loras" / "styles" / "pixel.safetensors")
+    result = resolve(indexed(), "styles\\pixel.safetensors")
+    assert (result.state, result.value) == ("elsewhere", "styles/pixel.safetensors")
+
+
+def test_old_folder_names_mean_the_new_ones(indexed, make_model, models_folder):
+    make_model(models_folder / "diffusion_models" / "flux.safetensors")
+    make_model(models_folder / "text_encoders" / "clip_l.safetensors")
+    librarian = indexed()
+    assert resolve(librarian, "flux.safetensors", "unet").state == "present"
+    assert resolve(librarian, "clip_l.safetensors", "clip").state == "present"
+
+
+def test_what_only_the_library_has_is_linked_on_request(indexed, make_model, downloads, finished):
+    librarian = indexed()
+    file = make_model(downloads / "4x-ESRGAN.safetensors")
+    request = ImportRequest.model_validate({"items": [{"paths": [str(file)]}]})
+    finished(librarian.imports.start(request))
+    result = resolve(librarian, "4x-ESRGAN.safetensors", "upscale_models")
+    assert (result.state, result.value) == ("in_library", None)
+
+    plan = librarian.links.preview(model_ids=[result.model_id])
+    finished(librarian.links.apply(LinkChoice(plan_id=plan.plan_id)))
+    after = resolve(librarian, "4x-ESRGAN.safetensors", "upscale_models")
+    assert (after.state, after.model_id) == ("present", result.model_id)
+
+
+def test_a_renamed_file_is_found_by_its_hash(indexed, make_model, models_folder):
+    file = make_model(models_folder / "loras" / "my favourite.safetensors")
+    librarian = indexed()
+    [model] = librarian.library.search(ModelQuery()).models
+    librarian.library.hash_of(model.model_id)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    result = resolve(librarian, "original-name.safetensors", sha256=digest.upper())
+    assert (result.state, result.value) == ("elsewhere", "my favourite.safetensors")
+
+
+def test_other_bytes_under_the_same_name_are_told(indexed, make_model, models_folder):
+    make_model(models_folder / "loras" / "pixel.safetensors")
+    right = make_model(models_folder / "loras" / "real" / "renamed.safetensors")
+    librarian = indexed()
+    for model in librarian.library.search(ModelQuery(limit=500)).models:
+        librarian.library.hash_of(model.model_id)
+    other = resolve(librarian, "pixel.safetensors", sha256="0" * 64)
+    assert (other.state, other.hash_mismatch) == ("present", True)
+    digest = hashlib.sha256(right.read_bytes()).hexdigest()
+    meant = resolve(librarian, "pixel.safetensors", sha256=digest)
+    assert (meant.state, meant.value) == ("elsewhere", os.path.join("real", "renamed.safetensors"))
+
+
+def test_of_two_different_models_of_one_name_none_is_chosen(indexed, make_model, models_folder):
+    shape = {"a": (4, 4)}
+    make_model(models_folder / "loras" / "a" / "pixel.safetensors", shape)
+    make_model(models_folder / "loras" / "b" / "pixel.safetensors", {**shape, "b": (2, 2)})
+    result = resolve(indexed(), "pixel.safetensors")
+    assert (result.state, result.model_id, result.value) == ("unknown", None, None)
+    assert {one.value for one in result.candidates} == {
+        os.path.join("a", "pixel.safetensors"),
+        os.path.join("b", "pixel.safetensors"),
+    }
+
+
+def test_the_folder_decides_between_kinds(indexed, make_model, models_folder):
+    make_model(models_folder / "vae" / "sub" / "ae.safetensors", {"a": (4, 4)})
+    make_model(models_folder / "checkpoints" / "ae.safetensors", {"b": (2, 2)})
+    result = resolve(indexed(), "ae.safetensors", "vae")
+    assert (result.state, result.value) == ("elsewhere", os.path.join("sub", "ae.safetensors"))
+
+
+def test_what_is_not_here_can_be_downloaded_or_has_neighbours(indexed, make_model, models_folder):
+    make_model(models_folder / "loras" / "pixel-art-xl-v1.safetensors")
+    librarian = indexed()
+    url = "https://huggingface.co/nerijs/pixel-art-xl/resolve/main/pixel-art-xl-v2.safetensors"
+    assert resolve(librarian, "pixel-art-xl-v2.safetensors", url=url).state == "downloadable"
+    unknown = resolve(librarian, "pixel-art-xl-v2.safetensors")
+    assert unknown.state == "unknown"
+    assert [one.name for one in unknown.candidates] == ["pixel-art-xl-v1.safetensors"]
+    assert resolve(librarian, "x.safetensors", url="file:///etc/passwd").state == "unknown"
+
+
+@pytest.mark.parametrize(
+    "name", ["../../secret.safetensors", "/etc/passwd", "\0.safetensors", "a" * 4000, "..\\..\\x.pt"]
+)
+def test_names_that_lead_elsewhere_lead_nowhere(indexed, models_folder, make_model, name):
+    make_model(models_folder / "secret.safetensors")
+    assert resolve(indexed(), name).state == "unknown"
+
+
+def _templates():
+    for path in sorted(Path(str(files("comfyui_workflow_templates_json"))).rglob("*.json")):
+        workflow = json.loads(path.read_bytes())
+        if isinstance(workflow, dict) and isinstance(workflow.get("nodes"), list):
+            yield path.name, references_in(workflow)
+
+
+def test_the_models_of_all_templates_are_found_under_other_folders_and_names(
+    librarian, finished, models_folder, make_model
+):
+    """660 real workflows, and a person who has sorted the models into own folders and respelled their names."""
+    random_ = random.Random(3)
+    respelled = [
+        str.upper,
+        str.lower,
+        str.title,
+        lambda s: s.replace("_", "-"),
+        lambda s: s.replace("-", " "),
+        str,
+    ]
+    wanted = {(one.folder, one.name) for _, references in _templates() for one in references if one.folder}
+    lies: dict[tuple[str, str], Path] = {}
+    for folder, name in sorted(wanted):
+        stem, _, extension = name.replace("\\", "/").rpartition("/")[2].rpartition(".")
+        path = (
+            models_folder
+            / folder
+            / random_.choice(["mine", "sorted/by me", "x"])
+            / f"{random_.choice(respelled)(stem)}.{extension}"
+        )
+        make_model(path, {name: (1, 1)})
+        lies[folder, name] = path
+    surroundings = librarian.surroundings.model_copy(
+        update={"apps": [app_of_models_folder(models_folder)], "data_dir": models_folder.parent / "data-2"}
+    )
+    again = Librarian(surroundings)
+    try:
+        assert again.jobs.wait(again.scans.start("quick").id, timeout=120).state == "done"
+        workflows, all_, found = 0, 0, 0
+        for name, references in _templates():
+            workflows += 1
+            for reference, result in zip(references, again.workflows.resolve(references), strict=True):
+                if not reference.folder:
+                    continue
+                all_ += 1
+                if result.state == "elsewhere":
+                    right = lies[reference.folder, reference.name]
+                    assert models_folder / reference.folder / result.value == right, (name, reference)
+                    found += 1
+        assert workflows > 600
+        assert found / all_ >= 0.99, f"{found} of {all_}"
+    finally:
+        again.close()
