@@ -281,3 +281,20 @@ def test_a_link_to_a_file_without_an_ending_is_listed(librarian, finished, make_
     (models_folder / "loras" / "style.safetensors").symlink_to(blob)
     assert finished(librarian.scans.start("quick")).state == "done"
     assert len(librarian.library.index.all_ids()) == 1
+
+
+def test_a_library_with_tags_is_taken_for_whole_at_the_next_start(
+    librarian, scan, surroundings, make_model, models_folder
+):
+    make_model(models_folder / "vae" / "ae.safetensors")
+    scan()
+    [model_id] = librarian.library.index.all_ids()
+    librarian.models.edit(model_id, {"tags": ["best", "of", "all"]})
+    librarian.library.index.touch(model_id)
+    librarian.close()
+    again = Librarian(surroundings)
+    again.jobs.wait(again.scans.start("quick").id)
+    assert again.library.set_aside is None
+    row = again.library._database.read().execute("SELECT last_used FROM models").fetchone()
+    assert row[0]
+    again.close()
