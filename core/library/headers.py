@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..errors import LibrarianError, NotAModelError
@@ -11,6 +11,7 @@ from ..formats import FileFacts, Guess, SecurityTier, classify, identify
 from ..formats.facts import facts_of
 from ..formats.pipelines import MODEL_INDEX, classify_pipeline, read_model_index
 from ..formats.shards import group_shards
+from ..formats.sidecars import Listing, Told, told_beside, with_told
 from ..settings import MODEL_EXTENSIONS
 from .index import IndexedModel
 from .records import Model
@@ -20,10 +21,11 @@ MAX_TENSORS = 200_000
 """Of how many tensors of a sharded set the names are looked at."""
 
 
-def with_header(entry: IndexedModel) -> IndexedModel:
-    """A listed model with what its files' headers tell.
+def with_header(entry: IndexedModel, listing_of: Callable[[Path], Listing] = Listing.of) -> IndexedModel:
+    """A listed model with what its files' headers tell, and what other tools wrote down beside them.
 
-    What a person or a lookup said of it stays; why its files are no model becomes its problem.
+    What a person or a lookup said of it stays; why its files are no model becomes its problem. ``listing_of``
+    answers the names in a folder; who reads many headers looks at each folder once.
     """
     model = entry.model
     paths = [Path(file.path) for file in entry.files]
@@ -35,11 +37,23 @@ def with_header(entry: IndexedModel) -> IndexedModel:
         problem = _what_is_missing(model, paths)
     except LibrarianError as error:
         problem = error.message
-    if model.match_source == "auto" and model.match_method == "none":
+    if model.match_source == "auto" and model.match_method == "none" and entry.metadata_mtime_ns is None:
         guess = _guess(model, facts, paths)
-        for field, value in guess.model_dump().items():
+        for field, value in with_told(guess, _told(entry, listing_of)).items():
             setattr(model, field, value)
     return entry._replace(problem=problem, header_read=True)
+
+
+def _told(entry: IndexedModel, listing_of: Callable[[Path], Listing]) -> Told:
+    """What lies beside a file that stays where it is; a model in the library has it in its record already."""
+    model, main = entry.model, entry.files[0]
+    if model.storage == "owned" or model.model_format == "diffusion-folder":
+        return Told({}, "")
+    path = Path(main.path)
+    if model.model_format == "sharded-set":
+        path = Path(place_of(model.model_format, [file.path for file in entry.files]))
+        return told_beside(path, listing=listing_of(path.parent))
+    return told_beside(path, sha256=main.sha256, size=main.size, listing=listing_of(path.parent))
 
 
 def _read(model: Model, paths: list[Path]) -> tuple[FileFacts, list[SecurityTier]]:

@@ -272,12 +272,18 @@ class Index:
         return [(row["model_id"], _indexed_file(row)) for row in rows]
 
     def models_with_file_name(self, name: str) -> list[str]:
-        """Ids of the models whose file or official name has the same words as ``name``."""
+        """Ids of the models whose official name has the same words as ``name``, else of those with such a file."""
         stem = name.rpartition(".")[0] or name
-        rows = self._database.read().execute(
+        db = self._database.read()
+        rows = db.execute(
             "SELECT model_id FROM models WHERE name_key = ? OR name_key = ? LIMIT 100",
             (name_key(name), name_key(stem)),
-        )
+        ).fetchall()
+        if not rows:  # called otherwise by a header or by a record beside it; nobody waits for this often
+            rows = db.execute(
+                "SELECT model_id FROM models WHERE instr(char(10) || lower(file_names) || char(10), lower(?)) LIMIT 100",
+                (f"\n{name}\n",),
+            ).fetchall()
         return [row[0] for row in rows]
 
     def files_in(self, directory: str) -> list[tuple[str, IndexedFile]]:

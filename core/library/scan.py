@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 
+from ..formats.sidecars import Listing
 from ..jobs import JobContext
 from ..settings import TargetFolder
 from ..storage.database import Database
@@ -119,9 +121,10 @@ class Scanner:
             job.advance(done)
 
     def _with_headers(self, job: JobContext) -> Iterator[IndexedModel]:
+        listing_of = lru_cache(maxsize=8)(Listing.of)
         for entry in self._index.unread(HEADER_BATCH):
             job.check_cancelled()
-            yield with_header(entry)
+            yield with_header(entry, listing_of)
 
     # The index
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from hypothesis import strategies as st
 from model_librarian.core.formats import Guess
 from model_librarian.core.formats.sidecars import MAX_BYTES, Listing, Told, told_beside, with_told
 from model_librarian.core.importing.neighbours import neighbours_of
+from model_librarian.core.importing.records import ImportItem, ImportRequest
+from model_librarian.core.jobs import Job
+from model_librarian.core.librarian import Librarian
+from model_librarian.core.library import ModelQuery
 
 SHA = "0f" * 32
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 64
@@ -360,3 +365,55 @@ def test_one_look_at_a_folder_serves_all_models_in_it(tmp_path: Path) -> None:
     assert told_beside(tmp_path / "a.safetensors", listing=listing).source == "civitai-helper"
     assert told_beside(tmp_path / "A.safetensors", listing=listing).source == ""
     assert Listing.of(tmp_path / "nowhere").beside("a", ".json") is None
+
+
+def test_what_lies_beside_a_model_in_place_is_searched_and_shown_and_nothing_is_written(
+    librarian: Librarian, finished: Callable[[Job], Job], models_folder: Path, make_model: Callable[..., Path]
+) -> None:
+    path = make_model(models_folder / "loras" / "add-detail-xl.safetensors")
+    beside(path, ".civitai.info", CIVITAI)
+    beside(path, ".json", A1111)
+    before = sorted(models_folder.rglob("*"))
+
+    finished(librarian.scans.start("quick"))
+
+    for words in ("more detail", "concept", "Tweaker", "add-detail-xl.safetensors"):
+        [model] = librarian.models.search(ModelQuery(q=words)).models
+        assert model.official_name == "Detail Tweaker XL v1.0"
+    details = librarian.models.details(model.model_id)
+    assert details.trained_words == ["add_detail", "more detail"]
+    assert (details.tags, details.subtype) == (["concept", "detail"], "loras")
+    assert details.notes.startswith("from a friend")
+    assert details.model_dump()["civitai"]["model_id"] == 122359
+    assert librarian.models.find("add-detail-xl.safetensors") == path  # as workflows name it
+    assert sorted(models_folder.rglob("*")) == before
+    assert not (librarian.library.root / model.model_id).exists()
+
+    librarian.models.edit(model.model_id, {"trained_words": ["mine"]})
+    os.utime(path, (1, 1))
+    finished(librarian.scans.start("quick"))
+    assert librarian.models.details(model.model_id).trained_words == ["mine"]
+
+
+def test_what_lies_beside_an_imported_model_comes_along(
+    librarian: Librarian, finished: Callable[[Job], Job], downloads: Path, make_model: Callable[..., Path]
+) -> None:
+    path = make_model(downloads / "add-detail-xl.safetensors")
+    beside(path, ".png", PNG)
+    beside(path, ".civitai.info", {**CIVITAI, "files": []})
+    beside(path, ".metadata.json", LORA_MANAGER)  # of other bytes
+
+    item = ImportItem(paths=[str(path)], metadata={"tags": ["my own"]})
+    job = finished(librarian.imports.start(ImportRequest(items=[item])))
+
+    model_id = str(job.items[0].model_id)
+    details = librarian.models.details(model_id)
+    assert (details.official_name, details.tags) == ("Detail Tweaker XL v1.0", ["my own"])
+    assert details.notes == ""
+    folder = librarian.library.metadata.folder(model_id)
+    assert {entry.name for entry in folder.iterdir()} == {
+        "metadata.json", "preview.png", "add-detail-xl.safetensors", "add-detail-xl.civitai.info",
+        "add-detail-xl.metadata.json",
+    }  # fmt: skip
+    assert details.preview_url is not None
+    assert librarian.models.preview_path(model_id).read_bytes() == PNG
