@@ -240,7 +240,9 @@ class Registry:
         roots = self.roots()
         found: list[Link] = []
         for condition, values in conditions:
-            sql = f"SELECT * FROM links WHERE {condition}{' AND app = ?' if app is not None else ''}"
+            # The ``+`` keeps SQLite from going through all links of the app instead of to the few asked for.
+            of_app = "" if app is None else f" AND {'' if condition == '1' else '+'}app = ?"
+            sql = f"SELECT * FROM links WHERE {condition}{of_app}"
             parameters = [*values, *([app] if app is not None else [])]
             rows = self._database.read().execute(f"{sql} ORDER BY link_id", parameters)
             found += [_link(row, roots) for row in rows]

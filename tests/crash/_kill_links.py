@@ -28,9 +28,11 @@ from model_librarian.core.librarian import Librarian
 from model_librarian.core.linking import CleanChoice, LinkChoice, RelocateRequest
 
 
-def apply(librarian: Librarian, resolution: str = "skip") -> None:
+def apply(librarian: Librarian) -> None:
+    """Link all; copies are replaced, what else lies in the way is left."""
     plan = librarian.links.preview()
-    choice = LinkChoice.model_validate({"plan_id": plan.plan_id, "default_resolution": resolution})
+    copies = {conflict.target: "overwrite" for conflict in plan.conflicts if conflict.reason == "same_bytes"}
+    choice = LinkChoice.model_validate({"plan_id": plan.plan_id, "resolutions": copies})
     run(librarian, librarian.links.apply(choice))
 
 
@@ -136,7 +138,7 @@ SCENARIOS = {
     "sync": Scenario(lambda _: None, lambda _, librarian: apply(librarian), lambda w: _reads(w, "b", "c")),
     "replace copies": Scenario(
         copied,
-        lambda _, librarian: apply(librarian, "overwrite"),
+        lambda _, librarian: apply(librarian),
         lambda w: _reads(w, "b", "c") and {"b.safetensors", "c.safetensors"} <= ours(w).keys(),
         whole=("b", "c"),
     ),
