@@ -68,7 +68,7 @@ def test_browse_describe_and_trust(
     (downloads / "login.safetensors").write_text("<!DOCTYPE html><html>Sign in</html>")
 
     wizard.get_by_role("button", name="Browse…").click()
-    wizard.get_by_role("button", name=re.compile(f"{comfyui.base_dir}/input$")).click()
+    wizard.get_by_title(str(comfyui.base_dir / "input"), exact=True).first.click()
     wizard.get_by_role("checkbox", name=f"Choose {downloads.name}").check()
     wizard.get_by_role("button", name="Take 1").click()
 
@@ -101,7 +101,7 @@ def test_browse_describe_and_trust(
 def test_a_drop_is_uploaded(
     wizard: Page, comfyui: RealComfyUI, tmp_path: Path, make_model: Callable[..., Path], own_errors
 ) -> None:
-    model = make_model(tmp_path / "dropped-upscaler.safetensors")
+    model = make_model(tmp_path / "dropped-upscaler.safetensors", seed=101)
     content = {"name": model.name, "data": base64.b64encode(model.read_bytes()).decode()}
     wizard.evaluate(DROP, content)
 
@@ -115,11 +115,11 @@ def test_a_drop_is_uploaded(
 
     # Once it is here, it is looked at.
     expect(wizard.get_by_role("heading", name="1 thing found")).to_be_visible(timeout=20_000)
-    expect(wizard.get_by_label("Kind", exact=True)).to_have_value("upscale_models")
+    expect(wizard.get_by_role("combobox", name="Kind", exact=True)).to_have_value("upscale_models")
 
     # One more, by the browser's own dialog.
     wizard.get_by_role("button", name="Back").click()
-    second = make_model(tmp_path / "chosen-upscaler.safetensors")
+    second = make_model(tmp_path / "chosen-upscaler.safetensors", seed=102)
     wizard.locator("[data-picker=files]").set_input_files(second)
     expect(wizard.get_by_role("heading", name="2 things found")).to_be_visible(timeout=20_000)
     wizard.get_by_role("button", name="Next").click()
@@ -144,14 +144,17 @@ def test_no_room_a_cancel_and_a_retry(
     # A disk that cannot take it: said before, and again when one tries.
     huge = huge_model(downloads / "larger-than-the-disk.safetensors", 8 * 1024**4)
     inspect(wizard, huge)
-    expect(wizard.get_by_text("Not enough room").first).to_be_visible()
     wizard.get_by_role("button", name="Next").click()
     wizard.get_by_role("radio", name=re.compile("^Copy")).check()
+    expect(wizard.get_by_text(re.compile("^Not enough room"))).to_be_visible()
     wizard.get_by_role("button", name=re.compile("^Import 1")).click()
-    expect(wizard.get_by_text("Not enough room").first).to_be_visible(timeout=20_000)
+    expect(wizard.get_by_role("alert").filter(has_text="The import could not begin")).to_contain_text(
+        "Not enough room"
+    )
     assert not list(library.rglob(huge.name))
     huge.unlink()
-    wizard.get_by_role("button", name="Import more").click()
+    for _ in range(2):
+        wizard.get_by_role("button", name="Back").click()
 
     # One that is cancelled leaves nothing; the tab may be closed meanwhile.
     large = huge_model(downloads / "takes-a-while.safetensors", 8 * 1024**3)
@@ -172,7 +175,7 @@ def test_no_room_a_cancel_and_a_retry(
 
     # What failed is tried again, alone.
     wizard.get_by_role("button", name="Import more").click()
-    files = [make_model(downloads / f"retried-{number}.safetensors") for number in (1, 2)]
+    files = [make_model(downloads / f"retried-{number}.safetensors", seed=200 + number) for number in (1, 2)]
     inspect(wizard, *files)
     content = files[1].read_bytes()
     files[1].unlink()

@@ -121,6 +121,81 @@ describe('a drop on the panel', () => {
   })
 })
 
+describe('uploads in the wizard', () => {
+  /** @param {string} name @param {object} [more] */
+  const upload = (name, more = {}) => ({ key: name, name, size: 1000, sent: 250, state: 'sending', id: `id-${name}`, error: null, ...more })
+  /** @param {string} name @param {object} [more] */
+  const group = (name, more = {}) => ({ name, format: 'single-file', files: [{ path: name, size: 1000, upload: `id-${name}` }], size_bytes: 1000, complete: true, missing_shards: [], guess: { official_name: name, subtype: 'loras' }, security_tier: 'safe', duplicate_of: null, importable: true, problem: null, ...more })
+
+  /** @param {object[]} uploads */
+  async function with_(uploads) {
+    const page = await openPanel({ prepare: (fake) => (fake.routes['POST /inspect'] = () => ({ status: 200, body: { groups: [group('a.safetensors'), group('b.safetensors', { importable: false, problem: 'This is a web page.' })] } })) })
+    await settle()
+    page.panel.panel.view.go('import')
+    page.panel.panel.uploads.set({ uploads: /** @type {any} */ (uploads) })
+    await settle()
+    return page
+  }
+
+  test('show how far they are, and can be paused and cancelled one by one', async () => {
+    const page = await with_([upload('a.safetensors'), upload('b.safetensors', { state: 'paused' }), upload('c.safetensors', { state: 'failed', error: { code: 'insufficient_space', title: 'Not enough room', detail: '2 GB are needed' } })])
+    expect(page.text()).toContain('0 of 3 files uploaded')
+    expect(page.text()).toContain('250 bytes of 1 kB (25%)')
+    expect(page.text()).toContain('Not enough room · 2 GB are needed')
+    expect(page.button('Pause a.safetensors')).toBeTruthy()
+    expect(page.button('Go on with b.safetensors')).toBeTruthy()
+    expect(page.button('Retry c.safetensors')).toBeTruthy()
+    page.button('Cancel b.safetensors').click()
+    await settle()
+    expect(page.text()).toContain('0 of 2 files uploaded')
+    page.button('Cancel a.safetensors').click()
+    page.button('Cancel c.safetensors').click()
+    await settle()
+    expect(page.find('.lib-uploads')).toBeNull()
+  })
+
+  test('are looked at once they are here, and imported by their ids; what is of no use is removed', async () => {
+    const page = await with_([upload('a.safetensors'), upload('b.safetensors')])
+    const sent = (/** @type {string} */ path) => page.fake.requests.filter((request) => request.path === path).map(({ body }) => body)
+    page.panel.panel.uploads.set({ uploads: /** @type {any} */ ([upload('a.safetensors', { state: 'done' }), upload('b.safetensors')]) })
+    await settle()
+    expect(sent('/inspect')).toEqual([])
+    page.panel.panel.uploads.set({ uploads: /** @type {any} */ (['a', 'b'].map((name) => upload(`${name}.safetensors`, { state: 'done' }))) })
+    await settle()
+    expect(sent('/inspect')).toEqual([{ uploads: ['id-a.safetensors', 'id-b.safetensors'] }])
+    page.button('Next').click()
+    await settle()
+    expect(page.all('[name=lib-import-mode]')).toEqual([])
+    expect(page.text()).toContain('1 uploaded file (1 kB) is placed in the library')
+    page.find('[data-import-start]').click()
+    await settle()
+    expect(sent('/imports')[0].items).toEqual([{ uploads: ['id-a.safetensors'], metadata: {}, acknowledge_pickle: false }])
+    expect(page.panel.panel.uploads.get().uploads).toEqual([])
+  })
+
+  test('wait for the person when one of them failed', async () => {
+    const page = await with_([upload('a.safetensors')])
+    page.panel.panel.uploads.set({ uploads: /** @type {any} */ ([upload('a.safetensors', { state: 'done' }), upload('b.safetensors', { state: 'failed' })]) })
+    await settle()
+    expect(page.fake.requests.some(({ path }) => path === '/inspect')).toBe(false)
+    page.button('Inspect').click()
+    await settle()
+    expect(page.fake.requests.find(({ path }) => path === '/inspect')?.body).toEqual({ uploads: ['id-a.safetensors'] })
+  })
+
+  test('a page that is left while it sends asks first', async () => {
+    const page = await with_([upload('a.safetensors')])
+    const leave = () => {
+      const event = new Event('beforeunload', { cancelable: true })
+      window.dispatchEvent(event)
+      return event.defaultPrevented
+    }
+    expect(leave()).toBe(true)
+    page.panel.panel.uploads.set({ uploads: [] })
+    expect(leave()).toBe(false)
+  })
+})
+
 describe('what was chosen', () => {
   test('folders are walked to their end, and paths in them kept', async () => {
     const inside = ['1', '2', '3'].map((part) => fileEntry(`/set/a-${part}.safetensors`, file(`a-${part}.safetensors`)))

@@ -213,18 +213,61 @@ describe('how', () => {
     expect(page.find('[data-import-start]').disabled).toBe(false)
   })
 
-  test('each way says in numbers what it will do; impossible ones cannot be chosen', async () => {
-    const page = await inspected({ prepare: many(2, (at) => ({ modes: at ? ['copy', 'move', 'adopt'] : ['auto', 'copy', 'move', 'adopt', 'reflink'] })) })
+  const modes = (/** @type {Page} */ page) => page.all('[name=lib-import-mode]').filter((/** @type {any} */ radio) => !radio.disabled).map((/** @type {any} */ radio) => radio.value)
+
+  test('each way says in numbers what it will do', async () => {
+    const page = await inspected({ prepare: many(2) })
     await next(page)
-    const able = page.all('[name=lib-import-mode]').filter((/** @type {any} */ radio) => !radio.disabled).map((/** @type {any} */ radio) => radio.value)
-    expect(able.sort()).toEqual(['adopt', 'copy', 'move'])
-    expect(page.find('[name=lib-import-mode]:checked').disabled).toBe(false)
+    expect(page.find('[name=lib-import-mode]:checked').value).toBe('auto')
+    expect(modes(page)).toEqual(['auto', 'copy', 'move', 'adopt', 'reflink', 'in-place'])
     page.find('input[value=adopt]').click()
     await settle()
     expect(page.text()).toContain('2 files, 2 kB: moved, 2 links left behind')
     page.find('input[value=copy]').click()
     await settle()
     expect(page.text()).toContain('2 files, 2 kB: copied')
+  })
+
+  test('what lies where an app looks for it is adopted first, and never taken away', async () => {
+    const inApp = (/** @type {number} */ at) => ({ files: [{ path: `/home/me/ComfyUI/models/loras/${at}.safetensors`, size: 1000 }] })
+    const page = await inspected({ prepare: many(2, inApp) })
+    await next(page)
+    expect(modes(page)).toEqual(['adopt', 'auto', 'copy', 'reflink', 'in-place'])
+    expect(page.find('[name=lib-import-mode]:checked').value).toBe('adopt')
+    page.find('input[value=copy]').click()
+    await settle()
+    expect(page.text()).not.toContain('Delete the original afterwards')
+  })
+
+  test('what is listed in place already can only be adopted', async () => {
+    const page = await inspected({
+      prepare: many(2, (at) => ({ importable: false, duplicate_of: `in-place/${at}`, files: [{ path: at ? `/home/me/ComfyUI/models/loras/${at}.safetensors` : '/srv/x.safetensors', size: 1000 }] }))
+    })
+    expect(page.text()).toContain('Listed where it lies; it can be adopted: in-place/1')
+    expect(page.text()).toContain('1 left out')
+    await next(page)
+    expect(modes(page)).toEqual(['adopt'])
+    page.find('[data-import-start]').click()
+    await settle()
+    expect(sentTo(page, '/imports')[0].items).toMatchObject([{ paths: ['/home/me/ComfyUI/models/loras/1.safetensors'], mode: 'adopt' }])
+  })
+
+  test('what the inspection warns of is said where it matters', async () => {
+    const page = await inspected({ prepare: (fake) => {
+      many(1)(fake)
+      const usual = fake.routes['POST /inspect']
+      fake.routes['POST /inspect'] = (/** @type {any} */ call) => {
+        const answer = /** @type {any} */ (usual(call))
+        answer.body.warnings = [{ code: 'cross_filesystem', message: 'It lies on another drive.' }, { code: 'sandboxed', message: 'ComfyUI runs in a container.' }]
+        return answer
+      }
+    } })
+    await next(page)
+    expect(page.text()).toContain('ComfyUI runs in a container.')
+    expect(page.text()).not.toContain('It lies on another drive.')
+    page.find('input[value=move]').click()
+    await settle()
+    expect(page.text()).toContain('It lies on another drive.')
   })
 
   test('originals are deleted only when that was asked for and they would stay', async () => {

@@ -12,6 +12,7 @@
  * @property {string[]} paths files on the server; empty for what was uploaded
  * @property {string[]} uploads ids of uploads; empty for files on the server
  * @property {number} size bytes
+ * @property {boolean} inApp whether all its files lie where an app looks for them
  * @property {boolean} include
  * @property {boolean} acknowledged that this is a pickle
  * @property {Record<string, string>} changes what the person wrote instead of the guess
@@ -28,8 +29,10 @@ const NEEDED = new Set(['official_name', 'subtype', 'family'])
 
 export const MODES = /** @type {const} */ (['auto', 'copy', 'move', 'adopt', 'reflink', 'in-place'])
 
+/** Listed where it lies already, it can still be adopted. @param {Draft} draft */
+export const isAdoptable = ({ group, inApp }) => inApp && !group.problem && (group.duplicate_of ?? '').startsWith('in-place/')
 /** @param {Draft} draft */
-export const isImportable = ({ group }) => group.importable !== false
+export const isImportable = (draft) => draft.group.importable !== false || isAdoptable(draft)
 /** @param {Draft} draft */
 export const isPickle = ({ group }) => group.security_tier === 'pickle'
 /** @param {Draft} draft */
@@ -48,31 +51,39 @@ export function guessOf({ group }, field) {
 /** @param {Draft} draft @param {string} field */
 export const valueOf = (draft, field) => draft.changes[field] ?? guessOf(draft, field)
 
-/** @param {InspectGroup} group @returns {Draft} */
-export function draftOf(group) {
+/** @param {string} path @param {string[]} folders */
+const isIn = (path, folders) => folders.some((folder) => path.startsWith(folder) && /^[\\/]/.test(path.slice(folder.length)))
+
+/** @param {InspectGroup} group @param {string[]} appFolders @returns {Draft} */
+function draftOf(group, appFolders) {
   const paths = group.files.map(({ path }) => path ?? '').filter(Boolean)
   const uploads = group.files.map(({ upload }) => upload ?? '').filter(Boolean)
-  return {
+  const inApp = uploads.length === 0 && paths.length > 0 && paths.every((path) => isIn(path, appFolders))
+  /** @type {Draft} */
+  const draft = {
     key: [...uploads, ...paths].join('\n') || group.name,
     group,
     paths: uploads.length > 0 ? [] : paths,
     uploads,
     size: group.size_bytes ?? group.files.reduce((sum, file) => sum + (file.size ?? 0), 0),
-    include: group.importable !== false && !group.duplicate_of && group.complete !== false,
+    inApp,
+    include: false,
     acknowledged: false,
     changes: {},
     open: false,
     lookup: { asking: false, answer: null, error: null },
     candidate: null
   }
+  return { ...draft, include: isImportable(draft) }
 }
 
 /** What the person said of the same files before is kept.
- * @param {Draft[]} before @param {InspectGroup[]} groups @returns {Draft[]} those that can be imported first */
-export function draftsOf(before, groups) {
+ * @param {Draft[]} before @param {InspectGroup[]} groups @param {string[]} appFolders
+ * @returns {Draft[]} those that can be imported first */
+export function draftsOf(before, groups, appFolders) {
   const known = new Map(before.map((draft) => [draft.key, draft]))
   const drafts = groups.map((group) => {
-    const draft = draftOf(group)
+    const draft = draftOf(group, appFolders)
     const old = known.get(draft.key)
     if (!old) return draft
     const { acknowledged, changes, open, lookup, candidate } = old
@@ -94,11 +105,19 @@ export const sizeOf = (drafts) => drafts.reduce((sum, draft) => sum + draft.size
 /** @param {Draft[]} drafts */
 export const filesOf = (drafts) => drafts.reduce((sum, draft) => sum + draft.group.files.length, 0)
 
-/** The modes that every one of these allows; what was uploaded is moved, whatever the mode.
- * @param {Draft[]} drafts @returns {Mode[]} */
+/** The modes that every one of these allows, the best first. What was uploaded is moved, whatever the mode; what
+ * an app looks for is never taken away from it. @param {Draft[]} drafts @returns {Mode[]} */
 export function possibleModes(drafts) {
   const here = drafts.filter((draft) => !isUploaded(draft))
-  return MODES.filter((mode) => here.every(({ group }) => group.modes?.includes(mode) ?? true))
+  const possible = MODES.filter((mode) => here.every((draft) => mode === 'adopt' || !(isAdoptable(draft) || (mode === 'move' && draft.inApp))))
+  return here.length > 0 && here.every(({ inApp }) => inApp) ? ['adopt', ...possible.filter((mode) => mode !== 'adopt')] : possible
+}
+
+/** Whether there are originals left to delete afterwards, none of which an app looks for.
+ * @param {Draft[]} drafts @param {Mode} mode */
+export function mayDeleteOriginals(drafts, mode) {
+  const here = drafts.filter((draft) => !isUploaded(draft))
+  return ['auto', 'copy', 'reflink'].includes(mode) && here.length > 0 && !here.some(({ inApp }) => inApp)
 }
 
 /** Why the import cannot begin, or null. @param {Draft[]} drafts @returns {null | 'nothing' | 'pickle'} */

@@ -1,7 +1,7 @@
 import { createStore } from '../store.mjs'
 import { parsePaths } from '../text.mjs'
 import { hasEnded } from './jobs.mjs'
-import { blockedBy, chosenOf, draftsOf, isPickle, itemOf, possibleModes, valueOf } from './drafts.mjs'
+import { blockedBy, chosenOf, draftsOf, isImportable, isPickle, itemOf, mayDeleteOriginals, possibleModes, valueOf } from './drafts.mjs'
 
 /** @import { Api, ApiError } from '../api.mjs' */
 /** @import { ChosenFile } from '../dropped-files.mjs' */
@@ -75,12 +75,23 @@ export function createImports(api, { started, uploads }) {
     })
   }
 
-  /** @param {Draft[]} drafts keep a mode that all of these allow */
+  /** A mode that all of these allow; adoption where apps look for them, unless the person chose another before.
+   * @param {Draft[]} drafts */
   function fitMode(drafts) {
     const { options } = store.get()
-    const possible = possibleModes(chosenOf(drafts))
-    const mode = possible.includes(options.mode) ? options.mode : (possible[0] ?? 'copy')
+    const [best = 'copy', ...others] = possibleModes(chosenOf(drafts))
+    const mode = best !== 'adopt' && [best, ...others].includes(options.mode) ? options.mode : best
     store.set({ options: { ...options, mode } })
+  }
+
+  /** Where apps look for models. Not known, only the better guess at a mode is missing. @returns {Promise<string[]>} */
+  async function appFolders() {
+    try {
+      const { apps } = await api.get('/apps')
+      return apps.flatMap((/** @type {any} */ app) => Object.values(app.folders ?? {}).flat())
+    } catch {
+      return []
+    }
   }
 
   async function inspect() {
@@ -90,14 +101,15 @@ export function createImports(api, { started, uploads }) {
     const mine = ++inspection
     store.set({ inspecting: true, inspectError: null })
     try {
-      const answers = await Promise.all([
+      const [folders, ...answers] = await Promise.all([
+        appFolders(),
         ids.length > 0 ? api.post('/inspect', { uploads: ids }) : { groups: [] },
         paths.length > 0 ? api.post('/inspect', { paths }) : { groups: [] }
       ])
       if (mine !== inspection) return
       /** @type {InspectGroup[]} */
       const groups = answers.flatMap((answer) => answer.groups)
-      const drafts = draftsOf(store.get().drafts, groups)
+      const drafts = draftsOf(store.get().drafts, groups, folders)
       store.set({
         inspecting: false,
         drafts,
@@ -136,7 +148,7 @@ export function createImports(api, { started, uploads }) {
     try {
       const { job } = await api.post('/imports', {
         items: drafts.map((draft) => itemOf(draft, options.mode)),
-        delete_originals: options.deleteOriginals && options.mode !== 'move' && options.mode !== 'adopt',
+        delete_originals: options.deleteOriginals && mayDeleteOriginals(drafts, options.mode),
         link: options.link
       })
       /** @type {Run} */
@@ -159,13 +171,19 @@ export function createImports(api, { started, uploads }) {
   /** @param {Run} run @param {Job} job */
   const failedOf = (run, job) => run.drafts.filter((_, at) => !['done', 'skipped'].includes(job.items?.[at]?.state ?? ''))
 
+  /** A page that is left now breaks off what it sends. @param {BeforeUnloadEvent} event */
+  const holdOn = (event) => event.preventDefault()
+
   // What was dropped goes on by itself once it is here, unless something needs the person first.
   let busy = false
   uploads.subscribe(() => {
     const wasBusy = busy
     busy = underWay()
-    const troubled = uploads.get().uploads.some((upload) => upload.state === 'failed' || upload.state === 'paused')
-    if (wasBusy && !busy && !troubled && arrived().length > 0 && store.get().step === 'choose') void inspect()
+    if (busy && !wasBusy) window.addEventListener('beforeunload', holdOn)
+    if (!wasBusy || busy) return
+    window.removeEventListener('beforeunload', holdOn)
+    const troubled = uploads.get().uploads.some(({ state }) => state === 'failed' || state === 'paused')
+    if (!troubled && arrived().length > 0 && store.get().step === 'choose') void inspect()
   })
 
   return {
@@ -266,7 +284,11 @@ export function createImports(api, { started, uploads }) {
       if (blockedBy(drafts) || starting) return
       const chosen = chosenOf(drafts)
       await send(chosen)
-      if (!store.get().startError) uploads.forget(chosen.flatMap((draft) => draft.uploads))
+      if (store.get().startError) return
+      uploads.forget(chosen.flatMap((draft) => draft.uploads))
+      // What is no model, or is there already, is of no use on the server.
+      const useless = new Set(drafts.filter((draft) => !isImportable(draft)).flatMap((draft) => draft.uploads))
+      for (const { key, id } of uploads.get().uploads) if (useless.has(id)) uploads.cancel(key)
     },
 
     /** @param {string} jobId */

@@ -67,7 +67,11 @@ export function Choose() {
   const field = useRef(/** @type {HTMLTextAreaElement | null} */ (null))
   const here = sent.filter(({ state }) => state === 'done').length
   const count = parsePaths(text).length + here
+  const trouble = useRef(/** @type {HTMLElement | null} */ (null))
   useEffect(() => field.current?.focus({ preventScroll: true }), [])
+  useEffect(() => {
+    if (inspectError) trouble.current?.scrollIntoView({ block: 'nearest' })
+  }, [inspectError])
 
   return html`
     <div class="lib-place-body">
@@ -79,7 +83,7 @@ export function Choose() {
           <${Picker} icon="file">${t('import.chooseFiles')}<//>
           <${Picker} icon="folder" folder>${t('import.chooseFolder')}<//>
         </div>
-        <p class="lib-note">${t('import.dropText')}</p>
+        ${sent.length === 0 && html`<p class="lib-note">${t('import.dropText')}</p>`}
       </div>
       ${sent.length > 0 && html`<${UploadList} />`}
       <label class="lib-label" for="lib-import-paths">${t('import.paths')}</label>
@@ -104,10 +108,12 @@ export function Choose() {
           ${inspecting ? t('import.inspecting') : t('import.inspect')}
         <//>
       </div>
-      ${inspectError && html`<${ErrorBox} what=${t('import.inspectFailed')} error=${inspectError} onRetry=${imports.inspect} />`}
-      ${inspectError && spare &&
+      <div ref=${trouble}>
+        ${inspectError && html`<${ErrorBox} what=${t('import.inspectFailed')} error=${inspectError} onRetry=${imports.inspect} />`}
+        ${inspectError && spare &&
       html`<p class="lib-callout" data-severity="info"><${Icon} name="info" /><span>${t('import.uploadInstead')}
         <button type="button" class="lib-link" onClick=${() => uploadChosen(panel, imports.uploadSpare)}>${t('import.upload')}</button></span></p>`}
+      </div>
       <p class="lib-note lib-quiet"><${Icon} name="shield" />${t('import.nothingYet')}</p>
       ${recent.length > 0 &&
       html`<h3 class="lib-group-title">${t('import.recent')}</h3>

@@ -3,7 +3,8 @@ import { chosenOf, isImportable, isPickle, sizeOf, valueOf } from '../stores/dra
 import { fold } from '../text.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { SUBTYPES } from './details-sheet.mjs'
-import { DraftRow, Warnings } from './import-draft.mjs'
+import { Icon } from './icons.mjs'
+import { DraftRow } from './import-draft.mjs'
 import { Button, Empty, IconButton } from './parts.mjs'
 
 /** @import { Draft } from '../stores/drafts.mjs' */
@@ -55,9 +56,10 @@ function ForMany({ drafts, able }) {
 
 /** What they are. */
 export function Describe() {
-  const { imports } = usePanel()
+  const { imports, uploads } = usePanel()
   const { t, bytes } = useI18n()
-  const { drafts, warnings, filter } = useStore(imports)
+  const { drafts, filter } = useStore(imports)
+  const coming = useStore(uploads).uploads.filter(({ state }) => state !== 'done').length
   if (drafts.length === 0) {
     return html`<${Empty} icon="file" title=${t('import.foundNone')} text=${t('import.foundNoneText')}>
       <${Button} icon="back" onClick=${imports.back}>${t('action.back')}<//>
@@ -75,7 +77,7 @@ export function Describe() {
         <${IconButton} icon="back" label=${t('action.back')} onClick=${imports.back} />
         <h2 class="lib-place-title" tabindex="-1" data-step-title>${t('import.found', { count: drafts.length })}</h2>
       </div>
-      <${Warnings} warnings=${warnings} />
+      ${coming > 0 && html`<p class="lib-callout" data-severity="info"><${Icon} name="info" /><span>${t('import.coming', { count: coming })}</span></p>`}
       ${drafts.filter(isImportable).length > 1 && html`<${ForMany} drafts=${drafts} able=${able} />`}
       ${shown.length === 0 && html`<p class="lib-note">${t('import.filterNone')}</p>`}
       ${able.length > 0 && html`<${Drafts} drafts=${able} />`}

@@ -106,7 +106,7 @@ function Remarks({ draft }) {
     ${missing.length > 0 && !group.problem && html`<p class="lib-callout" data-severity="warn"><${Icon} name="warn" /><span>${t('import.missingShards', { count: missing.length, names })}</span></p>`}
     ${group.duplicate_of &&
     html`<p class="lib-callout" data-severity="info"><${Icon} name="info" />
-      <span>${t('import.duplicate')} <button type="button" class="lib-link" onClick=${() => {
+      <span>${t(able ? 'import.listed' : 'import.duplicate')} <button type="button" class="lib-link" onClick=${() => {
         panel.view.go('models')
         panel.details.open(/** @type {string} */ (group.duplicate_of))
       }}><${MiddleName} text=${group.duplicate_of} /></button></span>

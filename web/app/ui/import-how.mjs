@@ -1,13 +1,14 @@
 import { html } from '../../vendor/htm-preact.mjs'
-import { MODES, blockedBy, chosenOf, filesOf, isPickle, isUploaded, possibleModes, sizeOf } from '../stores/drafts.mjs'
+import { MODES, blockedBy, chosenOf, filesOf, isPickle, isUploaded, mayDeleteOriginals, possibleModes, sizeOf } from '../stores/drafts.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { Icon } from './icons.mjs'
+import { Warnings } from './import-draft.mjs'
 import { Button, ErrorBox, IconButton, MiddleName } from './parts.mjs'
 
 /** @import { Draft } from '../stores/drafts.mjs' */
 
-/** Modes that leave the original where it is, with its bytes a second time in the library. */
-const LEAVES_ORIGINAL = new Set(['copy', 'reflink', 'auto'])
+/** Warnings that concern only some ways. @type {Record<string, string[]>} */
+const CONCERNS = { cross_filesystem: ['move', 'adopt'], not_removable: ['move', 'adopt'], insufficient_space: ['auto', 'copy', 'reflink'] }
 
 /** @param {{drafts: Draft[]}} props those that lie on the server */
 function Modes({ drafts }) {
@@ -18,7 +19,7 @@ function Modes({ drafts }) {
   const numbers = { count: filesOf(drafts), size: bytes(sizeOf(drafts)) }
   return html`<fieldset class="lib-modes">
     <legend>${t('import.mode')}</legend>
-    ${MODES.map((mode) => {
+    ${[...possible, ...MODES.filter((mode) => !possible.includes(mode))].map((mode) => {
       const able = possible.includes(mode)
       return html`<label key=${mode} class=${`lib-mode ${options.mode === mode ? 'is-on' : ''} ${able ? '' : 'is-off'}`}>
         <input type="radio" name="lib-import-mode" value=${mode} checked=${options.mode === mode} disabled=${!able} onChange=${() => imports.setOptions({ mode })} />
@@ -58,7 +59,7 @@ function Pickles({ pickles }) {
 export function How() {
   const { imports } = usePanel()
   const { t, bytes } = useI18n()
-  const { drafts, options, starting, startError } = useStore(imports)
+  const { drafts, warnings, options, starting, startError } = useStore(imports)
   const chosen = chosenOf(drafts)
   const here = chosen.filter((draft) => !isUploaded(draft))
   const uploaded = chosen.filter(isUploaded)
@@ -73,8 +74,9 @@ export function How() {
       </div>
       ${pickles.length > 0 && html`<${Pickles} pickles=${pickles} />`}
       ${here.length > 0 && html`<${Modes} drafts=${here} />`}
+      <${Warnings} warnings=${warnings.filter(({ code }) => CONCERNS[code]?.includes(options.mode) ?? true)} />
       ${uploaded.length > 0 && html`<p class="lib-callout" data-severity="info"><${Icon} name="info" /><span>${t('import.uploaded', { count: filesOf(uploaded), size: bytes(sizeOf(uploaded)) })}</span></p>`}
-      ${here.length > 0 && LEAVES_ORIGINAL.has(options.mode) &&
+      ${mayDeleteOriginals(chosen, options.mode) &&
       html`<label class="lib-switch">
         <input type="checkbox" role="switch" checked=${options.deleteOriginals} onChange=${(/** @type {any} */ event) => imports.setOptions({ deleteOriginals: event.target.checked })} />
         <span class="lib-switch-text">${t('import.deleteOriginals')}<small>${t('import.deleteOriginalsText', { count: filesOf(here) })}</small></span>
