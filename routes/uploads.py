@@ -46,6 +46,9 @@ BLOCK_BYTES = 1024 * 1024
 IDLE_TIMEOUT_S = 60.0
 """How long a sender may be silent; what came before is kept."""
 
+SETTLE_S = 1.0
+"""How long HEAD waits for a PATCH to end. Who asks was mostly cut off, and what it sent is still being written."""
+
 STATUS = {"options": 204, "create": 201, "head": 200, "patch": 204, "delete": 204, "override": 204}
 _TUS = {"Tus-Resumable": True}
 HEADERS: dict[str, dict[str, bool]] = {
@@ -76,7 +79,7 @@ class Uploads:
     ) -> None:
         self._enter = enter
         self._run = run
-        self._receiving: set[asyncio.Task[Any]] = set()
+        self._receiving: dict[asyncio.Task[Any], str] = {}
 
     async def end_streams(self) -> None:
         """Stop receiving, so that the server need not wait for senders; what came is kept."""
@@ -156,7 +159,11 @@ class Uploads:
         return _answer(201, {"Location": location, **_state(upload)})
 
     async def _head(self, request: web.Request, librarian: Librarian) -> web.StreamResponse:
-        upload: Upload = await self._run(librarian.uploads.get, request.match_info["upload_id"])
+        upload_id = request.match_info["upload_id"]
+        before = [task for task, received in self._receiving.items() if received == upload_id]
+        if before:
+            await asyncio.wait(before, timeout=SETTLE_S)
+        upload: Upload = await self._run(librarian.uploads.get, upload_id)
         more = {"Upload-Length": str(upload.size), "Cache-Control": "no-store"}
         if upload.metadata:
             more["Upload-Metadata"] = upload.metadata
@@ -190,12 +197,14 @@ class Uploads:
             raise
         task = asyncio.current_task()
         assert task is not None
-        self._receiving.add(task)
+        self._receiving[task] = upload_id
         try:
             await _pour(request.content, writing)
         finally:
-            self._receiving.discard(task)
-            upload = await asyncio.shield(asyncio.wrap_future(writing.close()))
+            try:
+                upload = await asyncio.shield(asyncio.wrap_future(writing.close()))
+            finally:
+                del self._receiving[task]
         return upload
 
 
@@ -212,9 +221,8 @@ async def _pour(content: StreamReader, writing: Writing) -> None:
                 raise BodyTooSlowError(
                     f"Nothing came for {IDLE_TIMEOUT_S:.0f} s. What came before is kept: go on from there."
                 ) from None
-        except (web.RequestPayloadError, ConnectionError) as error:
-            writing.append(blocks)
-            raise ConnectionResetError("the sender is gone") from error
+        except (web.RequestPayloadError, ConnectionError):
+            at_end = True  # the sender is gone, and nobody reads the answer
         if written is not None:
             await written
         written = asyncio.wrap_future(writing.append(blocks))
