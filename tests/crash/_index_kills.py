@@ -36,7 +36,7 @@ from model_librarian.core.storage.database import Database
 
 OWNED = 24
 LOOSE = 24
-SQL_STEPS = 1000
+SQL_STEPS = 50
 """After how many instructions of SQLite's machine there is a moment to be killed at."""
 
 
@@ -197,7 +197,7 @@ SCENARIOS = {
     "bulk edit": Scenario(_indexed, _edit),
     "migration": Scenario(_of_first_version, _open),
 }
-MOMENTS = 60
+MOMENTS = int(os.environ.get("LIBRARIAN_KILL_MOMENTS", "15"))
 """How many of a scenario's moments are tried in order, evenly spread; the others have their turn at random."""
 
 
@@ -215,6 +215,7 @@ class Case:
         began = time.monotonic()
         self.moments = int(self._in_child(lambda: self._live(None)) or 0)
         self.seconds = time.monotonic() - began
+        self.restore()
         self.expected = json.loads(self._in_child(self._end) or "")
 
     def _in_child(self, work: Callable[[], object]) -> str:
