@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 from ..formats.classify import model_type_of
 from ..formats.shards import parse_shard
+from ..formats.sidecars import PICTURE_ENDINGS
 from ..jobs import JobContext
 from ..settings import TargetFolder
 from ..storage.names import name_with_suffix, safe_name
 from .index import Index, IndexedFile, IndexedModel, ScannedFolder, inode_of
 from .metadata import IN_PLACE, METADATA_NAME, MetadataError, MetadataStore
 from .records import Model, ModelFile, ScanResult, weight_size_gb
-from .walk import PREVIEW_ENDINGS, FoundFile, FoundModel, Listing, Walk, pack, unpack
+from .walk import FoundFile, FoundModel, Listing, Walk, pack, unpack
 
 ELSEWHERE = ""
 """The watched folder of a file that lies in none."""
@@ -377,7 +378,7 @@ def preview_paths(model: Model) -> Iterator[Path]:
     if model.model_format == "sharded-set" and shard is not None:
         stems.append(shard.stem)
     for stem in stems:
-        for ending in PREVIEW_ENDINGS:
+        for ending in PICTURE_ENDINGS:
             yield main.with_name(stem + ending)
 
 

@@ -281,7 +281,8 @@ class Index:
         ).fetchall()
         if not rows:  # called otherwise by a header or by a record beside it; nobody waits for this often
             rows = db.execute(
-                "SELECT model_id FROM models WHERE instr(char(10) || lower(file_names) || char(10), lower(?)) LIMIT 100",
+                "SELECT model_id FROM models "
+                "WHERE instr(char(10) || lower(file_names) || char(10), lower(?)) LIMIT 100",
                 (f"\n{name}\n",),
             ).fetchall()
         return [row[0] for row in rows]

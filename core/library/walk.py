@@ -17,21 +17,11 @@ from typing import NamedTuple
 from ..formats import ModelFormat
 from ..formats.pipelines import MODEL_INDEX, main_component
 from ..formats.shards import ShardSet, group_shards
+from ..formats.sidecars import PICTURE_ENDINGS
 from ..settings import MODEL_EXTENSIONS, TargetFolder
 from ..storage.names import is_text, shown
 from ..storage.roots import real_path
 from .index import Index, ScannedFolder, inode_of
-
-PREVIEW_ENDINGS = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".webp",
-    ".preview.png",
-    ".preview.jpg",
-    ".preview.jpeg",
-    ".preview.webp",
-)
 
 MAX_FOLDER_FILES = 10_000
 """A Diffusers folder has some dozen files; of one with more the rest is not looked at."""
@@ -323,7 +313,7 @@ def unpack(packed: str, folder: TargetFolder, root: str) -> FoundModel:
 def has_preview(name: str, others: set[str]) -> bool:
     """Whether a picture for the file of this name is among the other names of its folder."""
     stem = name[: name.rfind(".")]
-    return bool(others) and any(stem + ending in others for ending in PREVIEW_ENDINGS)
+    return bool(others) and any(stem + ending in others for ending in PICTURE_ENDINGS)
 
 
 def set_of(names: Iterable[str]) -> ShardSet | None:
