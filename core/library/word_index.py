@@ -36,7 +36,6 @@ _CACHED_WORDS = 32
 _CACHED_SETS = 1024
 _CHUNK = 4096
 _RUN = 2048
-_FEW = 1000
 _MAX_NEAREST = 24
 _MAX_FUZZY_CHARS = 40
 _AGAIN_AND_AGAIN = frozenset(map(COLUMNS.index, ("kind", "tags")))
@@ -433,7 +432,7 @@ class WordIndex:
         return found
 
     def _by_name(self, models: Bits, order: array[int], offset: int, limit: int) -> list[int]:
-        if models.bit_count() > _FEW:
+        if models.bit_count() ** 2 > 4 * len(self._keys):  # so dense that a page of them is met soon
             return self._in_order(models, order, False, offset, limit)
         return sorted(members(models), key=self._names.__getitem__)[offset : offset + limit]
 
