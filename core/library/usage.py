@@ -107,6 +107,10 @@ class Usage:
         """How many files share their size with another and have no hash yet."""
         return int(self._database.read().execute(f"SELECT count(*) FROM ({_UNHASHED})").fetchone()[0])
 
+    def has_unhashed(self) -> bool:
+        """Whether there are such files."""
+        return self._database.read().execute(f"{_UNHASHED} LIMIT 1").fetchone() is not None
+
     def unhashed(self) -> tuple[int, Iterator[tuple[str, int]]]:
         """How many bytes only a hash can tell apart, and model id and size of each such file, small ones first."""
         # Two arrays of numbers: a list of 100,000 records halts all threads while garbage is collected.

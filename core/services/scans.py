@@ -20,6 +20,7 @@ class Scans:
         self._jobs = jobs
         self._places = places
         self._scan: Job | None = None
+        self._hashing: Job | None = None
         library.on_renewed = lambda: self.start("quick")
 
     def start(self, kind: Literal["quick", "deep"]) -> Job:
@@ -27,10 +28,11 @@ class Scans:
 
         def work(job: JobContext) -> dict[str, Any]:
             scan = self._library.deep_scan if kind == "deep" else self._library.quick_scan
-            result = scan(self._places.indexed_in_place(), job).model_dump()
-            if self._library.usage.count_unhashed():
-                self.hash_in_background()
-            return {"kind": kind, **result}
+            result = scan(self._places.indexed_in_place(), job)
+            changed = result.models_indexed or result.models_removed or self._hashing is None
+            if changed and self._library.usage.has_unhashed():
+                self._hashing = self.hash_in_background()
+            return {"kind": kind, **result.model_dump()}
 
         self._scan = self._jobs.submit("scan", work, lane="scan")
         return self._scan
