@@ -264,6 +264,10 @@ class NetworkManager:
     ) -> _Call:
         if not self._settings.online:
             raise OfflineError
+        with self._lock:
+            host = self._hosts.get(host_key_of(url))
+        if host is not None:
+            host.breaker.check()  # before any work: many callers may wait for a host that is left alone
         if not self._loaded:
             # httpx takes longer to load than an event loop may be held.
             await asyncio.to_thread(_load)

@@ -23,6 +23,7 @@ from model_librarian.core.network import (
     NetworkUnavailableError,
     OfflineError,
     RateLimitedError,
+    retry,
 )
 
 HUB = "https://huggingface.co"
@@ -213,6 +214,38 @@ async def test_one_trial_with_many_waiting(hub, manager, clock):
     assert manager.status().hosts[0].state == "closed"
 
 
+async def test_callers_of_an_open_circuit_are_refused_before_any_work(hub, manager, monkeypatch):
+    """A hundred of them must cost next to nothing, so nothing of a request is made for them."""
+    hub.get(API).mock(side_effect=[httpx.ConnectError] * 3)
+    with pytest.raises(NetworkUnavailableError):
+        await manager.get_json(API)
+
+    def made(*_: object, **__: object) -> None:
+        raise AssertionError("a request was made")
+
+    monkeypatch.setattr(httpx, "Request", made)
+    calls = (manager.get_json(API, {"search": str(n)}) for n in range(100))
+    refused = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(answer) for answer in refused} == {CircuitBreakerOpen}
+
+
+async def test_a_clock_set_back_neither_opens_nor_holds_a_circuit(hub, tmp_path, monkeypatch):
+    """Times are monotonic: what the wall clock says has no part in it."""
+    import time
+
+    manager = NetworkManager(NetworkSettings(deadline_s=3600), log_dir=tmp_path)
+    hub.get(API).mock(side_effect=[httpx.ConnectError] * 3)
+    with pytest.raises(NetworkUnavailableError):
+        await manager.get_json(API)
+    before = manager.status().hosts[0].retry_after_s
+    for moved in (-86_400 * 365, 86_400 * 365):
+        monkeypatch.setattr(time, "time", lambda moved=moved: 1_700_000_000 + moved)
+        with pytest.raises(CircuitBreakerOpen):
+            await manager.get_json(API)
+        assert 0 < manager.status().hosts[0].retry_after_s <= before
+    await manager.aclose()
+
+
 async def test_a_cancelled_trial_is_not_the_last(hub, manager, clock):
     hub.get(API).mock(side_effect=[httpx.ConnectError] * 3)
     with pytest.raises(NetworkUnavailableError):
@@ -255,10 +288,11 @@ async def test_what_may_not_arrive_twice_is_sent_once(hub, manager):
     assert route.call_count == 1
 
 
-async def test_no_retry_beyond_the_deadline(hub, manager):
+async def test_no_retry_beyond_the_deadline(hub, manager, monkeypatch):
+    monkeypatch.setattr(retry, "_FIRST_PAUSE_S", 120.0)
     route = hub.get(API).mock(side_effect=httpx.ConnectError)
     with pytest.raises(NetworkUnavailableError):
-        await manager.get_json(API, deadline_s=0.05)
+        await manager.get_json(API, deadline_s=50)
     assert route.call_count == 1
 
 
