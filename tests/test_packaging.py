@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from _environment import ROOT, project_list
 
 
@@ -16,3 +18,18 @@ def test_the_version_is_one() -> None:
 
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert f'\nversion = "{VERSION}"\n' in text
+
+
+def test_every_folder_with_code_is_installed() -> None:
+    """What pip installs is what ComfyUI loads from the folder."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    packages = re.findall(r'"(model_librarian[\w.]*)"', text.partition("\npackages = [")[2].partition("]")[0])
+    folders = {
+        path.parent.relative_to(ROOT)
+        for room in ("core", "nodes", "routes")
+        for path in (ROOT / room).rglob("*.py")
+    }
+    assert set(packages) == {
+        "model_librarian",
+        *(".".join(("model_librarian", *folder.parts)) for folder in folders),
+    }
