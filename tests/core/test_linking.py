@@ -175,6 +175,40 @@ def test_overwrite_puts_the_old_file_into_the_trash(librarian, imported, sync, p
     assert place.is_symlink()
 
 
+def test_a_copy_becomes_a_link_and_gives_its_bytes_back(librarian, imported, sync, place, monkeypatch):
+    monkeypatch.setattr("model_librarian.core.linking.linker.to_trash", lambda path: pytest.fail(str(path)))
+    source = librarian.library.main_path(imported())
+    place.write_bytes(source.read_bytes())
+    plan = librarian.links.preview()
+    assert (plan.conflicts[0].reason, plan.bytes_to_win) == ("same_bytes", source.stat().st_size)
+    result = sync("overwrite").result
+    assert (result["links_created"], result["conflicts_resolved"]) == (1, 1)
+    assert result["bytes_freed"] == source.stat().st_size
+    assert place.is_symlink()
+    assert os.listdir(place.parent) == [place.name]
+
+
+def test_a_second_name_of_another_file_gives_no_bytes_back(librarian, imported, sync, place, downloads):
+    source = librarian.library.main_path(imported())
+    (downloads / "kept").write_bytes(source.read_bytes())
+    os.link(downloads / "kept", place)
+    assert sync("overwrite").result["bytes_freed"] == 0
+    assert (downloads / "kept").read_bytes() == source.read_bytes()
+
+
+def test_a_large_file_that_only_looks_like_a_copy_stays(librarian, imported, sync, place, monkeypatch):
+    monkeypatch.setattr("model_librarian.core.linking.planner.COMPARED_BYTES", 10)
+    monkeypatch.setattr("model_librarian.core.linking.planner.SAMPLE_BYTES", 16)
+    data = bytearray(librarian.library.main_path(imported()).read_bytes())
+    data[100] ^= 1
+    place.write_bytes(data)
+    assert librarian.links.preview().conflicts[0].reason == "same_bytes"
+    result = sync("overwrite").result
+    assert (result["links_created"], result["bytes_freed"]) == (0, 0)
+    assert "other bytes" in result["errors"][0]
+    assert place.read_bytes() == data
+
+
 def test_a_plan_is_refused_when_the_world_has_changed(librarian, imported, finished, place):
     imported()
     plan = librarian.links.preview()

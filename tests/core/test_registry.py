@@ -104,6 +104,36 @@ def test_model_target_and_external_links_are_found_by_indexes(librarian):
     assert "links_external" in plan["detail"]
 
 
+@pytest.mark.parametrize("count", [1, 3, 600])
+def test_links_of_some_models_never_cost_a_walk_through_all(librarian, count):
+    """Also for one app: SQLite would take the app's index, and every link of it."""
+    statements: list[str] = []
+    read = librarian.linker.registry._database.read()
+    read.set_trace_callback(statements.append)
+    librarian.linker.registry.links(model_ids=[f"m{number}" for number in range(count)], app="comfyui")
+    librarian.linker.registry.linked([f"m{number}" for number in range(count)])
+    read.set_trace_callback(None)
+    asked = [text for text in statements if "FROM links" in text]
+    assert len(asked) == (4 if count == 600 else 2)
+    for text in asked:
+        assert "links_by_model" in read.execute(f"EXPLAIN QUERY PLAN {text}").fetchone()["detail"]
+
+
+def test_planning_one_model_looks_at_its_links_only(librarian, linked, make_model, downloads, finished):
+    linked("one.safetensors", "two.safetensors")
+    item = {"paths": [str(make_model(downloads / "three.safetensors"))]}
+    job = finished(librarian.imports.start(ImportRequest.model_validate({"items": [item]})))
+    statements: list[str] = []
+    read = librarian.linker.registry._database.read()
+    read.set_trace_callback(statements.append)
+    plan = librarian.links.preview(model_ids=job.result["imported"])
+    read.set_trace_callback(None)
+    assert len(plan.to_create) == 1
+    for text in statements:
+        if "FROM links" in text:
+            assert "SCAN" not in read.execute(f"EXPLAIN QUERY PLAN {text}").fetchone()["detail"], text
+
+
 # A registry that is damaged
 
 
