@@ -161,7 +161,10 @@ class JobRunner:
             if executor is None:
                 executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"librarian-{lane}")
                 self._lanes[lane] = executor
-            executor.submit(self._run, context, work)
+            try:
+                executor.submit(self._run, context, work)
+            except RuntimeError as error:  # Python itself is on its way out
+                raise ConflictError("Librarian is shutting down.") from error
         self._publish(job)
         return job.model_copy(deep=True)
 
