@@ -95,6 +95,21 @@ def test_browse_describe_and_trust(
     ]
     wizard.get_by_role("listitem").filter(has_text="4x-Wizard").get_by_role("button", name="Show").click()
     expect(wizard.get_by_role("heading", name="Wizard", exact=True)).to_be_visible()
+
+    # What lies where ComfyUI looks for it is adopted: it moves, and a link stays.
+    model = make_model(comfyui.models_dir / "upscale_models" / "adopted-by-wizard.safetensors")
+    places = wizard.get_by_role("navigation", name="Places")
+    places.get_by_role("button", name=re.compile("^Import")).click()
+    wizard.get_by_role("button", name="Import more").click()
+    inspect(wizard, model)
+    wizard.get_by_role("button", name="Next").click()
+    expect(wizard.get_by_role("radio", name=re.compile("^Adopt"))).to_be_checked()
+    expect(wizard.get_by_role("radio", name=re.compile("^Move"))).to_be_disabled()
+    expect(wizard.get_by_text(re.compile("1 file, .*: moved, 1 link left behind"))).to_be_visible()
+    wizard.get_by_role("button", name=re.compile("^Import 1")).click()
+    expect(wizard.get_by_role("heading", name="1 imported")).to_be_visible(timeout=20_000)
+    assert model.is_symlink()
+    assert comfyui.base_dir / "model-library" in model.resolve().parents
     assert own_errors(wizard) == []
 
 
@@ -167,7 +182,7 @@ def test_no_room_a_cancel_and_a_retry(
     tab.click()
     expect(wizard.get_by_role("progressbar", name="Importing")).to_have_count(0)
     tab.click()
-    wizard.get_by_role("button", name="Cancel").click()
+    wizard.get_by_role("button", name="Cancel", exact=True).click()
     expect(wizard.get_by_role("heading", name="Cancelled")).to_be_visible(timeout=20_000)
     assert not list(library.rglob(large.name))
     assert large.exists()

@@ -14,8 +14,8 @@ const ICONS = /** @type {Record<string, string>} */ ({ done: 'check', failed: 'e
 /** What wants to be seen comes first; the rest stays in its order. */
 const ORDER = /** @type {Record<string, number>} */ ({ failed: 0, running: 1 })
 
-/** @param {{item: JobItem, ended: boolean}} props */
-function Item({ item, ended }) {
+/** @param {{item: JobItem, ended: boolean, alone: boolean}} props */
+function Item({ item, ended, alone }) {
   const panel = usePanel()
   const { t, term, bytes, percent } = useI18n()
   const { state = 'queued', current = 0, total } = item
@@ -32,7 +32,7 @@ function Item({ item, ended }) {
       <${MiddleName} text=${item.name ?? item.model_id ?? ''} />
       <span class=${`lib-entry-note ${state === 'failed' ? 'lib-bad' : ''}`}>${note}</span>
     </div>
-    ${item.model_id && ended &&
+    ${item.model_id && ended && !(alone && state === 'done') &&
     html`<${Button} kind="quiet" onClick=${() => {
       panel.view.go('models')
       panel.details.open(/** @type {string} */ (item.model_id))
@@ -126,7 +126,7 @@ export function Run() {
     ${ended && counts.skipped > 0 && html`<p class="lib-note">${t('import.skipped', { count: counts.skipped })}</p>`}
     ${ended && job.result?.links && html`<${ResultNumbers} job=${{ ...job, result: { links: job.result.links } }} />`}
     ${ended && !starting && html`<${Afterwards} job=${job} counts=${counts} />`}
-    <ul class="lib-entries">${items.slice(0, listed).map((item, at) => html`<${Item} key=${`${item.name}-${at}`} item=${item} ended=${ended} />`)}</ul>
+    <ul class="lib-entries">${items.slice(0, listed).map((item, at) => html`<${Item} key=${`${item.name}-${at}`} item=${item} ended=${ended} alone=${items.length === 1} />`)}</ul>
     ${items.length > listed && html`<div class="lib-actions"><${Button} onClick=${() => setListed(listed + PAGE)}>${t('import.showMore', { count: Math.min(PAGE, items.length - listed) })}<//></div>`}
   </div>`
 }
