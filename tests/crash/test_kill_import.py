@@ -57,7 +57,7 @@ def _slow(file) -> str:
     return digest.hexdigest()
 
 
-@pytest.mark.parametrize("mode", ["copy", "move"])
+@pytest.mark.parametrize("mode", ["copy", "move", "adopt"])
 def test_killed_imports_lose_nothing(big_model, tmp_path, mode, capsys):
     original, digest = big_model
     source = tmp_path / "downloads" / original.name
@@ -93,6 +93,7 @@ def test_killed_imports_lose_nothing(big_model, tmp_path, mode, capsys):
             process.send_signal(signal.SIGKILL)
             process.wait()
         _check_final_names(library, digest)
+        assert mode != "adopt" or sha256(source) == digest
         subprocess.run(command("scan", "--json"), env=environment, check=True, capture_output=True)
         outcome = _check_mended(library, source, digest, mode, environment, command)
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
@@ -107,8 +108,8 @@ def _reset(library: Path, source: Path, original: Path) -> None:
             for file in folder.iterdir():
                 file.unlink()
             folder.rmdir()
-    if not source.exists():
-        os.link(original, source)
+    source.unlink(missing_ok=True)
+    os.link(original, source)
 
 
 def _check_final_names(library: Path, digest: str) -> None:
@@ -130,5 +131,6 @@ def _check_mended(library: Path, source: Path, digest: str, mode: str, environme
         assert sha256(source) == digest
         return "undone"
     assert sha256(models[0].with_name("big.safetensors")) == digest
-    assert source.exists() == (mode == "copy")
+    assert source.exists() == (mode != "move")
+    assert source.is_symlink() == (mode == "adopt")
     return "finished"
