@@ -17,7 +17,7 @@ from .events import Events
 
 logger = logging.getLogger(__name__)
 
-JobKind = Literal["import", "scan", "hash", "sync", "lookup", "pickles", "health", "repair"]
+JobKind = Literal["import", "scan", "hash", "edit", "sync", "lookup", "pickles", "health", "repair"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 ItemState = Literal["queued", "running", "done", "skipped", "failed", "cancelled"]
 

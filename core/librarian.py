@@ -67,6 +67,7 @@ class Librarian:
             leaving_links(self.linker),
             self.uploads,
             lambda: [folder.path for app in self.linker.apps for folder in app.folders],
+            lambda: self.preferences.current.transfers_at_once,
         )
         self.network = NetworkManager(self._network_settings(), log_dir=surroundings.data_dir)
         self._answers = Answers(self.network, surroundings.data_dir / "answers.db")
@@ -76,7 +77,7 @@ class Librarian:
             root, surroundings, lambda: self.linker.apps, lambda: self.preferences.current
         )
         self.pickles = Pickles(self.library, self.jobs, self.events)
-        self.models = Models(self.library, self.linker, places, self.pickles)
+        self.models = Models(self.library, self.linker, self.jobs, places, self.pickles)
         self.imports = Imports(self.importer, self.uploads, self.linker, self.jobs, places)
         self.scans = Scans(self.library, self.jobs, places)
         self.links = Links(self.linker, self.jobs)

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from ..core.librarian import Librarian
-from ..core.library import DuplicateReport, Facets, ModelQuery, SearchResult, StorageReport
+from ..core.library import BulkEdit, DuplicateReport, Facets, ModelQuery, SearchResult, StorageReport
+from ..core.library.edits import MAX_EDITED
 from ..core.services.removal import FileFate
 from ..core.services.reports import DeleteReport, ModelDetails
+from .endpoints import JobAccepted
 
 
 class ModelChange(RootModel[dict[str, Any]]):
     """Fields to change, by name."""
+
+
+class BulkEditRequest(BulkEdit):
+    """The same changes for many models."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    model_ids: list[str] = Field(min_length=1, max_length=MAX_EDITED)
 
 
 class DeleteQuery(BaseModel):
@@ -40,6 +50,11 @@ def details(librarian: Librarian, model_id: str) -> ModelDetails:
 def edit(librarian: Librarian, model_id: str, body: ModelChange) -> ModelDetails:
     """Edit a model; it is then manual."""
     return librarian.models.edit(model_id, body.root)
+
+
+def edit_many(librarian: Librarian, body: BulkEditRequest) -> JobAccepted:
+    """Edit many models alike; each is then manual."""
+    return JobAccepted(job=librarian.models.edit_many(body.model_ids, body))
 
 
 def delete(librarian: Librarian, model_id: str, query: DeleteQuery) -> DeleteReport:

@@ -32,6 +32,7 @@ ROUTES = (
     Route("GET", "/settings", "status", "settings"),
     Route("PATCH", "/settings", "status", "change_settings"),
     Route("GET", "/models", "models", "search"),
+    Route("PATCH", "/models", "models", "edit_many"),
     Route("GET", "/facets", "models", "facets"),
     Route("GET", "/models/{model_id:.+}", "models", "details"),
     Route("PATCH", "/models/{model_id:.+}", "models", "edit"),

@@ -5,7 +5,9 @@ from typing import Any
 
 from ..errors import NotFoundError
 from ..formats.pickle_scan import PickleScan
+from ..jobs import Job, JobContext, JobRunner
 from ..library import (
+    BulkEdit,
     DuplicateReport,
     Facets,
     Library,
@@ -15,6 +17,7 @@ from ..library import (
     SearchResult,
     StorageReport,
 )
+from ..library.edits import bulk_change_of
 from ..linking import Linker
 from ..storage.disk import storage_error
 from ..storage.roots import real_path
@@ -27,8 +30,11 @@ from .reports import DeleteReport, FileDetails, ModelDetails
 class Models:
     """Looking for models, changing and deleting them."""
 
-    def __init__(self, library: Library, linker: Linker, places: Places, pickles: Pickles) -> None:
+    def __init__(
+        self, library: Library, linker: Linker, jobs: JobRunner, places: Places, pickles: Pickles
+    ) -> None:
         self._library = library
+        self._jobs = jobs
         self._pickles = pickles
         self._linker = linker
         self._places = places
@@ -102,6 +108,19 @@ class Models:
         """Change what a person may change. Raises `NotFoundError`, `InvalidRequestError`."""
         self._library.edit(model_id, changes)
         return self.details(model_id)
+
+    def edit_many(self, model_ids: list[str], edit: BulkEdit) -> Job:
+        """Queue the same changes for many models; the job's result says what became of each.
+
+        Raises `InvalidRequestError` for changes that cannot be made.
+        """
+        bulk_change_of(edit)
+
+        def work(job: JobContext) -> dict[str, Any]:
+            job.stage("edit", total=len(model_ids), unit="models")
+            return self._library.edit_many(model_ids, edit, job).model_dump()
+
+        return self._jobs.submit("edit", work, lane="edit")
 
     def delete(self, model_id: str, files: FileFate) -> DeleteReport:
         """Remove a model: links first, then registry rows, then files as ``files`` says.

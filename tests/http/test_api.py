@@ -379,3 +379,23 @@ async def test_apps_and_browse(api, models_folder, downloads):
         ("sub", True, False),
         ("m.safetensors", False, True),
     ]
+
+
+async def test_many_models_are_edited_alike(api, make_model, models_folder):
+    for name in ("one", "two"):
+        make_model(models_folder / "loras" / f"{name}.safetensors")
+    _, answer = await api("POST", "/scan", {"kind": "quick"})
+    await api.finished(answer["job"])
+    _, found = await api("GET", "/models")
+    ids = [model["model_id"] for model in found["models"]]
+    status, answer = await api("PATCH", "/models", {"model_ids": [*ids, "no/such/model"], "add_tags": ["style"]})
+    assert status == 202
+    job = await api.finished(answer["job"])
+    assert (job["result"]["edited"], job["result"]["failed"]) == (2, 1)
+    assert job["result"]["models"][-1]["code"] == "not_found"
+    _, found = await api("GET", "/models?tag=style")
+    assert {model["model_id"] for model in found["models"]} == set(ids)
+
+    for wrong in ({}, {"add_tags": [""]}, {"fields": {"files": []}}, {"fields": {}, "more": 1}):
+        status, answer = await api("PATCH", "/models", {"model_ids": ids, **wrong})
+        assert status == 400, answer
