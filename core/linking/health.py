@@ -9,7 +9,7 @@ from ..library import Library
 from ..settings import App
 from ..storage.disk import storage_error
 from .apps import AddedApps
-from .links import is_link, is_reachable, state_of
+from .links import Glance, is_link, is_reachable
 from .maker import Maker
 from .rebuilding import FoundEntry, entries, source_in
 from .records import (
@@ -48,11 +48,11 @@ class Health:
         report = HealthReport(checked_at=utc_now())
         report.ghost_apps = self._ghosts()
         ghosts = {ghost.app for ghost in report.ghost_apps}
-        roots = self._registry.roots()
+        roots, glance = self._registry.roots(), Glance()
         for link in self._registry.links():
             if link.app in ghosts:
                 continue
-            link.state = _state(link)
+            link.state = _state(link, glance)
             if link.state == "missing" and not is_reachable(Path(link.target), roots.apps.get(link.app)):
                 report.unreachable.append(link)
             elif link.state == "missing":
@@ -109,9 +109,9 @@ class Health:
         return result
 
     def _clean_registered(self, choice: CleanChoice, ghosts: set[str], result: CleanResult) -> None:
-        roots = self._registry.roots()
+        roots, glance = self._registry.roots(), Glance()
         links = [link for link in self._registry.links() if link.app not in ghosts]
-        states = [(link, _state(link)) for link in links]
+        states = [(link, _state(link, glance)) for link in links]
         if choice.broken:
             removed = SyncResult()
             self._maker.remove([link for link, state in states if state == "broken"], removed)
@@ -165,5 +165,5 @@ class Health:
         ]
 
 
-def _state(link: Link) -> LinkState:
-    return state_of(Path(link.target), Path(link.source), link.link_type)
+def _state(link: Link, glance: Glance) -> LinkState:
+    return glance.state_of(Path(link.target), Path(link.source), link.link_type)

@@ -17,7 +17,7 @@ from ..storage.roots import is_within, real_path
 from ..storage.trash import to_trash
 from .apps import AddedApp, AddedApps, described, kind_of, program_folder
 from .health import Health
-from .links import fingerprint, state_of
+from .links import Glance, fingerprint
 from .maker import Maker
 from .mappings import Mappings
 from .planner import Fingerprint, Planner, Prepared, can_be_made
@@ -132,9 +132,9 @@ class Linker:
     ) -> list[Link]:
         """Registered links with their state on disk."""
         self.complete_registry()
-        links = self.registry.links(model_ids=model_ids, app=app)
+        links, glance = self.registry.links(model_ids=model_ids, app=app), Glance()
         for link in links:
-            link.state = state_of(Path(link.target), Path(link.source), link.link_type)
+            link.state = glance.state_of(Path(link.target), Path(link.source), link.link_type)
         return [link for link in links if state in (None, link.state)]
 
     def preview(self, *, app: str | None = None, model_ids: list[str] | None = None) -> Plan:

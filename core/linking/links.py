@@ -126,6 +126,38 @@ class Platform:
         _symlink(text, source, target)
 
 
+class Glance:
+    """Looks at many links one after another; each folder that they lie in is resolved only once.
+
+    Not to be kept: a folder may be replaced by a link to another one meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._real: dict[str, str] = {}
+
+    def leads_to(self, target: Path, source: Path) -> bool:
+        """Whether ``target`` is a link, of any kind, to ``source``."""
+        return self._says(target, source) or leads_to(target, source)
+
+    def state_of(self, target: Path, source: Path, link_type: LinkType) -> LinkState:
+        """How a registered link stands on disk."""
+        if link_type != "hardlink" and self._says(target, source):
+            return "ok" if os.access(source, os.F_OK) else "broken"
+        return state_of(target, source, link_type)
+
+    def _says(self, target: Path, source: Path) -> bool:
+        """Whether a link's text alone names the source, so that nothing needs to be followed."""
+        try:
+            text = os.readlink(target)
+        except (OSError, ValueError):
+            return False
+        folder = os.path.split(target)[0]
+        real = self._real.get(folder)
+        if real is None:
+            real = self._real[folder] = os.path.realpath(folder)
+        return os.path.normpath(real + os.sep + text if not os.path.isabs(text) else text) == str(source)  # noqa: PTH117
+
+
 def filesystem_type(path: str) -> str:
     """What the system calls the filesystem at a real path, in lower case; empty where it does not say."""
     best, found = "", ""

@@ -14,7 +14,7 @@ from ..settings import App
 from ..storage.disk import existing_ancestor, storage_error
 from ..storage.names import collision_key, is_text, shown
 from ..storage.roots import is_within, real_path
-from .links import fingerprint, is_link, is_reachable, leads_to, state_of
+from .links import Glance, fingerprint, is_link, is_reachable, state_of
 from .mappings import Mappings, Wishes
 from .overrides import OverridesError, fits
 from .records import Conflict, ConflictReason, Link, Plan, PlannedLink, PlannedRemoval
@@ -167,7 +167,7 @@ class Planner:
         seen = fingerprint(target)
         if seen is None:
             plan.to_create.append(planned)
-        elif leads_to(target, source):
+        elif view.glance.leads_to(target, source):
             plan.to_skip_exists.append(planned)
             return
         else:
@@ -238,6 +238,7 @@ class _AppView:
         self.app = app
         self.links = links
         self.plan = plan
+        self.glance = Glance()
         self.wanted: set[str] = set()
         self._registry = registry
         self._partial = partial

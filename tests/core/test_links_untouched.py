@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from model_librarian.core.errors import StorageError
 from model_librarian.core.importing import ImportRequest
 from model_librarian.core.librarian import Librarian
-from model_librarian.core.linking import LinkChoice, SyncResult
+from model_librarian.core.linking import CleanChoice, LinkChoice, SyncResult
 from model_librarian.core.linking import linker as linker_module
 from model_librarian.core.linking import maker as maker_module
 from model_librarian.core.settings import Surroundings, app_of_models_folder
@@ -70,7 +70,9 @@ PLACES = st.sampled_from(
 )
 THINGS = st.dictionaries(PLACES, st.sampled_from(["file", "link", "broken", "folder", "copy"]), max_size=6)
 STEPS = st.lists(
-    st.sampled_from(["skip", "rename", "overwrite", "uninstall", "restart", "delete", "edit"]),
+    st.sampled_from(
+        ["skip", "rename", "overwrite", "uninstall", "restart", "delete", "edit", "clean", "repair", "vanish"]
+    ),
     min_size=1,
     max_size=5,
 )
@@ -126,6 +128,13 @@ def test_what_is_not_ours_stays(things, steps, template):
                     )
                     if owned:
                         librarian.models.delete(owned[0], "permanent")
+                elif step == "clean":
+                    librarian.links.clean(CleanChoice(broken=True, orphaned=True, missing=True, ghosts=True))
+                elif step == "repair":
+                    librarian.jobs.wait(librarian.links.repair().id)
+                elif step == "vanish":  # a file of the library is lost
+                    for path in sorted(library.glob("*/*/up/*.safetensors"))[:1]:
+                        path.unlink()
                 elif step == "edit":
                     for key in sorted(librarian.library.index.all_ids())[:2]:
                         librarian.models.edit(key, {"subtype": "loras"})
@@ -146,7 +155,7 @@ def test_what_is_not_ours_stays(things, steps, template):
                 kept = [*after.values(), *(path.read_bytes() for path in trash.rglob("*") if path.is_file())]
                 assert what in kept, name
         for path in place.rglob("*"):
-            if path.is_symlink() and library in Path(os.path.realpath(path)).parents:
+            if path.is_symlink() and library in Path(os.path.realpath(path)).parents and "vanish" not in steps:
                 assert path.exists(), f"{path} is broken"
 
 
