@@ -145,6 +145,7 @@ class Writing:
             self._file.close()
             raise
         self._thread = ThreadPoolExecutor(1, "librarian-upload")
+        self._thread.submit(int).result()  # whoever starts a thread waits for it: not the event loop, later
 
     @property
     def complete(self) -> bool:

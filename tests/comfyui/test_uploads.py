@@ -27,22 +27,30 @@ MB = 1024 * 1024
 LARGE = int(os.environ.get("LIBRARIAN_UPLOAD_MB", "300")) * MB
 
 WATCH = '''
-"""Notes how long one callback holds the event loop: on the clock; while threads of this process had a processor,
-since others may have them; and while this thread had one."""
+"""Notes how long one callback holds the event loop: on the clock; without waiting for a processor that others
+have; and while this thread had one."""
 import asyncio, time
 from aiohttp import web
 from server import PromptServer
 
 NODE_CLASS_MAPPINGS = {}
-worst = {"clock_ms": 0.0, "busy_ms": 0.0, "own_ms": 0.0}
+worst = {"clock_ms": 0.0, "waits_left_out_ms": 0.0, "own_ms": 0.0}
 run = asyncio.events.Handle._run
 
+def waited():
+    """Seconds for which this thread could have run and had no processor; Linux only."""
+    try:
+        with open("/proc/thread-self/schedstat") as file:
+            return int(file.read().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
 def watched(self):
-    clock, busy, own = time.perf_counter(), time.process_time(), time.thread_time()
+    clock, waits, own = time.perf_counter(), waited(), time.thread_time()
     run(self)
-    clock, busy, own = time.perf_counter() - clock, time.process_time() - busy, time.thread_time() - own
+    clock, waits, own = time.perf_counter() - clock, waited() - waits, time.thread_time() - own
     worst["clock_ms"] = max(worst["clock_ms"], clock * 1000)
-    worst["busy_ms"] = max(worst["busy_ms"], min(clock, busy) * 1000)
+    worst["waits_left_out_ms"] = max(worst["waits_left_out_ms"], (clock - waits) * 1000)
     worst["own_ms"] = max(worst["own_ms"], own * 1000)
 
 asyncio.events.Handle._run = watched
@@ -232,7 +240,8 @@ def test_a_large_file_is_written_once_and_holds_up_nobody(
     print(
         f"\n{size / 1e6:.0f} MB in {seconds:.1f} s ({size / 1e6 / seconds:.0f} MB/s); written "
         f"{written / size:.4f} times with the import; memory +{grown / MB:.0f} MB; loop held at most "
-        f"{held['clock_ms']:.1f} ms, {held['busy_ms']:.1f} ms with a processor, {held['own_ms']:.1f} ms by itself"
+        f"{held['clock_ms']:.1f} ms, {held['waits_left_out_ms']:.1f} ms without waiting for a processor, "
+        f"{held['own_ms']:.1f} ms at work"
     )
     assert written < 1.02 * size, "the import renames what was uploaded"
     assert grown < 64 * MB
