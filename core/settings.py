@@ -125,6 +125,9 @@ class Settings(BaseModel):
     allowed_roots: list[Path] = Field(default_factory=list)
     online: bool = True
     index_in_place: bool = True
+    transfers_at_once: int | None = Field(default=None, ge=1, le=8)
+    """How many imports work on one drive at once; nothing leaves it to the kind of drive."""
+
     allow_remote: bool = False
     remote_token: SecretStr | None = None
     huggingface_token: SecretStr | None = None

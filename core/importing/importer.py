@@ -73,7 +73,8 @@ class Importer:
 
     At every instant each file's bytes are whole under at least one name, and a model appears in the
     library whole or not at all, also if the process is killed. ``app_folders`` are those in which apps
-    look for models: what is taken out of them leaves a link behind.
+    look for models: what is taken out of them leaves a link behind. ``at_once`` says how many items work on one
+    drive at once, if a person chose that.
     """
 
     def __init__(
@@ -81,13 +82,15 @@ class Importer:
         library: Library,
         leave_link: LeaveLink,
         uploads: Uploads,
-        app_folders: Callable[[], Iterable[Path]] = tuple,
+        app_folders: Callable[[], Iterable[Path]],
+        at_once: Callable[[], int | None],
     ) -> None:
         self._library = library
         self._journal = Journal(library.metadata, Originals(leave_link))
         self._leave_link = leave_link
         self._uploads = uploads
         self._app_folders = app_folders
+        self._at_once = at_once
         self._in_place = InPlace(library)
 
     def inspect(self, paths: Iterable[Path], roots: AllowedRoots) -> Inspection:
@@ -195,7 +198,7 @@ class Importer:
             for item, where in zip(request.items, paths, strict=True)
         ]
         try:
-            Queues().run(work, places)
+            Queues(self._at_once()).run(work, places)
         finally:
             self._library.checkpoint()
         order = {item.model_id: number for number, item in enumerate(job.job.items)}

@@ -34,6 +34,7 @@ class Preferences:
             allowed_roots=[str(root) for root in settings.allowed_roots],
             online=settings.online,
             index_in_place=settings.index_in_place,
+            transfers_at_once=settings.transfers_at_once,
             allow_remote=settings.allow_remote,
             remote_token_set=settings.remote_token is not None,
             huggingface_token_set=settings.huggingface_token is not None,
@@ -61,6 +62,8 @@ class Preferences:
             for name in SECRETS & values.keys():
                 secret = values[name]
                 values[name] = secret if secret is not None and secret.get_secret_value() else None
+            if values.get("transfers_at_once") == 0:
+                values["transfers_at_once"] = None
             before = self.current.library_root
             self.current = self.current.model_copy(update=values)
             self._file.save(self.current)

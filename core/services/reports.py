@@ -122,6 +122,7 @@ class SettingsReport(BaseModel):
     allowed_roots: list[str]
     online: bool
     index_in_place: bool
+    transfers_at_once: int | None
     allow_remote: bool
     remote_token_set: bool
     huggingface_token_set: bool
@@ -130,7 +131,10 @@ class SettingsReport(BaseModel):
 
 
 class SettingsChange(BaseModel):
-    """Settings to change; what is left out stays. An empty token, or null for it, removes it."""
+    """Settings to change; what is left out stays. An empty token, or null for it, removes it.
+
+    ``transfers_at_once`` is how many imports work on one drive at once; 0 leaves it to the kind of drive.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -138,6 +142,7 @@ class SettingsChange(BaseModel):
     allowed_roots: list[Path] | None = None
     online: bool | None = None
     index_in_place: bool | None = None
+    transfers_at_once: int | None = Field(default=None, ge=0, le=8)
     allow_remote: bool | None = None
     remote_token: SecretStr | None = None
     huggingface_token: SecretStr | None = None

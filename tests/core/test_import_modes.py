@@ -16,6 +16,7 @@ from model_librarian.core.importing import ImportRequest, originals, reflink, so
 from model_librarian.core.importing.batch import Queues
 from model_librarian.core.importing.entry import Entry
 from model_librarian.core.library import ModelQuery
+from model_librarian.core.services.reports import SettingsChange
 from model_librarian.core.storage.drives import Drive
 from model_librarian.core.storage.trash import NoTrashError
 
@@ -630,6 +631,28 @@ def test_drives_work_side_by_side_and_each_within_its_width(monkeypatch):
     jobs = [("/hdd", 0), ("/hdd", 5), ("/hdd", 6), ("/ssd", 0), ("/ssd", 1), ("/ssd", 5), ("/ssd", 6)]
     Queues().run([work(*job) for job in jobs], [[Path(drive, "f"), Path("/library/f")] for drive, _ in jobs])
     assert most == {"/hdd": 1, "/ssd": 2}
+
+
+def test_a_person_may_say_how_many_work_on_a_drive(librarian, finished, make_model, downloads, monkeypatch):
+    paths = [make_model(downloads / f"{number}.safetensors") for number in range(6)]
+    lock, now, most = threading.Lock(), [0], [0]
+    real = librarian.importer._import
+
+    def one(*arguments):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        try:
+            return real(*arguments)
+        finally:
+            with lock:
+                now[0] -= 1
+
+    monkeypatch.setattr(librarian.importer, "_import", one)
+    librarian.preferences.change(SettingsChange(transfers_at_once=1))
+    finished(librarian.imports.start(request(*paths)))
+    assert most == [1]
+    assert librarian.preferences.change(SettingsChange(transfers_at_once=0)).transfers_at_once is None
 
 
 def test_a_batch_tells_bytes_of_all_its_items(librarian, finished, make_model, downloads, shards):

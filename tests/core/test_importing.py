@@ -248,7 +248,9 @@ def test_a_batch_links_at_its_end(librarian, finished, make_model, downloads, mo
 
 def test_a_running_import_of_another_process_is_left_alone(librarian, surroundings, make_model, downloads):
     with librarian.importer._journal.staging() as staged:
-        other = Importer(librarian.library, leaving_links(librarian.linker), librarian.uploads)
+        other = Importer(
+            librarian.library, leaving_links(librarian.linker), librarian.uploads, list, lambda: None
+        )
         assert other.recover() == []
         assert staged.folder.exists()
 
