@@ -147,7 +147,7 @@ def test_a_drop_is_uploaded(
     for file in (model, second):
         [imported] = library.rglob(file.name)
         assert imported.read_bytes() == file.read_bytes()
-    assert not [path for path in (library / ".incoming").rglob("*.safetensors")]
+    assert not list((library / ".incoming").rglob("*.safetensors"))
     assert own_errors(wizard) == []
 
 

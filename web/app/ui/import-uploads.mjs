@@ -66,6 +66,7 @@ export function UploadList() {
   const failed = uploads.filter(({ state }) => state === 'failed').length
   const running = uploads.some(({ state }) => state === 'sending')
   const rate = useRate(current, running)
+  const left = uploads.filter(({ state }) => state === 'sending' || state === 'waiting').reduce((sum, { size, sent }) => sum + size - sent, 0)
   const order = { failed: 0, sending: 1, paused: 2, waiting: 3, done: 4 }
   const listed = [...uploads].sort((one, other) => order[one.state] - order[other.state]).slice(0, LISTED)
   return html`<section class="lib-uploads" aria-label=${t('upload.title')}>
@@ -74,7 +75,7 @@ export function UploadList() {
       ${failed > 0 && html`<button type="button" class="lib-link" onClick=${() => uploads.filter(({ state }) => state === 'failed').forEach(({ key }) => store.retry(key))}>${t('upload.retryAll')}</button>`}
       <button type="button" class="lib-link" onClick=${() => uploads.forEach(({ key }) => store.cancel(key))}>${t('upload.cancelAll')}</button>
     </header>
-    ${running && html`<${ProgressBar} label=${t('upload.title')} progress=${{ current, total, unit: 'bytes', rate, eta_s: rate ? (total - current) / rate : undefined }} />`}
+    ${running && html`<${ProgressBar} label=${t('upload.title')} progress=${{ current, total, unit: 'bytes', rate, eta_s: rate ? left / rate : undefined }} />`}
     <ul>${listed.map((upload) => html`<${UploadEntry} key=${upload.key} upload=${upload} />`)}</ul>
     ${uploads.length > listed.length && html`<p class="lib-note">${t('upload.more', { count: uploads.length - listed.length })}</p>`}
   </section>`
