@@ -126,3 +126,33 @@ def test_names_that_are_no_text_are_told_and_the_others_come(
     assert ("done" in output) != named
     assert good.exists()
     assert bad.exists()
+
+
+def test_health_repair_relocation_and_clean_uninstall(
+    librarian_command, make_model, downloads, models_folder
+):
+    source = make_model(downloads / "up.safetensors")
+    librarian_command("import", str(source), "--link")
+    place = models_folder / "upscale_models" / "up.safetensors"
+    assert librarian_command("health") == (0, "healthy\n")
+    library = models_folder.parent / "model-library"
+    text = os.path.realpath(place)
+    place.unlink()
+    place.symlink_to(text.replace(str(library), "/media/usb"))
+
+    status, output = librarian_command("links", "relocate", "/media/usb", str(library), "--dry-run")
+    assert (status, "1 links would be changed" in output) == (0, True)
+    assert not place.exists()
+    status, output = librarian_command("links", "relocate", "/media/usb", str(library), "--json")
+    assert (status, json.loads(output)["updated"]) == (0, 1)
+    assert place.is_file()
+
+    os.unlink(text)
+    status, output = librarian_command("health", "--json")
+    assert (status, json.loads(output)["status"]) == (1, "errors")
+    status, output = librarian_command("links", "repair")
+    assert (status, "0 links repaired" in output, str(place) in output) == (1, True, True)
+    status, output = librarian_command("health", "--clean", "broken")
+    assert (status, output) == (0, "1 broken cleaned\nhealthy\n")
+    assert not place.is_symlink()
+    assert librarian_command("uninstall", "--app", "no-such-app")[0] == 1

@@ -13,6 +13,7 @@ from ..library import Library
 from ..settings import App
 from ..storage.atomic import free_name
 from ..storage.disk import storage_error
+from ..storage.names import is_text, shown
 from ..storage.roots import is_within, real_path
 from ..storage.trash import to_trash
 from .apps import AddedApp, AddedApps, described, kind_of, program_folder
@@ -92,11 +93,7 @@ class Linker:
 
         Raises `NotFoundError` if there is no such folder, `InvalidRequestError`, `StorageError`.
         """
-        root = real_path(program_folder(new.root))
-        if not root.is_dir():
-            raise NotFoundError(f"{new.root} is not a folder. Give the folder that the app lies in.")
-        if not new.root.is_absolute() or is_within(root, self._library.root) or root == root.parent:
-            raise InvalidRequestError(f"{new.root} cannot be an app. Give the full path of the app's folder.")
+        root = self._possible_root(new.root)
         known = next((app for app in self.apps if app.root == root), None)
         if known is not None and not known.added:
             return known
@@ -110,6 +107,24 @@ class Linker:
         except OSError as error:
             raise storage_error(error, root) from error
         return settled
+
+    def _possible_root(self, given: Path) -> Path:
+        text = str(given)
+        wrong = InvalidRequestError(
+            f"{shown(text)} cannot be an app. Give the full path of the app's folder."
+        )
+        if "\0" in text or not is_text(text) or not given.is_absolute():
+            raise wrong
+        try:
+            root = real_path(program_folder(given))
+            is_folder = root.is_dir()
+        except OSError as error:  # such as a name that is too long
+            raise wrong from error
+        if not is_folder:
+            raise NotFoundError(f"{given} is not a folder. Give the folder that the app lies in.")
+        if is_within(root, self._library.root) or root == root.parent:
+            raise wrong
+        return root
 
     def remove_app(self, name: str) -> SyncResult:
         """Remove all links of an app and nothing else; one that was added is then forgotten.

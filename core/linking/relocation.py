@@ -10,6 +10,7 @@ from ..errors import InvalidRequestError, LibrarianError
 from ..jobs import JobContext
 from ..library import Library
 from ..storage.disk import storage_error
+from ..storage.names import is_text, shown
 from ..storage.roots import is_within
 from .apps import AddedApps
 from .links import destination, fingerprint, is_link, is_reachable, state_of
@@ -105,7 +106,7 @@ class Relocation:
 
     def _move_apps(self, roots: dict[str, Path]) -> None:
         for app, root in roots.items():
-            if not root.is_dir():
+            if not os.access(root, os.F_OK) or not root.is_dir():
                 raise InvalidRequestError(f"{root} is not there. Connect the drive, or check the new folder.")
             self._registry.move_app(app, root)
             try:
@@ -122,7 +123,7 @@ class Relocation:
         is_stale = is_ours and leads_now != source and state_of(target, source, link.link_type) != "ok"
         if (str(target), str(source)) == (link.target, link.source) and not is_stale:
             return
-        if not source.exists():
+        if not os.access(source, os.F_OK):
             change.problem = f"{source} is not there, so nothing was pointed to it."
         elif not os.path.lexists(target):
             change.problem = f"{target} is not there."
@@ -203,9 +204,14 @@ class Relocation:
 
 
 def _prefix(text: str) -> Path:
-    path = Path(text).expanduser() if text and "\0" not in text else Path()
+    try:
+        path = Path(text).expanduser() if "\0" not in text and is_text(text) else Path()
+    except RuntimeError:  # ~somebody who is not known here
+        path = Path()
     if not path.is_absolute():
-        raise InvalidRequestError(f"{text!r} is not a full path. Give the path from the root of the drive.")
+        raise InvalidRequestError(
+            f"{shown(text)!r} is not a full path. Give the path from the root of the drive."
+        )
     return Path(os.path.normpath(path))
 
 

@@ -300,7 +300,18 @@ def test_links_of_others_below_the_prefix_stay(on_drives, models_folder, tmp_pat
     assert os.readlink(theirs) == str(tmp_path / "usb" / "own")
 
 
-@pytest.mark.parametrize(("old", "new"), [("", "/x"), ("a", "/x"), ("/x", "y"), ("/x", "/x/"), ("/\0", "/x")])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("", "/x"),
+        ("a", "/x"),
+        ("/x", "y"),
+        ("/x", "/x/"),
+        ("/\0", "/x"),
+        ("~nobody-here/x", "/x"),
+        ("/\udc80", "/x"),
+    ],
+)
 def test_prefixes_that_are_none_are_refused(librarian, old, new):
     with pytest.raises(InvalidRequestError):
         librarian.links.relocate(RelocateRequest(old_prefix=old, new_prefix=new))

@@ -408,7 +408,8 @@ def test_adding_twice_keeps_one(librarian, tmp_path):
 def test_what_can_be_no_app_is_refused(librarian, tmp_path):
     with pytest.raises(NotFoundError):
         librarian.links.add_app(NewApp(root=tmp_path / "nowhere"))
-    for root in (librarian.library.root, Path("/")):
+    too_long = tmp_path / ("n" * 300)
+    for root in (librarian.library.root, Path("/"), Path("here"), Path("/a\0b"), Path("/\udc80"), too_long):
         with pytest.raises(InvalidRequestError):
             librarian.links.add_app(NewApp(root=root))
 
