@@ -310,14 +310,15 @@ class InPlaceModels:
                 self._result.models_skipped_missing_files += 1
                 return None
             return self._index.as_known(model_id)._replace(model=model, metadata_mtime_ns=metadata_mtime_ns)
-        files = _files_elsewhere(model, known)
+        before = self._index.as_known(model_id) if known else None
+        rewritten = before is None or before.metadata_mtime_ns != metadata_mtime_ns
+        files = _files_elsewhere(model, known, rewritten=rewritten)
         if files is None:
             self._result.models_skipped_missing_files += 1
             return self._missing(model, known, metadata_mtime_ns)
         self._result.models_found += 1
         self._kept.add(model_id)
         same = [file[:5] for file in files] == [file[:5] for file in known]
-        before = self._index.as_known(model_id) if known else None
         known_so = before is not None and (before.problem, before.metadata_mtime_ns) == (
             None,
             metadata_mtime_ns,
@@ -343,8 +344,11 @@ class InPlaceModels:
         return None
 
 
-def _files_elsewhere(model: Model, known: list[IndexedFile]) -> list[IndexedFile] | None:
-    """The files that a ``metadata.json`` names by absolute paths as they are now; nothing if one is not there."""
+def _files_elsewhere(model: Model, known: list[IndexedFile], *, rewritten: bool) -> list[IndexedFile] | None:
+    """The files that a ``metadata.json`` names by absolute paths as they are now; nothing if one is not there.
+
+    A file that has changed since it was known keeps a hash only if that was ``rewritten`` since, too.
+    """
     before = {file.path: file for file in known}
     files = []
     for file in model.files:
@@ -356,11 +360,9 @@ def _files_elsewhere(model: Model, known: list[IndexedFile]) -> list[IndexedFile
             return None
         seen = before.get(file.name)
         digests: tuple[str | None, str | None] = (file.sha256, file.blake3)
-        if seen is not None:
+        if seen is not None and (seen.size, seen.mtime_ns) == (status.st_size, status.st_mtime_ns):
             digests = (seen.sha256 or file.sha256, seen.blake3 or file.blake3)
-            if (seen.size, seen.mtime_ns) != (status.st_size, status.st_mtime_ns):
-                digests = (None, None)
-        elif status.st_size != file.size:
+        elif not rewritten or status.st_size != file.size:
             digests = (None, None)
         files.append(
             IndexedFile(file.name, ELSEWHERE, status.st_size, status.st_mtime_ns, inode_of(status), *digests)

@@ -95,7 +95,9 @@ class Usage:
             )
             group.bytes_to_win = group.size_bytes * (len(group.files) - 1)
         found = sorted(
-            (group for group in groups.values() if group.bytes_to_win), key=lambda group: -group.bytes_to_win
+            # Equal files within one model, such as two text encoders, are none that a person could give up.
+            (group for group in groups.values() if len({file.model_id for file in group.files}) > 1),
+            key=lambda group: -group.bytes_to_win,
         )
         return DuplicateReport(
             groups=found,

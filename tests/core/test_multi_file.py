@@ -399,3 +399,24 @@ def test_a_model_whose_metadata_is_damaged_is_listed_from_its_files(librarian, s
     owned_set(("one.safetensors",), "single-file")
     scan()
     assert only(librarian).problem is None
+
+
+def test_equal_files_within_one_model_are_no_duplicates(librarian, scan, declare):
+    one = declare(("unet/x.safetensors", "vae/y.safetensors"), "diffusion-folder")
+    other = declare(("again.safetensors",), place="in-place/again-1")
+    first = one.files[0]
+
+    def say_equal(model, position):
+        shutil.copy(first.name, model.files[position].name)
+        path = librarian.library.root / model.model_id / "metadata.json"
+        content = json.loads(path.read_text())
+        content["files"][position].update(size=first.size, sha256=first.sha256)
+        path.write_text(json.dumps(content))
+
+    say_equal(one, 1)
+    scan()
+    assert librarian.library.usage.duplicates().groups == []
+    say_equal(other, 0)
+    scan()
+    [group] = librarian.library.usage.duplicates().groups
+    assert {file.model_id for file in group.files} == {one.model_id, other.model_id}
