@@ -221,11 +221,11 @@ class Writing:
                 self._record.blake3 = self.hashes.b3.hexdigest()
             self._make_durable()
         except OSError as error:
-            raise storage_error(error, self._folder) from error
+            raise self._failed or storage_error(error, self._folder) from error
         finally:
             self._file.close()
-            self._lock.release()
             self.on_end()
+            self._lock.release()
         if wrong:
             raise ChecksumError(
                 f"{self._record.name}: what arrived is not what was sent. Send it again from {self.offset}."
@@ -243,9 +243,9 @@ class Writing:
 
     def _go_back(self) -> None:
         """Forget what came since this began."""
-        assert self._hashes_at_start is not None
-        self._file.truncate(self._start)
-        self.offset, self.hashes = self._start, self._hashes_at_start
+        if self._hashes_at_start is not None and self.offset > self._start:
+            self._file.truncate(self._start)
+            self.offset, self.hashes = self._start, self._hashes_at_start
 
     def _sync(self) -> None:
         try:

@@ -204,6 +204,27 @@ def test_what_an_fsync_could_not_write_is_sent_again(uploads, root, monkeypatch)
     assert send(uploads, upload_id, 500_000).sha256 == SHA256
 
 
+def test_a_wrong_checksum_after_a_failed_fsync_makes_no_hole(uploads, root, monkeypatch):
+    upload_id = uploads.create(len(DATA), "a.safetensors").id
+    send(uploads, upload_id, 0, 300_000)
+    with open(file_of(root, upload_id), "ab") as file:
+        file.write(DATA[300_000:500_000])  # came, but a kill was faster than the fsync
+    monkeypatch.setattr(receiving, "_DURABLE_EVERY_BYTES", 250_000)
+    writing = uploads.write(upload_id, 500_000, checksum=("sha1", b"else"))
+    with monkeypatch.context() as patch:
+
+        def fails(descriptor: int) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        patch.setattr(os, "fsync", fails)
+        with pytest.raises(errors.StorageError):
+            writing.append([DATA[500_000:900_000]]).result()
+    with pytest.raises(errors.ChecksumError):
+        writing.close().result()
+    assert uploads.get(upload_id).offset == 300_000
+    assert send(uploads, upload_id, 300_000).sha256 == SHA256
+
+
 def test_a_full_disk_keeps_what_fits_to_the_byte(uploads, root, monkeypatch):
     """The last write is a part of what was asked for, as the kernel does it."""
 
@@ -227,7 +248,14 @@ def test_a_full_disk_keeps_what_fits_to_the_byte(uploads, root, monkeypatch):
         writing.append([DATA]).result()
     with pytest.raises(errors.InsufficientSpaceError):
         writing.append([b"more"]).result()
-    assert writing.close().result().offset == 1_234_567
+    with monkeypatch.context() as patch:
+
+        def fails(path: Path, data: bytes) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        patch.setattr(receiving, "write_atomic", fails)
+        with pytest.raises(errors.InsufficientSpaceError, match="1234567 bytes"):
+            writing.close().result()
     assert uploads.get(upload_id).offset == 1_234_567
     assert send(uploads, upload_id, 1_234_567).sha256 == SHA256
 
@@ -431,3 +459,58 @@ def test_taking_that_fails_lets_go(uploads):
         raise RuntimeError
     with uploads.taking([complete]) as [file]:
         assert file.path.read_bytes() == DATA
+
+
+KILLED_IMPORT = """
+import os, signal, sys
+from pathlib import Path
+from model_librarian.core.importing import ImportRequest
+from model_librarian.core.importing.journal import Journal
+from model_librarian.core.librarian import Librarian
+from model_librarian.core.settings import Surroundings
+real = Journal.place
+def place(self, *arguments):
+    if sys.argv[3] == "after":
+        real(self, *arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+Journal.place = place
+librarian = Librarian(Surroundings.model_validate_json(Path(sys.argv[1]).read_bytes()))
+items = [{"uploads": [sys.argv[2]]}]
+job = librarian.imports.start(ImportRequest.model_validate({"items": items}))
+print(librarian.jobs.wait(job.id, timeout=60))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_import_that_is_killed_gives_the_upload_back_or_has_it(moment, surroundings, make_model, tmp_path):
+    from model_librarian.core.importing import ImportRequest
+    from model_librarian.core.librarian import Librarian
+
+    data = make_model(tmp_path / "up.safetensors").read_bytes()
+    root = surroundings.library_root
+    librarian = Librarian(surroundings)
+    upload_id = arrived(librarian.uploads, "up.safetensors", data)
+    librarian.close()
+    told = tmp_path / "surroundings.json"
+    told.write_text(surroundings.model_dump_json())
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_IMPORT, told, upload_id, moment], capture_output=True, check=False
+    )
+    assert killed.returncode == -9, killed
+
+    librarian = Librarian(surroundings)
+    try:
+        librarian.start()
+        if moment == "before":
+            assert not [path for path in root.rglob("up.safetensors") if ".incoming" not in path.parts]
+            items = [{"uploads": [upload_id]}]
+            job = librarian.imports.start(ImportRequest.model_validate({"items": items}))
+            assert librarian.jobs.wait(job.id, timeout=60).state == "done"
+        [placed] = root.rglob("up.safetensors")
+        assert ".incoming" not in placed.parts
+        assert placed.read_bytes() == data
+        with pytest.raises(errors.NotFoundError):
+            librarian.uploads.get(upload_id)
+    finally:
+        librarian.close()
