@@ -223,7 +223,7 @@ class Importer:
             shown_item.code = "internal_error"
             shown_item.message = f"Librarian met an error of its own ({error}). See its log."
         else:
-            shown_item.model_id, shown_item.message = outcome.model_id, "\n".join(outcome.notes) or None
+            shown_item.model_id, shown_item.message = outcome.model_id, " ".join(outcome.notes) or None
             if outcome.new:
                 shown_item.state = "done"
             else:
@@ -370,6 +370,12 @@ class Importer:
         known = self._known(arrival, arrived)
         if known is not None:
             return known
+        app_folder = self._app_folder(real_path(arrival.group.main.path))
+        if app_folder is not None:
+            raise InvalidRequestError(
+                f"{arrival.group.name} lies in {app_folder}, the models of which are listed by themselves. Scan, "
+                "if it is not listed yet."
+            )
         progress(sum(file.size for file in arrived))
         model = Description(arrival.item, arrival.group, examined, None).in_place(arrived)
         return Imported(self._in_place.add(model), True)
@@ -391,14 +397,17 @@ class Importer:
             reserved = bool(folders) and folders[-1].name in (INCOMING, IN_PLACE)
             if reserved or any((root / folder / METADATA_NAME).exists() for folder in folders):
                 raise InvalidRequestError(f"{path} belongs to a model that is in the library already.")
-        if out_of_apps:
-            folders_of_apps = map(real_path, self._app_folders())
-            app_folder = next((folder for folder in folders_of_apps if is_within(real, folder)), None)
-            if app_folder is not None:
-                raise InvalidRequestError(
-                    f"{path} lies in {app_folder}, where an app looks for it, and is listed from there. "
-                    "Adopt it: it moves into the library, and a link stays. Or leave it, or import a copy."
-                )
+        app_folder = self._app_folder(real) if out_of_apps else None
+        if app_folder is not None:
+            raise InvalidRequestError(
+                f"{path} lies in {app_folder}, where an app looks for it, and is listed from there. "
+                "Adopt it: it moves into the library, and a link stays. Or leave it, or import a copy."
+            )
+
+    def _app_folder(self, real: Path) -> Path | None:
+        """The app's folder in which a real path lies."""
+        folders = map(real_path, self._app_folders())
+        return next((folder for folder in folders if is_within(real, folder)), None)
 
     def _known(
         self, arrival: Arrival, arrived: Sequence[Transferred], but: Collection[str] = ()

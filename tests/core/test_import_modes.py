@@ -408,6 +408,39 @@ def test_in_place_writes_down_and_touches_nothing(librarian, finished, make_mode
     assert [(item.state, item.model_id) for item in again.items] == [("skipped", model_id)]
 
 
+def test_in_place_in_an_apps_folder_is_listed_by_itself(librarian, finished, make_model, models_folder):
+    path = make_model(models_folder / "loras" / "a.safetensors")
+    job = finished(librarian.imports.start(request(path, mode="in-place")))
+    assert "listed by themselves" in job.items[0].message
+    finished(librarian.scans.start("quick"))
+    [model] = librarian.models.search(ModelQuery()).models
+    again = finished(librarian.imports.start(request(path, mode="in-place")))
+    assert [(item.state, item.model_id) for item in again.items] == [("skipped", model.model_id)]
+
+
+def test_a_model_in_place_can_be_adopted_from_anywhere(librarian, finished, make_model, downloads):
+    path = make_model(downloads / "a.safetensors")
+    finished(librarian.imports.start(request(path, mode="in-place", metadata={"notes": "mine"})))
+    job = finished(librarian.imports.start(request(path, mode="adopt")))
+    [model_id] = job.result["imported"]
+    assert librarian.library.model(model_id).notes == "mine"
+    assert path.is_symlink()
+    finished(librarian.scans.start("deep"))
+    assert [found.model_id for found in librarian.models.search(ModelQuery()).models] == [model_id]
+
+
+def test_models_in_place_survive_scans(librarian, finished, make_model, downloads):
+    path = make_model(downloads / "a.safetensors")
+    [model_id] = finished(librarian.imports.start(request(path, mode="in-place"))).result["imported"]
+    for kind in ("quick", "deep", "quick"):
+        finished(librarian.scans.start(kind))
+        assert [found.model_id for found in librarian.models.search(ModelQuery()).models] == [model_id]
+    path.unlink()
+    finished(librarian.scans.start("quick"))
+    details = librarian.models.search(ModelQuery()).models
+    assert not details or details[0].problem
+
+
 def test_a_set_in_place(librarian, finished, shards):
     job = finished(librarian.imports.start(request(shards, mode="in-place")))
     written = librarian.library.metadata.read(job.result["imported"][0])
