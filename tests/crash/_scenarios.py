@@ -110,7 +110,7 @@ class World:
 
     @contextmanager
     def librarian(self) -> Iterator[Librarian]:
-        """A Librarian over it that was not started."""
+        """A Librarian over it that was not started, and that does not watch folders when it is."""
         surroundings = Surroundings(
             data_dir=self.root / "data",
             library_root=self.library,
@@ -118,6 +118,7 @@ class World:
             allowed_roots=[self.downloads],
         )
         librarian = Librarian(surroundings)
+        librarian._watcher.start = lambda: None  # type: ignore[method-assign]
         try:
             yield librarian
         finally:

@@ -33,7 +33,7 @@ def test_killed_work_loses_nothing_and_the_next_start_heals(fast_folder, capsys)
         )
         for part in range(PARTS)
     ]
-    told = [process.communicate(timeout=600) for process in processes]
+    told = [process.communicate(timeout=3600) for process in processes]
     for process, (_, errors) in zip(processes, told, strict=True):
         assert process.returncode == 0, errors[-5000:]
     reports = [json.loads(output) for output, _ in told]
