@@ -68,10 +68,8 @@ def inspect_uploads(uploads: Mapping[str, Staged], library: Library) -> Inspecti
     for group in group_named((file.path, file.name) for file in uploads.values()):
         result = inspect_group(group, library, hashes)
         result.files = [
-            GroupFile(
-                path=uploads[ids[path]].name, size=uploads[ids[path]].transferred.size, upload=ids[path]
-            )
-            for path in (member.path for member in group.members)
+            GroupFile(path=file.name, size=file.transferred.size, upload=id_, sha256=file.transferred.sha256)
+            for id_, file in ((ids[member.path], uploads[ids[member.path]]) for member in group.members)
         ]
         inspected.append(result)
     return Inspection(groups=inspected)

@@ -29,11 +29,15 @@ class Staged(NamedTuple):
 
 
 class GroupFile(BaseModel):
-    """A file of a group; ``size`` in bytes. Of an ``upload`` (its id) the path is the name that it came with."""
+    """A file of a group; ``size`` in bytes.
+
+    Of an ``upload`` (its id) the path is the name that it came with, and the hash is known before any import.
+    """
 
     path: str
     size: int
     upload: str | None = None
+    sha256: str | None = None
 
 
 class ImportGroup(BaseModel):

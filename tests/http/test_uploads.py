@@ -486,8 +486,9 @@ async def test_the_whole_road(api, tus, make_model, tmp_path, surroundings):
     assert status == 200
     [group] = body["groups"]
     assert (group["importable"], group["guess"]["subtype"]) == (True, "upscale_models")
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
     assert group["files"] == [
-        {"path": "RealESRGAN_x4plus.safetensors", "size": source.stat().st_size, "upload": upload_id}
+        {"path": source.name, "size": source.stat().st_size, "upload": upload_id, "sha256": digest}
     ]
 
     job = await imported(api, upload_id)
@@ -495,7 +496,7 @@ async def test_the_whole_road(api, tus, make_model, tmp_path, surroundings):
     _, model = await api("GET", f"/models/{job['result']['imported'][0]}")
     [file] = model["files"]
     assert (file["name"], file["original_name"]) == (source.name, source.name)
-    assert file["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert file["sha256"] == digest
     [placed] = surroundings.library_root.rglob(source.name)
     assert placed.stat().st_ino == inode, "the very file that was uploaded, not a copy"
     assert not list((surroundings.library_root / ".incoming").glob("upload-*"))

@@ -145,6 +145,23 @@ describe('what was found', () => {
     expect(sentTo(page, '/lookup/apply')).toMatchObject([{ model_id: 'diffusion/flux/flux1-dev-fp8', candidate: { repo_id: 'stabilityai/stable-diffusion-xl-base-1.0', match_method: 'hash' } }])
   })
 
+  test('it is asked about all that are chosen one after the other, until it cannot be', async () => {
+    const page = await inspected({ prepare: (fake) => {
+      many(4)(fake)
+      const usual = fake.routes['POST /lookup']
+      let asked = 0
+      fake.routes['POST /lookup'] = (/** @type {any} */ call) => ((asked += 1) === 3 ? problem(503, 'network_error', 'The hub does not answer') : usual(call))
+    } })
+    page.all('.lib-draft-head input')[1]?.click()
+    await settle()
+    page.button('Ask Hugging Face what these 3 are').click()
+    await settle()
+    await settle()
+    expect(sentTo(page, '/lookup')).toHaveLength(3)
+    expect(page.all('.lib-draft .lib-mark[data-trust=verified]')).toHaveLength(2)
+    expect(page.button('Ask Hugging Face what it is')).toBeTruthy()
+  })
+
   test('offline nothing can be asked, and nothing else is in the way', async () => {
     const page = await inspected({
       prepare: (fake) => {
@@ -165,6 +182,9 @@ describe('what was found', () => {
     page.button('Retry').click()
     await settle()
     expect(page.fake.requests.slice(before).map(({ path }) => path)).toContain('/inspect')
+    page.button('Allowed folders').click()
+    await settle()
+    expect(page.find('.lib-sheet').textContent).toContain('Settings')
   })
 
   test('nothing found says so', async () => {

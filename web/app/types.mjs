@@ -137,7 +137,7 @@
  * @typedef {object} InspectGroup
  * @property {string} name
  * @property {string} [format]
- * @property {{path?: string, upload?: string, name?: string, size?: number}[]} files
+ * @property {{path?: string, upload?: string | null, size?: number, sha256?: string | null}[]} files of an upload, the path is the name that it came with
  * @property {boolean} [complete]
  * @property {(string | number)[]} [missing_shards]
  * @property {Record<string, any> | null} [guess]
@@ -146,7 +146,6 @@
  * @property {boolean} [importable]
  * @property {string | null} [problem]
  * @property {number} [size_bytes]
- * @property {string | null} [sha256]
  * @property {Warning[]} [warnings]
  */
 
@@ -158,7 +157,9 @@
  * @property {string} app
  * @property {string} [name]
  * @property {string} [kind]
+ * @property {string} [version] `*` where it is not known
  * @property {string} [root]
+ * @property {boolean} [added] whether a person added it
  * @property {Record<string, string[]>} [folders]
  * @property {number} [links]
  */
@@ -176,6 +177,7 @@
  * @property {any[]} warnings
  * @property {any[]} errors
  * @property {number} total_actions
+ * @property {number} [bytes_to_win] what links in the place of copies would give back
  */
 
 /** @typedef {Record<string, {value: string, count: number}[]>} Facets for each filter its values, and how many models have each */
@@ -189,6 +191,7 @@
  * @property {(severity: 'success' | 'info' | 'warn' | 'error', summary: string, detail?: string) => boolean} toast
  *   false when the host has none, so that the panel shows its own
  * @property {() => Promise<void>} refreshNodes tells combos that files came or went
+ * @property {(count: number) => void} badge how many things want attention, at the button that opens the panel
  * @property {((nodeId: string, widgets: Record<string, string>) => boolean) | null} addNode null where there is no graph
  * @property {() => string} language a BCP 47 tag
  */

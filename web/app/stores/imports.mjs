@@ -168,6 +168,25 @@ export function createImports(api, { started, uploads }) {
     }
   }
 
+  /** @param {string} key */
+  const find = (key) => store.get().drafts.find((draft) => draft.key === key)
+
+  /** Ask what a file is. Nothing waits for the answer. @param {Draft} draft */
+  async function lookUp({ key, group, lookup }) {
+    if (lookup.asking) return
+    update(key, () => ({ lookup: { asking: true, answer: null, error: null } }))
+    const name = group.files[0]?.path ?? group.name
+    try {
+      const answer = await api.post('/lookup', {
+        filename: name.split(/[\\/]/).pop(),
+        ...(group.files.length === 1 && group.files[0]?.sha256 ? { sha256: group.files[0].sha256 } : {})
+      })
+      update(key, () => ({ lookup: { asking: false, answer, error: null } }))
+    } catch (error) {
+      update(key, () => ({ lookup: { asking: false, answer: null, error: /** @type {ApiError} */ (error) } }))
+    }
+  }
+
   /** @param {Run} run @param {Job} job */
   const failedOf = (run, job) => run.drafts.filter((_, at) => !['done', 'skipped'].includes(job.items?.[at]?.state ?? ''))
 
@@ -243,19 +262,15 @@ export function createImports(api, { started, uploads }) {
     /** @param {Partial<Options>} options */
     setOptions: (options) => store.set({ options: { ...store.get().options, ...options }, startError: null }),
 
-    /** Ask what a file is. Nothing waits for the answer. @param {Draft} draft */
-    async lookUp({ key, group, lookup }) {
-      if (lookup.asking) return
-      update(key, () => ({ lookup: { asking: true, answer: null, error: null } }))
-      const name = group.files[0]?.name ?? group.files[0]?.path ?? group.name
-      try {
-        const answer = await api.post('/lookup', {
-          filename: name.split(/[\\/]/).pop(),
-          ...(group.sha256 ? { sha256: group.sha256 } : {})
-        })
-        update(key, () => ({ lookup: { asking: false, answer, error: null } }))
-      } catch (error) {
-        update(key, () => ({ lookup: { asking: false, answer: null, error: /** @type {ApiError} */ (error) } }))
+    lookUp,
+
+    /** Ask what the chosen ones are that were not asked for, one after the other, until one cannot be. */
+    async lookUpAll() {
+      for (const { key } of chosenOf(store.get().drafts)) {
+        const draft = find(key)
+        if (!draft || draft.lookup.answer || draft.lookup.asking) continue
+        await lookUp(draft)
+        if (find(key)?.lookup.error) return
       }
     },
 

@@ -11,6 +11,8 @@ import { Button, Empty, IconButton } from './parts.mjs'
 
 /** Drafts drawn at once; more on request. */
 const PAGE = 60
+/** Up to this many, Hugging Face can be asked about all at once. */
+const ASKED = 50
 /** From this many on, the list can be searched. */
 const MANY = 8
 
@@ -27,10 +29,12 @@ function Drafts({ drafts }) {
 
 /** What holds for many at once. @param {{drafts: Draft[], able: Draft[]}} props the drafts shown */
 function ForMany({ drafts, able }) {
-  const { imports } = usePanel()
+  const { imports, status } = usePanel()
   const { t, term } = useI18n()
   const { filter } = useStore(imports)
+  const offline = Boolean(useStore(status).status?.network.offline)
   const chosen = chosenOf(drafts)
+  const unasked = chosen.filter(({ lookup }) => !lookup.answer).length
   const visible = new Set(able.map(({ key }) => key))
   const all = able.length > 0 && able.every(({ include }) => include)
   const kinds = new Set(chosen.map((draft) => valueOf(draft, 'subtype')))
@@ -51,6 +55,8 @@ function ForMany({ drafts, able }) {
         ${SUBTYPES.map((value) => html`<option key=${value} value=${value}>${term('subtype', value)}</option>`)}
       </select>
     </label>
+    ${!offline && unasked > 0 && chosen.length <= ASKED &&
+    html`<${Button} kind="quiet" icon="globe" busy=${chosen.some(({ lookup }) => lookup.asking)} onClick=${imports.lookUpAll}>${t('import.askAll', { count: unasked })}<//>`}
   </div>`
 }
 

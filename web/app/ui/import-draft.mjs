@@ -122,7 +122,7 @@ function Files({ draft }) {
   return html`<details class="lib-more lib-draft-files">
     <summary><${Icon} name="right" />${isUploaded(draft) ? t('import.filesUploaded', { count: files.length }) : t('import.files', { count: files.length })}</summary>
     <ul class="lib-plain-list" dir="ltr">
-      ${files.slice(0, 100).map((file) => html`<li key=${file.path ?? file.upload}><${MiddleName} text=${file.path ?? file.name ?? ''} /><span>${bytes(file.size)}</span></li>`)}
+      ${files.slice(0, 100).map((file) => html`<li key=${file.upload ?? file.path}><${MiddleName} text=${file.path ?? ''} /><span>${bytes(file.size)}</span></li>`)}
     </ul>
     ${files.length > 100 && html`<p class="lib-note">${t('upload.more', { count: files.length - 100 })}</p>`}
   </details>`
