@@ -14,7 +14,7 @@ from .importing import Importer
 from .importing.uploads import Uploads
 from .jobs import JobRunner
 from .library import Library, Watcher
-from .linking import AddedApps, Linker, Mappings
+from .linking import AddedApps, Linker, Mappings, RegisteredFolders
 from .linking.registry import Registry
 from .loop import LoopThread
 from .network import Answers, NetworkManager, NetworkSettings
@@ -60,7 +60,8 @@ class Librarian:
         self._registry = Registry(place / "registry.db", root, surroundings.apps, self.library.identity.id)
         mappings = Mappings(surroundings.data_dir / "mappings")
         added = AddedApps(surroundings.data_dir / "apps.json", mappings)
-        self.linker = Linker(self._registry, self.library, self._registry.apps, mappings, added)
+        folders = RegisteredFolders(surroundings.data_dir / "comfyui_folders.json")
+        self.linker = Linker(self._registry, self.library, self._registry.apps, mappings, added, folders)
         self.uploads = Uploads(root)
         self.importer = Importer(
             self.library,

@@ -30,9 +30,10 @@ def install(server: Any) -> None:
 
     def build() -> Librarian:
         from ..core.librarian import Librarian
-        from .comfyui_folders import surroundings
+        from .comfyui_folders import look_into, surroundings
 
         librarian = Librarian(surroundings())
+        librarian.linker.folders.attach(look_into)
         librarian.events.subscribe(lambda name, record: _send(server, name, record))
         return librarian
 

@@ -40,6 +40,13 @@ def surroundings() -> Surroundings:
     )
 
 
+def look_into(kind: str, folder: Path) -> None:
+    """Let this ComfyUI look for models of a kind in one more folder, until it ends."""
+    import folder_paths
+
+    folder_paths.add_model_folder_path(kind, str(folder))
+
+
 def _app(folder_paths: Any, root: Path) -> App:
     """This ComfyUI as an app: every folder that it, its custom nodes and extra paths know models in."""
     folders = []

@@ -20,6 +20,7 @@ from .records import (
     Resolution,
     SyncResult,
 )
+from .registered import RegisteredFolders
 
 __all__ = [
     "AddedApps",
@@ -38,6 +39,7 @@ __all__ = [
     "NewApp",
     "Plan",
     "PlannedLink",
+    "RegisteredFolders",
     "RelocateRequest",
     "RelocateResult",
     "RepairResult",

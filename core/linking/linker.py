@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import InvalidRequestError, LibrarianError, NotFoundError, PlanChangedError, StorageError
 from ..jobs import JobContext
 from ..library import Library
-from ..settings import App
+from ..settings import App, TargetFolder
 from ..storage.atomic import free_name
 from ..storage.disk import storage_error
 from ..storage.names import is_text, shown
@@ -35,6 +35,7 @@ from .records import (
     Resolution,
     SyncResult,
 )
+from .registered import RegisteredFolders
 from .registry import NewLink, Registry
 from .relocation import Relocation
 
@@ -48,17 +49,24 @@ class Linker:
     """Makes and removes links, always through the registry; what others put into a folder stays theirs."""
 
     def __init__(
-        self, registry: Registry, library: Library, apps: Sequence[App], mappings: Mappings, added: AddedApps
+        self,
+        registry: Registry,
+        library: Library,
+        apps: Sequence[App],
+        mappings: Mappings,
+        added: AddedApps,
+        folders: RegisteredFolders,
     ) -> None:
         self.registry = registry
         self.mappings = mappings
         self.maker = Maker(registry)
         self._library = library
-        self._planner = Planner(library, registry, mappings)
+        self._planner = Planner(library, registry, mappings, folders)
         self._apps = {app.app: app for app in apps}
         self._added = added
         self._prepared: OrderedDict[str, Prepared] = OrderedDict()
         self._lock = threading.Lock()
+        self.folders = folders
         self.health = Health(registry, library, self.maker, lambda: self.apps, added)
         self.relocation = Relocation(registry, library, self.maker, added)
         for app in self.apps:
@@ -290,11 +298,32 @@ class Linker:
     def uninstall_all(self) -> dict[str, SyncResult]:
         """Remove every link of every app that ever was known, and those outside apps; by the app's id."""
         self.complete_registry()
+        self.folders.clear()
         known = {*self.registry.counts(), *(app.app for app in self.apps)}
         return {name: self.uninstall(name) for name in sorted(known)}
 
     def _create(self, links: list[NewLink], result: SyncResult) -> int:
-        return self.maker.create(links, result, self._make_folder)
+        return self.maker.create(links, result, self._make_folder, lambda link: self._register(link, result))
+
+    def _register(self, link: NewLink, result: SyncResult) -> bool:
+        """Where no link can be made, let ComfyUI look into the model's own folder."""
+        app = self._apps.get(link.app)
+        if app is None or link.aside is not None or not link.source.is_file():
+            return False
+        subtypes = [folder.subtype for folder in app.folders if folder.path in link.target.parents]
+        try:
+            told = bool(subtypes) and self.folders.add(
+                TargetFolder(subtype=subtypes[0], path=link.source.parent)
+            )
+        except OSError as error:
+            result.errors.append(storage_error(error, link.source).message)
+            return True
+        if told:
+            result.registered += 1
+            result.notes.append(
+                f"No link can be made at {link.target}, so ComfyUI was told to look into {link.source.parent}."
+            )
+        return told
 
     def _make_folder(self, link: NewLink) -> None:
         """The app's folder where that may be made, and in it the one for a name that two models share."""

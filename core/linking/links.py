@@ -38,6 +38,12 @@ _NTFS = frozenset({"ntfs", "ntfs3", "fuseblk", "ufsd_ntfs"})
 ``fuseblk`` may be exFAT, too: that has no hard links, and a symlink is tried next."""
 
 
+class LinkImpossibleError(StorageError):
+    """Neither the filesystem nor the system's rights allow any kind of link here."""
+
+    code = "link_impossible"
+
+
 class Folder(NamedTuple):
     """A folder that links are made in: where it really is, its device, and the way from there to the library."""
 
@@ -70,7 +76,8 @@ class Platform:
     def make(self, source: Path, target: Path, folder: Folder | None = None) -> tuple[LinkType, bool]:
         """Link ``target`` to ``source``; answers the kind, and whether the two lie on different filesystems.
 
-        Raises `FileExistsError` if the place is taken, `StorageError` if no kind of link can be made.
+        Raises `FileExistsError` if the place is taken, `LinkImpossibleError` if no kind of link can be made,
+        `StorageError`.
         """
         folder = folder or self.look_at(target.parent)
         status = source.stat()
@@ -89,7 +96,7 @@ class Platform:
                 refusal = refusal or error
                 if kind == "symlink":
                     self._no_symlinks.add(folder.device)
-        raise StorageError(_impossible(target, refusal, is_external=is_external)) from refusal
+        raise LinkImpossibleError(_impossible(target, refusal, is_external=is_external)) from refusal
 
     def _kinds(
         self, folder: Folder, *, is_external: bool, is_directory: bool

@@ -13,6 +13,7 @@ from ..storage.atomic import fsync_directory, make_directories, rename_new
 from ..storage.disk import same_filesystem, storage_error
 from .links import (
     Folder,
+    LinkImpossibleError,
     Platform,
     fingerprint,
     is_link,
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 RECOVERY_TIMEOUT_S = 10.0
 
 MakeFolder = Callable[[NewLink], None]
+Instead = Callable[[NewLink], bool]
 
 
 class Maker:
@@ -61,10 +63,13 @@ class Maker:
         except Timeout:
             logger.info("another process is linking; what was cut off is mended at the next start")
 
-    def create(self, links: list[NewLink], result: SyncResult, make_folder: MakeFolder) -> int:
+    def create(
+        self, links: list[NewLink], result: SyncResult, make_folder: MakeFolder, instead: Instead
+    ) -> int:
         """Make links; answers how many. What fails is told in ``result`` and is as it was before.
 
         ``make_folder`` makes the folder that a link goes into, where that may be, or raises `StorageError`.
+        ``instead`` is asked where no kind of link is possible, and answers whether it did something else.
         """
         intended = self._registry.intend(links)
         made: list[MadeLink] = []
@@ -80,6 +85,9 @@ class Maker:
                     result.errors.append(
                         f"{link.target} appeared meanwhile and was left as it is. Preview again."
                     )
+            except LinkImpossibleError as error:
+                if not instead(link):
+                    result.errors.append(error.message)
             except LibrarianError as error:
                 result.errors.append(error.message)
             except OSError as error:

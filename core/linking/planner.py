@@ -18,6 +18,7 @@ from .links import Glance, fingerprint, is_link, is_reachable, state_of
 from .mappings import Mappings, Wishes
 from .overrides import OverridesError, fits
 from .records import Conflict, ConflictReason, Link, Plan, PlannedLink, PlannedRemoval
+from .registered import RegisteredFolders
 from .registry import Registry
 
 COMPARED_BYTES = 256 * 1024 * 1024
@@ -48,10 +49,13 @@ class _Place(NamedTuple):
 class Planner:
     """Says which links should be, and what stands in their way. Changes nothing."""
 
-    def __init__(self, library: Library, registry: Registry, mappings: Mappings) -> None:
+    def __init__(
+        self, library: Library, registry: Registry, mappings: Mappings, folders: RegisteredFolders
+    ) -> None:
         self._library = library
         self._registry = registry
         self._mappings = mappings
+        self._folders = folders
 
     def plan(self, apps: Iterable[App], model_ids: list[str] | None) -> Prepared:
         """The plan for some apps and for all owned models, or only for those of ``model_ids``.
@@ -61,6 +65,7 @@ class Planner:
         plan = Plan(plan_id=uuid.uuid4().hex)
         prepared = Prepared(plan, {})
         models = list(self._library.index.owned_models(model_ids))
+        registered = {str(folder.path) for folder in self._folders.all()} if self._folders.possible else set()
         for app in apps:
             wishes, problems = self._mappings.wishes(app)
             plan.errors += [str(problem) for problem in problems]
@@ -68,6 +73,7 @@ class Planner:
             view = _AppView(
                 app, self._library.root, links, plan, self._registry, partial=model_ids is not None
             )
+            view.registered = set() if app.added else registered
             for model in models:
                 self._plan_model(view, model, wishes, prepared)
             self._removals(view, prepared)
@@ -165,6 +171,9 @@ class Planner:
         target, source = Path(planned.target), Path(planned.source)
         plan = prepared.plan
         seen = fingerprint(target)
+        if seen is None and str(source.parent) in view.registered:
+            plan.to_skip_exists.append(planned)  # ComfyUI looks into the model's folder itself
+            return
         if seen is None:
             plan.to_create.append(planned)
         elif view.glance.leads_to(target, source):
@@ -239,6 +248,8 @@ class _AppView:
         self.links = links
         self.plan = plan
         self.glance = Glance()
+        self.registered: set[str] = set()
+        """Folders of models that this app looks into itself."""
         self.wanted: set[str] = set()
         self._registry = registry
         self._partial = partial

@@ -102,6 +102,8 @@ class SyncResult(BaseModel):
     """What a sync did. ``bytes_freed`` counts the copies that links replaced.
 
     ``unreachable`` lists links that should go, in folders that are not there now; they stay registered.
+    ``registered`` counts the models whose own folder ComfyUI was told of, where no link can be made; ``notes``
+    says which.
     """
 
     links_created: int = 0
@@ -109,6 +111,8 @@ class SyncResult(BaseModel):
     skipped: int = 0
     conflicts_resolved: int = 0
     bytes_freed: int = 0
+    registered: int = 0
+    notes: list[str] = Field(default_factory=list)
     unreachable: list[str] = Field(default_factory=list)
     errors: list[str] = Field(default_factory=list)
 

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from model_librarian.core.errors import StorageError
-from model_librarian.core.linking import links
+from model_librarian.core.importing import ImportRequest
+from model_librarian.core.librarian import Librarian
+from model_librarian.core.linking import LinkChoice, links
 from model_librarian.core.linking.links import Platform, destination, leads_to, remove_link, state_of
 
 
@@ -147,6 +149,48 @@ def test_windows_on_two_drives_says_what_to_do(platform, source, target, windows
     with pytest.raises(StorageError, match=r"Developer Mode.*extra_model_paths"):
         platform.make(source, target, folder)
     assert os.listdir(target.parent) == []
+
+
+def test_where_no_link_can_be_made_comfyui_is_told_of_the_models_folder(
+    surroundings, make_model, downloads, models_folder, monkeypatch
+):
+    """Windows without Developer Mode, and the library on another drive."""
+    told: list[tuple[str, Path]] = []
+    librarian = Librarian(surroundings)
+    refuse_symlinks(monkeypatch)
+
+    def refuse(*_, **__):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    request = {"items": [{"paths": [str(make_model(downloads / "up.safetensors"))], "mode": "copy"}]}
+    imported = librarian.jobs.wait(librarian.imports.start(ImportRequest.model_validate(request)).id)
+    folder = librarian.library.main_path(imported.result["imported"][0]).parent
+
+    def sync() -> dict:
+        plan = librarian.links.preview()
+        return librarian.jobs.wait(librarian.links.apply(LinkChoice(plan_id=plan.plan_id)).id).result
+
+    result = sync()
+    assert (result["links_created"], result["registered"], len(result["errors"])) == (0, 0, 1)
+    librarian.linker.folders.attach(lambda kind, path: told.append((kind, path)))
+    result = sync()
+    assert (result["registered"], result["errors"]) == (1, [])
+    assert str(folder) in result["notes"][0]
+    assert told == [("upscale_models", folder)]
+    assert librarian.links.preview().total_actions == 0
+    assert os.listdir(models_folder / "upscale_models") == []
+    librarian.close()
+
+    again = Librarian(surroundings)
+    again.linker.folders.attach(lambda kind, path: told.append((kind, path)))
+    assert told == [("upscale_models", folder)] * 2
+    again.links.uninstall_all()
+    again.close()
+    last = Librarian(surroundings)
+    last.linker.folders.attach(lambda kind, path: told.append((kind, path)))
+    assert len(told) == 2
+    last.close()
 
 
 def test_a_full_disk_is_no_reason_for_another_kind(platform, source, target, monkeypatch):
