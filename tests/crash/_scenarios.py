@@ -17,10 +17,11 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from model_librarian.core.errors import NotFoundError
 from model_librarian.core.importing import ImportRequest, originals, source, transfer
 from model_librarian.core.jobs import Job
 from model_librarian.core.librarian import Librarian
@@ -135,7 +136,7 @@ class World:
         for folder, _, names in os.walk(self.root):
             for name in names:
                 path = Path(folder, name)
-                ours = name in ("metadata.json", "library.json", "journal.json")
+                ours = name in ("metadata.json", "library.json", "journal.json", "upload.json")
                 counts = path.suffix in (".safetensors", ".txt", ".png", ".json") or ".old" in name
                 if counts and not ours and not path.is_symlink() and "data" not in path.parts:
                     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -178,6 +179,25 @@ def _import(what: str, mode: str, **more: bool) -> Callable[[World, Librarian], 
         run(librarian, job)
 
     return work
+
+
+def _sent(world: World) -> None:
+    """A browser has sent a file; it waits to be imported."""
+    with world.librarian() as librarian:
+        data = model_bytes(6)
+        upload = librarian.uploads.create(len(data), "sent.safetensors")
+        writing = librarian.uploads.write(upload.id, 0)
+        writing.append([data])
+        writing.close().result()
+        (world.root / "data" / "upload").write_text(upload.id)
+
+
+def _import_upload(world: World, librarian: Librarian) -> None:
+    upload = (world.root / "data" / "upload").read_text()
+    with suppress(NotFoundError):  # it is in the library already
+        librarian.uploads.get(upload)
+        items = [{"uploads": [upload]}]
+        run(librarian, librarian.imports.start(ImportRequest.model_validate({"items": items})))
 
 
 def _apply(resolution: str) -> Callable[[World, Librarian], None]:
@@ -252,6 +272,8 @@ SCENARIOS: dict[str, Scenario] = {
     "adopt": _importing("used", "adopt", "link"),
     "adopt, other disk": _importing("used", "adopt", "link"),
     "adopt a set": _importing("set", "adopt", "link"),
+    "import an upload": Scenario(_import_upload, _sent),
+    "import an upload, no hard links": Scenario(_import_upload, _sent),
     "sync": Scenario(_apply("skip")),
     "sync, rename": Scenario(_apply("rename")),
     "sync, overwrite": Scenario(_apply("overwrite")),
@@ -417,7 +439,8 @@ def heal_and_check(
         assert librarian.scans.last() is not None
         assert run(librarian, librarian.scans.last()).state == "done"
         check(world, name, before, person)
-        assert os.listdir(world.library / ".incoming") == ["metadata.lock"]
+        left = set(os.listdir(world.library / ".incoming")) - {"metadata.lock"}
+        assert all(folder.startswith("upload-") for folder in left), left
         assert list(librarian.linker.registry.intents()) == []
         on_disk = {
             str(path.parent.relative_to(world.library)) for path in world.library.glob("*/*/*/metadata.json")
@@ -435,6 +458,12 @@ def heal_and_check(
         finished = _is_finished(world, name)
         SCENARIOS[name].work(world, librarian)
         assert _is_finished(world, name), f"{name} cannot be ended afterwards"
+        incoming = world.library / ".incoming"
+        left = set(os.listdir(incoming)) - {"metadata.lock"}
+        assert all(name.startswith("upload-") for name in left), left
+        assert not list(incoming.glob("upload-*/content/*")), (
+            "the rest of a taken upload goes when it expires"
+        )
         _check_copies(world, name)
         if name.startswith("adopt") and SCENARIOS[name].what == "used":
             [model] = [found for found in librarian.library.index.all_ids() if found.endswith("/used")]
@@ -470,6 +499,8 @@ def _is_finished(world: World, name: str) -> bool:
             "link": lambda path: path.is_symlink(),
         }[scenario.source]
         return len(places) == 1 and all(map(done, files))
+    if name.startswith("import an upload"):
+        return len(list(world.library.glob("*/*/sent/metadata.json"))) == 1
     links = [
         path
         for path in (world.models / "upscale_models").iterdir()
