@@ -27,6 +27,8 @@ from model_librarian.core.jobs import Job, JobContext
 from model_librarian.core.librarian import Librarian
 from model_librarian.core.linking import CleanChoice, LinkChoice, RelocateRequest
 
+MOVED = "moved"
+
 
 def apply(librarian: Librarian) -> None:
     """Link all; copies are replaced, what else lies in the way is left."""
@@ -72,6 +74,12 @@ def old_mount(world: World) -> None:
             path.symlink_to(text)
 
 
+def moved(world: World) -> None:
+    """The library lies elsewhere, and the links do not know it yet."""
+    linked(world)
+    world.library.rename(world.root / MOVED)
+
+
 def ill(world: World) -> None:
     """One link is broken, one is nobody's."""
     linked(world)
@@ -106,6 +114,10 @@ def clean(world: World, librarian: Librarian) -> None:
     librarian.links.clean(CleanChoice(broken=True, orphaned=True))
 
 
+def mend(_world: World, librarian: Librarian) -> None:
+    librarian.linker.mend(JobContext(Job(id="x", kind="health"), lambda _: None))
+
+
 def uninstall(world: World, librarian: Librarian) -> None:
     librarian.links.uninstall_all()
 
@@ -116,18 +128,23 @@ def ours(world: World) -> dict[str, Path]:
     for path in world.models.rglob("*"):
         if path.is_symlink():
             leads_to = Path(os.path.normpath(path.parent.resolve() / os.readlink(path)))
-            if world.library in leads_to.parents or "old mount" in leads_to.parts:
+            if world.library in leads_to.parents or {"old mount", "model-library"} & set(leads_to.parts):
                 found[path.name] = leads_to
     return found
 
 
 class Scenario(NamedTuple):
-    """``whole`` are names in the app that mean something whole at every moment; ``end`` what links it leaves."""
+    """What is done, and what it leaves.
+
+    ``whole`` are names in the app that mean something whole at every moment, ``library`` is where the library
+    lies when the work begins, if it was moved.
+    """
 
     before: Callable[[World], None]
     work: Callable[[World, Librarian], None]
     end: Callable[[World], bool]
     whole: tuple[str, ...] = ()
+    library: str | None = None
 
 
 def _reads(world: World, *names: str) -> bool:
@@ -144,6 +161,7 @@ SCENARIOS = {
     ),
     "repair": Scenario(one_elsewhere, repair, lambda w: _reads(w, "c")),
     "relocate": Scenario(old_mount, relocate, lambda w: _reads(w, "b", "c")),
+    "heal after a move": Scenario(moved, mend, lambda w: _reads(w, "b", "c"), library=MOVED),
     "clean": Scenario(ill, clean, lambda w: ours(w).keys() == {"b.safetensors"}, whole=("b",)),
     "uninstall": Scenario(linked, uninstall, lambda w: not ours(w)),
     "rebuild": Scenario(
@@ -210,6 +228,8 @@ class Case:
             shutil.copytree(self.world.root, self.template, symlinks=True)
 
         assert not killed(child(make))
+        if self.scenario.library:
+            self.world.library = self.world.root / self.scenario.library
         self.bytes = set(everything(self.world))
         copies = {f"upscale_models/{name}.safetensors" for name in self.scenario.whole}
         self.person = {key: what for key, what in self.world.person().items() if key not in copies}
@@ -242,7 +262,7 @@ class Case:
                 check(self.world, self.scenario, self.bytes, self.person)
                 with self.world.librarian() as librarian:
                     librarian.linker.recover()
-                    librarian.linker.mend(JobContext(Job(id="x", kind="health"), lambda _: None))
+                    mend(self.world, librarian)
                     check(self.world, self.scenario, self.bytes, self.person)
                     agree(self.world, librarian)
                     self.scenario.work(self.world, librarian)
