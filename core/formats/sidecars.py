@@ -194,8 +194,8 @@ def _lora_manager(data: bytes) -> _Record:
         "base_model": _known(record.get("base_model")),
         "tags": _texts(record.get("tags"), MAX_TAGS, MAX_TAG),
         "trained_words": _texts(record.get("trainedWords"), MAX_WORDS, MAX_WORD),
-        "description": _paragraphs(record.get("modelDescription"), MAX_DESCRIPTION),
-        "notes": _paragraphs(record.get("notes"), MAX_NOTES),
+        "description": paragraphs(record.get("modelDescription"), MAX_DESCRIPTION),
+        "notes": paragraphs(record.get("notes"), MAX_NOTES),
         "repo_id": _repo_id(page),
     }
     size = record.get("size")
@@ -227,7 +227,7 @@ def _civitai_facts(version: Mapping[str, Any]) -> dict[str, Any]:
         "base_model": _known(version.get("baseModel")),
         "tags": _texts(model.get("tags"), MAX_TAGS, MAX_TAG),
         "trained_words": _texts(version.get("trainedWords"), MAX_WORDS, MAX_WORD),
-        "description": "\n".join(filter(None, (_paragraphs(text, MAX_DESCRIPTION) for text in texts)))[
+        "description": "\n".join(filter(None, (paragraphs(text, MAX_DESCRIPTION) for text in texts)))[
             :MAX_DESCRIPTION
         ],
     }
@@ -253,7 +253,7 @@ def _user_metadata(data: bytes) -> _Record:
         return _Record({})
     words = record.get("activation text")
     weight, negative = record.get("preferred weight"), _text(record.get("negative text"), MAX_WORD)
-    notes = [_paragraphs(record.get("notes"), MAX_NOTES)]
+    notes = [paragraphs(record.get("notes"), MAX_NOTES)]
     if isinstance(weight, (int, float)) and not isinstance(weight, bool) and weight:
         notes.append(f"Preferred weight: {weight:g}")
     if negative:
@@ -264,7 +264,7 @@ def _user_metadata(data: bytes) -> _Record:
         "trained_words": _texts(re.split(r",|\|\||\n", words[:MAX_NOTES]), MAX_WORDS, MAX_WORD)
         if isinstance(words, str)
         else [],
-        "description": _paragraphs(record.get("description"), MAX_DESCRIPTION),
+        "description": paragraphs(record.get("description"), MAX_DESCRIPTION),
         "notes": "\n".join(filter(None, notes)),
     }
     return _Record({field: value for field, value in facts.items() if value})
@@ -289,7 +289,7 @@ def _model_manager(data: bytes) -> _Record:
         "official_name": _known(name),
         "base_model": base,
         "trained_words": _texts(words.split(","), MAX_WORDS, MAX_WORD) if words != "No trigger words" else [],
-        "description": _paragraphs("\n".join(told), MAX_DESCRIPTION),
+        "description": paragraphs("\n".join(told), MAX_DESCRIPTION),
         "repo_id": _repo_id(page),
     }
     ids = re.fullmatch(r"https://civitai\.com/models/(\d{1,15})\?modelVersionId=(\d{1,15})", page)
@@ -321,7 +321,7 @@ def _text(value: Any, limit: int) -> str:
     return plain_text(html.unescape(value[: 4 * limit]), limit) if isinstance(value, str) else ""
 
 
-def _paragraphs(value: Any, limit: int) -> str:
+def paragraphs(value: Any, limit: int) -> str:
     """Plain text of several lines, from text with or without HTML."""
     if not isinstance(value, str):
         return ""

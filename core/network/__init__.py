@@ -12,7 +12,7 @@ from .errors import (
     OfflineError,
     RateLimitedError,
 )
-from .manager import NetworkManager
+from .manager import NetworkManager, raise_for_status, read_json
 from .records import HostStatus, NetworkSettings, NetworkStatus, RateLimitStatus
 
 __all__ = [
@@ -32,4 +32,6 @@ __all__ = [
     "OfflineError",
     "RateLimitStatus",
     "RateLimitedError",
+    "raise_for_status",
+    "read_json",
 ]

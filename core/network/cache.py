@@ -72,7 +72,8 @@ class Answers:
         network: The door.
         path: The SQLite file, or None to remember only until the process ends.
         clock: Seconds since 1970.
-        refreshed: Called with the URL when the background brought something new; must return at once.
+        refreshed: Called when the background brought something new, with what the asker said that it is
+            ``about``, or the URL; must return at once.
         largest_bytes: Room for all answers; the oldest make way.
     """
 
@@ -82,7 +83,7 @@ class Answers:
         path: Path | None,
         *,
         clock: Callable[[], float] = time.time,
-        refreshed: Callable[[str], None] | None = None,
+        refreshed: Callable[[Any], None] | None = None,
         largest_bytes: int = LARGEST_BYTES,
     ) -> None:
         self._network = network
@@ -104,6 +105,8 @@ class Answers:
         shape: type[list[Any]] | type[dict[str, Any]],
         ttl_s: float,
         deadline_s: float | None = None,
+        about: object = None,
+        or_nothing: bool = False,
     ) -> Answer:
         """The JSON at an address, at most ``ttl_s`` seconds old unless marked ``stale``.
 
@@ -113,6 +116,8 @@ class Answers:
             shape: ``list`` or ``dict``; an answer that is none is neither given nor remembered.
             ttl_s: Seconds for which an answer is good.
             deadline_s: Seconds until there is an answer or an error.
+            about: What ``refreshed`` is told when the background brings something new.
+            or_nothing: HTTP 404 is an answer, too: the value None, remembered like any other.
 
         Raises:
             NetworkError: There is nothing to remember, and as ``NetworkManager.request``.
@@ -120,9 +125,9 @@ class Answers:
             BadAnswerError: It answered with something else.
         """
         address = f"{url}?{urlencode(sorted((params or {}).items()))}" if params else url
-        key = self._key(address)
-        known = await asyncio.to_thread(self._store.get, key)
-        if known is not None and isinstance(known.value, shape):
+        question = _Question(self._key(address), address, shape, or_nothing, about)
+        known = await asyncio.to_thread(self._store.get, question.key)
+        if known is not None and question.is_answered_by(known.value):
             age_s = self._clock() - known.fetched_at
             # A clock set back must not keep an answer for ever.
             fresh = 0 <= age_s <= ttl_s
@@ -130,9 +135,9 @@ class Answers:
                 return known.answer(cached=True, stale=True, offline=True)
             if fresh:
                 return known.answer(cached=True)
-            self._refresh_later(key, address, known, shape)
+            self._refresh_later(question, known)
             return known.answer(cached=True, stale=True)
-        fetched = await self._fetch(key, address, None, shape, deadline_s)
+        fetched = await self._fetch(question, None, deadline_s)
         return fetched.answer(calls=1)
 
     async def aclose(self) -> None:
@@ -157,43 +162,59 @@ class Answers:
         # What is visible with a token is not shown without one.
         return f"{'known' if self._network.has_token(address) else 'anyone'} {address}"
 
-    def _refresh_later(self, key: str, address: str, known: _Entry, shape: type) -> None:
-        if key in self._refreshing:
+    def _refresh_later(self, question: _Question, known: _Entry) -> None:
+        if question.key in self._refreshing:
             return
-        task = asyncio.get_running_loop().create_task(self._refresh(key, address, known, shape))
-        self._refreshing[key] = task
-        task.add_done_callback(lambda _: self._refreshing.pop(key, None))
+        task = asyncio.get_running_loop().create_task(self._refresh(question, known))
+        self._refreshing[question.key] = task
+        task.add_done_callback(lambda _: self._refreshing.pop(question.key, None))
 
-    async def _refresh(self, key: str, address: str, known: _Entry, shape: type) -> None:
+    async def _refresh(self, question: _Question, known: _Entry) -> None:
         try:
-            fetched = await self._fetch(key, address, known, shape, None)
+            fetched = await self._fetch(question, known, None)
         except NetworkError as exc:
             logger.debug("an answer was not refreshed: %s", exc.code)
             return
         if fetched.value != known.value and self._refreshed is not None:
             try:
-                self._refreshed(address)
+                self._refreshed(question.address if question.about is None else question.about)
             except Exception:
                 logger.exception("a listener for refreshed answers failed")
 
-    async def _fetch(
-        self, key: str, address: str, known: _Entry | None, shape: type, deadline_s: float | None
-    ) -> _Entry:
+    async def _fetch(self, question: _Question, known: _Entry | None, deadline_s: float | None) -> _Entry:
         headers = {"Accept": "application/json"}
         if known is not None and known.etag:
             headers["If-None-Match"] = known.etag
-        response = await self._network.request("GET", address, headers=headers, deadline_s=deadline_s)
+        response = await self._network.request(
+            "GET", question.address, headers=headers, deadline_s=deadline_s
+        )
         if response.status_code == 304 and known is not None:
             entry = replace(known, fetched_at=self._clock())
+        elif response.status_code == 404 and question.or_nothing:
+            entry = _Entry(None, None, None, self._clock())
         else:
             raise_for_status(response)
             value = await read_json(response)
-            if not isinstance(value, shape):
+            if not isinstance(value, question.shape):
                 raise BadAnswerError(host_key(response.request.url), "it has another shape than it should")
             next_url = response.links.get("next", {}).get("url")
             entry = _Entry(value, response.headers.get("etag"), next_url, self._clock())
-        await asyncio.to_thread(self._store.put, key, entry)
+        await asyncio.to_thread(self._store.put, question.key, entry)
         return entry
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What is asked for, and what would be an answer."""
+
+    key: str
+    address: str
+    shape: type
+    or_nothing: bool
+    about: object
+
+    def is_answered_by(self, value: Any) -> bool:
+        return isinstance(value, self.shape) or (value is None and self.or_nothing)
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,15 @@ from urllib.parse import quote, urlsplit
 
 from ..errors import InvalidRequestError
 from ..network import Answer, Answers, BadAnswerError
-from .records import HubFile, HubFiles, HubModel, HubSearch
-from .text import LONGEST_TEXT, plain_text, safe_path
+from .records import HubFile, HubFiles, HubModel, HubSearch, RemoteChange
+from .text import LONGEST_TEXT, counted, how, listed, plain_text, safe_path
 
 ENDPOINT = "https://huggingface.co"
 SEARCH_TTL_S = 600.0
 FILES_TTL_S = 86_400.0
 
 _MOST_FOUND = 100
+_MOST_PUBLISHED = 500
 _MOST_TAGS = 100
 _MOST_FILES = 20_000
 _LARGEST_SIZE = 2**53
@@ -62,9 +63,31 @@ class HuggingFace:
             shape=list,
             ttl_s=SEARCH_TTL_S,
             deadline_s=deadline_s,
+            about=RemoteChange(provider="huggingface", q=query),
         )
         models = [model for item in answer.value[:limit] if (model := self._model(item)) is not None]
-        return HubSearch(models=models, **_how(answer))
+        return HubSearch(models=models, **how(answer))
+
+    async def published_by(self, author: str, *, deadline_s: float | None = None) -> HubSearch:
+        """The repositories of one publisher with the names of their files. Remembered for 24 hours.
+
+        Args:
+            author: The publisher, as written before the ``/``.
+            deadline_s: Seconds until there is an answer or an error.
+
+        Raises:
+            NetworkError: As ``search``.
+        """
+        answer = await self._answers.get(
+            f"{self._base}/api/models",
+            {"author": author, "limit": _MOST_PUBLISHED, "full": "true", "sort": "downloads"},
+            shape=list,
+            ttl_s=FILES_TTL_S,
+            deadline_s=deadline_s,
+        )
+        found = (self._model(item) for item in answer.value[:_MOST_PUBLISHED])
+        models = [model for model in found if model is not None and model.author == author]
+        return HubSearch(models=models, **how(answer))
 
     async def model(self, repo_id: str, *, deadline_s: float | None = None) -> HubModel:
         """One repository's description, with the names of its files.
@@ -79,6 +102,7 @@ class HuggingFace:
             shape=dict,
             ttl_s=FILES_TTL_S,
             deadline_s=deadline_s,
+            about=RemoteChange(provider="huggingface", repo_id=repo_id),
         )
         model = self._model(answer.value)
         if model is None:
@@ -107,11 +131,21 @@ class HuggingFace:
         files: list[HubFile] = []
         pages: list[Answer] = []
         while url is not None and len(pages) < calls:
-            page = await self._answers.get(url, params, shape=list, ttl_s=FILES_TTL_S, deadline_s=deadline_s)
-            files.extend(_files(page.value))
+            page = await self._answers.get(
+                url,
+                params,
+                shape=list,
+                ttl_s=FILES_TTL_S,
+                deadline_s=deadline_s,
+                about=RemoteChange(provider="huggingface", repo_id=repo_id),
+            )
+            files.extend(
+                file.model_copy(update={"download_url": self.download_url(repo_id, revision, file.path)})
+                for file in _files(page.value)
+            )
             pages.append(page)
             url, params = page.next_url, None
-        return HubFiles(files=files[:_MOST_FILES], complete=url is None, **_how(*pages))
+        return HubFiles(files=files[:_MOST_FILES], complete=url is None, **how(*pages))
 
     def download_url(self, repo_id: str, revision: str, path: str) -> str:
         """Where a file's bytes are; answers with a redirect to the Hub's storage."""
@@ -128,38 +162,29 @@ class HuggingFace:
         repo_id = item.get("id") or item.get("modelId")
         if not isinstance(repo_id, str) or not _is_repo_id(repo_id):
             return None
-        tags = [tag for tag in map(plain_text, _list(item.get("tags"))[:_MOST_TAGS]) if tag]
+        tags = [tag for tag in map(plain_text, listed(item.get("tags"))[:_MOST_TAGS]) if tag]
         card = item.get("cardData")
         card = card if isinstance(card, dict) else {}
         commit = item.get("sha")
-        siblings = [entry for entry in _list(item.get("siblings")) if isinstance(entry, dict)]
+        siblings = [entry for entry in listed(item.get("siblings")) if isinstance(entry, dict)]
         paths = (safe_path(entry.get("rfilename")) for entry in siblings[:_MOST_FILES])
         return HubModel(
-            provider=self.provider,
+            provider="huggingface",
             repo_id=repo_id,
+            name=repo_id.rpartition("/")[2],
             author=plain_text(item.get("author")) or (repo_id.split("/")[0] if "/" in repo_id else ""),
             revision=commit if isinstance(commit, str) and _COMMIT.fullmatch(commit) else "main",
             pipeline_tag=plain_text(item.get("pipeline_tag")) or None,
             tags=tags,
             base_model=_first(card.get("base_model")) or _base_model(tags),
             licence=_first(card.get("license")) or _tagged(tags, "license:"),
-            downloads=_count(item.get("downloads")),
-            likes=_count(item.get("likes")),
+            downloads=counted(item.get("downloads")),
+            likes=counted(item.get("likes")),
             gated=bool(item.get("gated")),
+            nsfw="not-for-all-audiences" in tags,
             file_names=[path for path in paths if path],
             page_url=self.page_url(repo_id),
         )
-
-
-def _how(*answers: Answer) -> dict[str, Any]:
-    """How answers came about, all together."""
-    return {
-        "cached": all(answer.cached for answer in answers),
-        "stale": any(answer.stale for answer in answers),
-        "offline": any(answer.offline for answer in answers),
-        "fetched_at": min((answer.fetched_at for answer in answers), default=None),
-        "calls": sum(answer.calls for answer in answers),
-    }
 
 
 def _files(items: list[Any]) -> Iterable[HubFile]:
@@ -190,10 +215,6 @@ def _checked(repo_id: str) -> str:
     return repo_id
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
 def _first(value: Any) -> str | None:
     return plain_text(value[0] if isinstance(value, list) and value else value) or None
 
@@ -206,10 +227,6 @@ def _base_model(tags: list[str]) -> str | None:
     """From ``base_model:author/name``; ``base_model:finetune:author/name`` says the same again."""
     found = _tagged(tags, "base_model:")
     return found.rpartition(":")[2] if found else None
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and 0 <= value <= _LARGEST_SIZE else 0
 
 
 def _size(value: Any) -> int | None:

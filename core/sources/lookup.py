@@ -3,34 +3,58 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from ..errors import InvalidRequestError
-from ..network import UNREACHABLE, BadAnswerError, HttpStatusError, NetworkError
+from ..network import UNREACHABLE, HttpStatusError, NetworkError
+from .civitai import MOST_HASHES, Civitai, file_with
 from .huggingface import HuggingFace
-from .matching import WORTH_SHOWING, Match, best_match, normalized, queries
-from .records import HubFile, HubFiles, HubModel, HubSearch, LookupCandidate, LookupResult
+from .matching import WORTH_SHOWING, Match, best_match, is_everybodys, loose_query, normalized, queries
+from .records import (
+    HubFile,
+    HubFiles,
+    HubModel,
+    HubSearch,
+    LookupCandidate,
+    LookupResult,
+    Provider,
+    SourceProblem,
+)
 
 MOST_CALLS = 4
 CANDIDATES = 5
 CHECKED = 2
+PUBLISHERS = ("Comfy-Org", "Kijai", "comfyanonymous")
+"""Who publishes most of the files that ComfyUI's workflows name, in repositories that are named otherwise."""
+
 _DEADLINE_S = 7.0
+_FOUND = 40
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+
+Answered = TypeVar("Answered", HubSearch, HubFiles)
 
 
 class Lookup:
-    """Asks Hugging Face what a file is.
+    """Asks Hugging Face and Civitai what a file is.
 
-    Searches by the cleaned name (and once more, more loosely, when no repository has a file of that
-    name), takes the five best, and compares hashes with the two best of them. At most four calls.
+    Civitai knows files by their hash. Hugging Face is searched by the cleaned name; where no repository
+    found has a file of that name, those of `PUBLISHERS` and of a looser search are looked at. The five best
+    are taken, and hashes compared with the two best of them. At most four calls, remembered answers aside.
 
     Args:
         hub: Hugging Face.
+        civitai: Civitai, or None to leave it out.
         clock: Monotonic seconds.
     """
 
-    def __init__(self, hub: HuggingFace, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, hub: HuggingFace, civitai: Civitai | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._hub = hub
+        self._civitai = civitai
         self._clock = clock
 
     async def find(
@@ -39,6 +63,7 @@ class Lookup:
         sha256: str | None = None,
         size: int | None = None,
         *,
+        by_hash: bool = True,
         deadline_s: float = _DEADLINE_S,
     ) -> LookupResult:
         """Candidates for a file, surest first.
@@ -50,132 +75,239 @@ class Lookup:
             filename: Its name; folders before it help where the name tells nothing.
             sha256: 64 hexadecimal digits, where known.
             size: Bytes, where known.
+            by_hash: False where `known_hashes` has asked Civitai already.
             deadline_s: Seconds until there is an answer, all calls together.
 
         Raises:
             InvalidRequestError: ``sha256`` is none.
-            BadAnswerError: The host's answer makes no sense.
-            HttpStatusError: The host refuses to be searched.
+            BadAnswerError: No host's answer makes sense.
+            HttpStatusError: Every host refuses to answer.
         """
         if sha256 is not None and not _SHA256.fullmatch(sha256):
             raise InvalidRequestError("A SHA-256 has 64 hexadecimal digits.")
-        search = _Search(self._hub, filename, sha256, size, lambda: until - self._clock())
         until = self._clock() + deadline_s
+        search = _Search(
+            self._hub,
+            self._civitai if by_hash else None,
+            filename,
+            sha256.lower() if sha256 is not None else None,
+            size,
+            lambda: until - self._clock(),
+        )
         return await search.run()
+
+    async def known_hashes(
+        self, digests: Sequence[str], *, deadline_s: float = _DEADLINE_S
+    ) -> dict[str, LookupCandidate]:
+        """What Civitai knows of up to 100 files by their SHA-256, in one call; the others are left out.
+
+        Raises:
+            NetworkError: It could not be asked, or did not answer well.
+        """
+        if self._civitai is None:
+            return {}
+        wanted = [digest.lower() for digest in digests[:MOST_HASHES]]
+        found = await self._civitai.by_hashes(wanted, deadline_s=deadline_s)
+        return {
+            digest: candidate_of(model, Match(file_with(model.files, digest), "hash", 1.0))
+            for digest, model in found.items()
+        }
 
 
 class _Search:
     def __init__(
         self,
         hub: HuggingFace,
+        civitai: Civitai | None,
         filename: str,
         sha256: str | None,
         size: int | None,
         left: Callable[[], float],
     ) -> None:
         self._hub = hub
+        self._civitai = civitai
         self._filename = filename
         self._sha256 = sha256
         self._size = size
         self._left = left
+        self._calls = 0
+        self._well_known: set[str] = set()
         self._answers: list[HubSearch | HubFiles] = []
-        self._problem: NetworkError | None = None
+        self._problems: dict[Provider, NetworkError] = {}
 
     async def run(self) -> LookupResult:
-        models = await self._repositories()
+        by_hash = asyncio.ensure_future(self._by_hash())
+        try:
+            repositories = await self._repositories(by_hash)
+            exact = await by_hash
+            found = await self._rated(repositories)
+        finally:
+            by_hash.cancel()
+        refused = [exc for exc in self._problems.values() if not is_outage(exc)]
+        if refused and not self._answers and len(refused) == len(self._problems):
+            raise refused[0]
+        found = sorted([*exact, *found], key=_rank, reverse=True)
+        candidates = [
+            candidate_of(model, match) for match, model in found if match.confidence >= WORTH_SHOWING
+        ]
+        outages = [exc for exc in self._problems.values() if is_outage(exc)]
+        waits = [exc.retry_after_s for exc in outages if hasattr(exc, "retry_after_s")]
+        return LookupResult(
+            found=bool(candidates),
+            candidates=candidates[:CANDIDATES],
+            cached=bool(self._answers) and all(answer.cached for answer in self._answers),
+            stale=any(answer.stale for answer in self._answers),
+            offline=bool(outages) or any(answer.offline for answer in self._answers),
+            calls=self._calls,
+            retry_after_s=max(waits, default=None),
+            problems=[problem_of(provider, exc) for provider, exc in self._problems.items()],
+        )
+
+    async def _by_hash(self) -> list[tuple[Match, HubModel]]:
+        if self._civitai is None or self._sha256 is None:
+            return []
+        asked = self._civitai.by_hash(self._sha256, deadline_s=max(self._left(), 0.0))
+        answer = await self._asked("civitai", asked)
+        models = answer.models if answer is not None else []
+        return [(Match(file_with(model.files, self._sha256), "hash", 1.0), model) for model in models]
+
+    async def _repositories(self, by_hash: Awaitable[list[tuple[Match, HubModel]]]) -> list[HubModel]:
+        """Repositories that may have the file; as soon as one has a file of its name, no more are searched."""
+        found: dict[str, HubModel] = {}
+        searches = queries(self._filename)
+        for query in searches[:1]:
+            await self._search(query, found)
+        looser = loose_query(self._filename)
+        steps: list[Callable[[], Awaitable[None]]] = []
+        if not is_everybodys(self._filename):
+            steps = [partial(self._look_through, author, found) for author in PUBLISHERS]
+        if looser:
+            steps.insert(1, partial(self._search, looser, found))
+        for step in steps:
+            if await self._may_search_on(found, by_hash):
+                await step()
+        return list(found.values())
+
+    async def _may_search_on(
+        self, found: Mapping[str, HubModel], by_hash: Awaitable[list[tuple[Match, HubModel]]]
+    ) -> bool:
+        """Whether there is a reason to search on, and a call left for it, after one to check what was found."""
+        exact = await by_hash
+        reason = not exact and not self._has_name(found.values())
+        return reason and "huggingface" not in self._problems and self._calls + bool(found) < MOST_CALLS
+
+    async def _look_through(self, author: str, found: dict[str, HubModel]) -> None:
+        """Add a publisher's repositories that have a file of this name."""
+        asked = self._hub.published_by(author, deadline_s=max(self._left(), 0.0))
+        answer = await self._asked("huggingface", asked)
+        for model in answer.models if answer is not None else ():
+            if self._has_name([model]):
+                self._well_known.add(model.repo_id)
+                found.setdefault(model.repo_id, model)
+
+    async def _search(self, query: str, found: dict[str, HubModel]) -> None:
+        asked = self._hub.search(query, limit=_FOUND, deadline_s=max(self._left(), 0.0))
+        answer = await self._asked("huggingface", asked)
+        for model in answer.models if answer is not None else ():
+            found.setdefault(model.repo_id, model)
+
+    async def _rated(self, models: Sequence[HubModel]) -> list[tuple[Match, HubModel]]:
+        """The best repositories; the two best, as far as calls are left, by the hashes of their files."""
         rated = sorted(
-            ((self._match(model, _listed(model)), model) for model in models), key=_rank, reverse=True
+            ((self._match(model, self._listed(model)), model) for model in models), key=_rank, reverse=True
         )[:CANDIDATES]
-        checked = await asyncio.gather(*(self._checked(model) for _, model in rated[:CHECKED]))
-        found = [
+        checks = min(CHECKED, MOST_CALLS - self._calls)
+        checked = await asyncio.gather(*(self._checked(model) for _, model in rated[:checks]))
+        return [
             (self._match(model, files) if files is not None else match, model)
             for (match, model), files in zip(rated, [*checked, *[None] * CANDIDATES], strict=False)
         ]
-        found.sort(key=_rank, reverse=True)
-        candidates = [
-            self._candidate(model, match) for match, model in found if match.confidence >= WORTH_SHOWING
-        ]
-        return LookupResult(
-            found=bool(candidates),
-            candidates=candidates,
-            cached=bool(self._answers) and all(answer.cached for answer in self._answers),
-            stale=any(answer.stale for answer in self._answers),
-            offline=self._problem is not None or any(answer.offline for answer in self._answers),
-            calls=sum(answer.calls for answer in self._answers),
-            retry_after_s=getattr(self._problem, "retry_after_s", None),
-        )
-
-    async def _repositories(self) -> list[HubModel]:
-        found: dict[str, HubModel] = {}
-        for query in queries(self._filename)[: MOST_CALLS - CHECKED]:
-            try:
-                answer = await self._hub.search(query, limit=20, deadline_s=max(self._left(), 0.0))
-            except NetworkError as exc:
-                if not _is_outage(exc):
-                    raise
-                self._problem = exc
-                break
-            self._answers.append(answer)
-            for model in answer.models:
-                found.setdefault(model.repo_id, model)
-            if any(self._has_name(model) for model in found.values()):
-                break
-        return list(found.values())
 
     async def _checked(self, model: HubModel) -> list[HubFile] | None:
         """The repository's files with their hashes, or None when they cannot be had."""
-        try:
-            answer = await self._hub.files(model.repo_id, model.revision, deadline_s=max(self._left(), 0.0))
-        except (*UNREACHABLE, HttpStatusError, BadAnswerError) as exc:
-            if _is_outage(exc):
-                self._problem = exc
+        asked = self._hub.files(model.repo_id, model.revision, deadline_s=max(self._left(), 0.0))
+        answer = await self._asked("huggingface", asked, needed=False)
+        if answer is None:
             return None
-        self._answers.append(answer)
-        return answer.files if answer.complete else [*answer.files, *_missing(model, answer.files)]
+        known = {file.path for file in answer.files}
+        missing = [] if answer.complete else [f for f in self._listed(model) if f.path not in known]
+        return [*answer.files, *missing]
 
-    def _has_name(self, model: HubModel) -> bool:
-        return any(normalized(path) == normalized(self._filename) for path in model.file_names)
+    def _listed(self, model: HubModel) -> list[HubFile]:
+        """The files that came with the description of a repository, which tells their names only."""
+        return [
+            HubFile(path=path, download_url=self._hub.download_url(model.repo_id, model.revision, path))
+            for path in model.file_names
+        ]
+
+    async def _asked(
+        self, provider: Provider, asked: Awaitable[Answered], *, needed: bool = True
+    ) -> Answered | None:
+        """An answer, or None, and why there is none is kept; of what is not needed only that a host is out."""
+        try:
+            answer = await asked
+        except NetworkError as exc:
+            self._calls += 1
+            if needed or is_outage(exc):
+                self._problems[provider] = exc
+            return None
+        self._calls += answer.calls
+        self._answers.append(answer)
+        return answer
+
+    def _has_name(self, models: Iterable[HubModel]) -> bool:
+        wanted = normalized(self._filename)
+        return any(normalized(path) == wanted for model in models for path in model.file_names)
 
     def _match(self, model: HubModel, files: list[HubFile]) -> Match:
-        return best_match(self._filename, model.repo_id, files, self._sha256, self._size)
-
-    def _candidate(self, model: HubModel, match: Match) -> LookupCandidate:
-        file = match.file
-        return LookupCandidate(
-            provider=model.provider,
-            repo_id=model.repo_id,
-            revision=model.revision,
-            file_name=file.path if file else None,
-            official_name=model.repo_id.rpartition("/")[2],
-            author=model.author,
-            pipeline_tag=model.pipeline_tag,
-            base_model=model.base_model,
-            tags=model.tags,
-            licence=model.licence,
-            gated=model.gated,
-            download_url=self._hub.download_url(model.repo_id, model.revision, file.path) if file else None,
-            size=file.size if file else None,
-            sha256=file.sha256 if file else None,
-            match_method=match.method,
-            match_confidence=match.confidence,
-            requires_confirmation=match.requires_confirmation,
-            hash_mismatch=match.hash_mismatch,
-            page_url=model.page_url,
-        )
+        match = best_match(self._filename, model.repo_id, files, self._sha256, self._size)
+        if match.confidence < WORTH_SHOWING and model.repo_id in self._well_known:
+            # Of a name that everybody uses, theirs is the likeliest; a hash may still prove it.
+            return replace(match, confidence=WORTH_SHOWING)
+        return match
 
 
-def _is_outage(exc: NetworkError) -> bool:
+def candidate_of(model: HubModel, match: Match) -> LookupCandidate:
+    """A model of a host as what a file may be."""
+    file = match.file
+    return LookupCandidate(
+        provider=model.provider,
+        repo_id=model.repo_id,
+        revision=model.revision,
+        file_name=file.path if file else None,
+        official_name=" - ".join(filter(None, (model.name, model.version))),
+        author=model.author,
+        kind=model.kind,
+        pipeline_tag=model.pipeline_tag,
+        base_model=model.base_model,
+        tags=model.tags,
+        trained_words=model.trained_words,
+        description=model.description,
+        licence=model.licence,
+        gated=model.gated,
+        nsfw=model.nsfw,
+        nsfw_level=model.nsfw_level,
+        preview_url=model.preview_url,
+        preview_nsfw_level=model.preview_nsfw_level,
+        download_url=file.download_url if file else None,
+        size=file.size if file else None,
+        sha256=file.sha256 if file else None,
+        match_method=match.method,
+        match_confidence=match.confidence,
+        requires_confirmation=match.requires_confirmation,
+        hash_mismatch=match.hash_mismatch,
+        page_url=model.page_url,
+    )
+
+
+def problem_of(provider: Provider, error: NetworkError) -> SourceProblem:
+    """Why a provider's part is missing, as the doors tell it."""
+    return SourceProblem(provider=provider, code=error.code, message=error.message)
+
+
+def is_outage(exc: NetworkError) -> bool:
     """Whether the host, not the question, is the problem."""
     return isinstance(exc, UNREACHABLE) or (isinstance(exc, HttpStatusError) and exc.status >= 500)
-
-
-def _listed(model: HubModel) -> list[HubFile]:
-    return [HubFile(path=path) for path in model.file_names]
-
-
-def _missing(model: HubModel, known: list[HubFile]) -> list[HubFile]:
-    paths = {file.path for file in known}
-    return [file for file in _listed(model) if file.path not in paths]
 
 
 def _rank(rated: tuple[Match, HubModel]) -> tuple[float, int]:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import dropwhile, islice, takewhile
 
 from .records import HubFile, MatchMethod
 
@@ -34,6 +35,7 @@ _PACKING = re.compile(
 )
 # People write files short, but repositories in full.
 _STABLE_DIFFUSION = re.compile(r"\bsd ?(xl\b)?(?=[ \d]|$)")
+_LETTERS_OR_NUMBER = re.compile(r"[^\W\d_]+|\d+(?:\.\d+)*")
 # What tells versions and kinds apart: 1.5 from 2.1, 7b from 14b, t2v from i2v.
 _VERSIONS = re.compile(r"(?<![^\W_])[a-z]\d[a-z](?![^\W_])|\d+")
 # Names that thousands of repositories use for files and folders; they tell nothing.
@@ -43,6 +45,12 @@ _GENERIC = frozenset(
         *("diffusion", "embeddings", "encoder", "encoders", "extractor", "feature", "files", "image", "lora"),
         *("loras", "main", "model", "models", "prior", "pytorch", "safety", "checker", "split", "text"),
         *("tokenizer", "transformer", "unet", "upscale", "vae", "vision", "weights"),
+    )
+)
+_ONE_OF_A_FAMILY = frozenset(
+    (
+        *("base", "dev", "distill", "distilled", "edit", "full", "large", "lightning", "lite", "preview"),
+        *("pro", "refiner", "schnell", "sft", "small", "turbo", "v"),
     )
 )
 
@@ -79,6 +87,14 @@ def is_generic(name: str) -> bool:
     return all(word in _GENERIC or len(word) < 2 for word in unpacked(words(name)).split())
 
 
+def is_everybodys(name: str) -> bool:
+    """Whether not even a publisher's own repositories would tell what a file of this name is.
+
+    ``ae.safetensors`` or ``clip_l.safetensors`` tell nothing, but ComfyUI knows one of each.
+    """
+    return is_generic(name) and not {"ae", "clip"} & {*words(name).split()}
+
+
 def queries(filename: str) -> list[str]:
     """What to search for to find a file: its name, then its name without how it was packed.
 
@@ -90,6 +106,26 @@ def queries(filename: str) -> list[str]:
             full = words(part)
             return list(dict.fromkeys((full, unpacked(full))))
     return []
+
+
+def loose_query(filename: str) -> str | None:
+    """What a repository for a whole family of models is called, or None where the name does not tell.
+
+    These are a name's first words, up to those that tell one of the family from another.
+
+    >>> loose_query("Qwen-Image-2512-Lightning-4steps-V1.0-fp32.safetensors")
+    'qwen image'
+    >>> loose_query("kandinsky5lite_t2i.safetensors")
+    'kandinsky 5'
+    """
+    for full in queries(filename)[-1:]:
+        parts = dropwhile(_tells_no_family, _LETTERS_OR_NUMBER.findall(full))
+        return " ".join(islice(takewhile(lambda part: not _tells_no_family(part), parts), 2)) or None
+    return None
+
+
+def _tells_no_family(word: str) -> bool:
+    return word != "image" and (word in _GENERIC or word in _ONE_OF_A_FAMILY)
 
 
 def similarity(one: str, other: str) -> float:

@@ -1,14 +1,16 @@
-"""Publishers' words, made harmless: they are shown to people and written into files."""
+"""Hosts' answers, made harmless: publishers' words are shown to people and written into files."""
 
 from __future__ import annotations
 
 import unicodedata
 from typing import Any
 
+from ..network import Answer
+
 LONGEST_WORD = 200
 LONGEST_TEXT = 1000
 _LONGEST_PATH = 1024
-_LONGEST_REVISION = 200
+_LARGEST_COUNT = 2**53
 
 
 def plain_text(value: Any, longest: int = LONGEST_WORD) -> str:
@@ -37,3 +39,24 @@ def safe_path(value: Any) -> str | None:
     if strange or any(part in ("", ".", "..") or part != part.strip() for part in parts):
         return None
     return value
+
+
+def listed(value: Any) -> list[Any]:
+    """A list, or an empty one in place of anything else."""
+    return value if isinstance(value, list) else []
+
+
+def counted(value: Any) -> int:
+    """A whole number, or 0 in place of anything else."""
+    return value if type(value) is int and 0 <= value <= _LARGEST_COUNT else 0
+
+
+def how(*answers: Answer) -> dict[str, Any]:
+    """How answers came about, all together, as the fields of ``HubSearch`` and ``HubFiles``."""
+    return {
+        "cached": all(answer.cached for answer in answers),
+        "stale": any(answer.stale for answer in answers),
+        "offline": any(answer.offline for answer in answers),
+        "fetched_at": min((answer.fetched_at for answer in answers), default=None),
+        "calls": sum(answer.calls for answer in answers),
+    }

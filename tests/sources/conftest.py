@@ -83,8 +83,11 @@ class FakeHub:
         if self.instead is not None:
             return self.instead
         if path == "/api/models":
-            words = request.url.params["search"].lower().split()
+            author = request.url.params.get("author")
+            words = request.url.params.get("search", "").lower().split()
             found = [model for model in self.models if self._fits(model, words)]
+            if author is not None:
+                found = [model for model in found if isinstance(model, dict) and model["author"] == author]
             return httpx.Response(200, json=found[: int(request.url.params["limit"])], headers=self.headers)
         tree = re.fullmatch(r"/api/models/(.+)/tree/(\w+)", path)
         if tree and tree[1] in self.trees:

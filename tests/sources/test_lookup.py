@@ -5,6 +5,7 @@ import json
 
 import httpx
 import pytest
+import respx
 
 from model_librarian.core.errors import InvalidRequestError
 from model_librarian.core.network import (
@@ -14,7 +15,9 @@ from model_librarian.core.network import (
     NetworkManager,
     NetworkSettings,
 )
-from model_librarian.core.sources import HuggingFace, Lookup
+from model_librarian.core.sources import Civitai, HuggingFace, Lookup
+
+from . import civitai_answers as answers_of
 
 FLUX = "flux1-dev.safetensors"
 
@@ -76,7 +79,7 @@ async def test_never_more_than_four_calls_and_five_candidates(fake, lookup):
     for n in range(30):
         fake.add(f"org{n}/flux-dev-{n}", {f"flux-dev-{n}-fp8.safetensors": f"{n}"})
     result = await lookup.find("flux-dev-fp8.safetensors", sha256_of("none"))
-    assert fake.searches == ["flux dev fp8", "flux dev"]
+    assert fake.searches == ["flux dev fp8", "flux"]
     assert result.calls == len(fake.asked) == 4
     assert len(result.candidates) == 5
 
@@ -216,3 +219,123 @@ async def test_all_of_it_ends_with_the_deadline(fake, clock):
     assert patient.candidates[0].sha256 == sha256_of("x")
     await answers.aclose()
     await network.aclose()
+
+
+@pytest.fixture
+def by_hash(fake):
+    """Civitai's lookups by hash, beside the fake hub: nothing is known there yet."""
+    with respx.mock(assert_all_called=False) as router:
+        router.route(host="huggingface.co").mock(side_effect=fake.answer)
+        yield router.get(url__startswith="https://civitai.com/api/v1/model-versions/by-hash/").respond(404)
+
+
+@pytest.fixture
+def both(answers, clock):
+    return Lookup(HuggingFace(answers), Civitai(answers), clock=clock)
+
+
+async def test_civitai_knows_it_by_its_hash(flux, by_hash, both):
+    mine = sha256_of("my own finetune")
+    by_hash.respond(json=answers_of.version(answers_of.file("fluxMine_v1.safetensors", "my own finetune")))
+    result = await both.find(FLUX, mine)
+    best, *others = result.candidates
+    assert (best.provider, best.match_method, best.match_confidence) == ("civitai", "hash", 1.0)
+    assert (best.repo_id, best.revision, best.file_name) == ("827184", "2514310", "fluxMine_v1.safetensors")
+    assert best.official_name == "WAI-illustrious-SDXL - v16.0"
+    assert (best.base_model, best.trained_words) == ("Illustrious", ["masterpiece", "best quality"])
+    assert (best.nsfw, best.nsfw_level, best.preview_nsfw_level) == (False, 3, 1)
+    assert best.download_url == "https://civitai.com/api/download/models/2514310"
+    assert not best.requires_confirmation
+    assert {other.provider for other in others} == {"huggingface"}
+    assert all(other.match_confidence <= 0.7 for other in others if other.hash_mismatch)
+    assert (result.calls, result.problems) == (4, [])
+
+
+async def test_who_knows_the_hash_saves_further_searches(fake, by_hash, both):
+    by_hash.respond(json=answers_of.version(answers_of.file("wai.safetensors", "wai")))
+    result = await both.find("wai illustrious fp8.safetensors", sha256_of("wai"))
+    assert result.found
+    assert fake.searches == ["wai illustrious fp8"]
+    assert len(fake.asked) == 1
+
+
+async def test_without_a_hash_civitai_is_not_asked(flux, by_hash, both):
+    await both.find(FLUX)
+    await both.find(FLUX, sha256_of("x"), by_hash=False)
+    assert not by_hash.called
+
+
+async def test_both_hosts_together_stay_within_four_calls(fake, by_hash, both):
+    for n in range(30):
+        fake.add(f"org{n}/flux-dev-{n}", {f"flux-dev-{n}-fp8.safetensors": f"{n}"})
+    result = await both.find("flux-dev-fp8.safetensors", sha256_of("none"))
+    assert result.calls == len(fake.asked) + by_hash.call_count == 4
+
+
+@pytest.mark.parametrize(
+    ("answer", "offline", "code"),
+    [
+        (httpx.Response(503), True, "network_unavailable"),
+        (httpx.Response(500), True, "remote_refused"),
+        (httpx.Response(403), False, "remote_forbidden"),
+        (httpx.Response(200, text="<html>log in</html>"), False, "bad_answer"),
+        (httpx.Response(200, json=[]), False, "bad_answer"),
+    ],
+)
+async def test_one_host_without_a_good_answer_leaves_the_other(flux, by_hash, both, answer, offline, code):
+    by_hash.mock(return_value=answer)
+    result = await both.find(FLUX, sha256_of("original"))
+    assert result.candidates[0].provider == "huggingface"
+    assert result.candidates[0].match_method == "hash"
+    assert result.offline == offline
+    assert [(problem.provider, problem.code) for problem in result.problems] == [("civitai", code)]
+
+
+async def test_the_hub_is_down_but_civitai_knows(fake, by_hash, both):
+    fake.down.add("/api")
+    by_hash.respond(json=answers_of.version(answers_of.file("wai.safetensors", "wai")))
+    result = await both.find("wai.safetensors", sha256_of("wai"))
+    assert (result.found, result.offline) == (True, True)
+    assert [problem.provider for problem in result.problems] == ["huggingface"]
+
+
+async def test_all_refuse(fake, by_hash, both):
+    fake.instead = httpx.Response(403)
+    by_hash.respond(403)
+    with pytest.raises(HttpStatusError):
+        await both.find("flux-dev.safetensors", sha256_of("x"))
+
+
+async def test_what_civitai_knows_of_many(both):
+    with respx.mock() as router:
+        asked = router.post("https://civitai.com/api/v1/model-versions/by-hash").respond(
+            json=[answers_of.version(answers_of.file("wai.safetensors", "wai"))]
+        )
+        known = await both.known_hashes([sha256_of("wai"), sha256_of("other")])
+    assert [*known] == [sha256_of("wai")]
+    candidate = known[sha256_of("wai")]
+    assert (candidate.match_method, candidate.match_confidence, candidate.file_name) == (
+        "hash",
+        1.0,
+        "wai.safetensors",
+    )
+    assert asked.call_count == 1
+
+
+async def test_a_publishers_file_is_found_in_a_repository_of_another_name(fake, lookup):
+    fake.add("Comfy-Org/Wan_2.1_repackaged", {"split_files/text_encoders/umt5_xxl_fp16.safetensors": "umt5"})
+    result = await lookup.find("umt5_xxl_fp16.safetensors", sha256_of("umt5"))
+    assert result.candidates[0].match_method == "hash"
+    assert result.candidates[0].repo_id == "Comfy-Org/Wan_2.1_repackaged"
+    asked = len(fake.asked)
+    await lookup.find("another_name.safetensors")
+    authors = [request.url.params.get("author") for request in fake.asked[asked:]]
+    assert "Comfy-Org" not in authors
+
+
+async def test_a_short_name_of_a_publishers_file_needs_the_hash(fake, lookup):
+    fake.add("Comfy-Org/z_image_turbo", {"split_files/vae/ae.safetensors": "ae"})
+    by_name = (await lookup.find("ae.safetensors")).candidates[0]
+    assert by_name.requires_confirmation
+    by_bytes = (await lookup.find("ae.safetensors", sha256_of("ae"))).candidates[0]
+    assert (by_bytes.match_method, by_bytes.requires_confirmation) == ("hash", False)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import asyncio
+from itertools import chain, zip_longest
+
+from ..network import NetworkError
+from .civitai import Civitai
+from .huggingface import HuggingFace
+from .lookup import is_outage, problem_of
+from .records import HubModel, HubSearch, Provider, RemoteResult
+from .text import plain_text
+
+_DEADLINE_S = 7.0
+_MOST_NAMES = 100
+"""Names of files that are told of each model; some repositories have thousands."""
+
+
+class Remote:
+    """Searches Hugging Face and Civitai for models.
+
+    Remembered answers come at once, however old, while fresh ones are fetched in the background.
+    """
+
+    def __init__(self, hub: HuggingFace, civitai: Civitai) -> None:
+        self._sources: dict[Provider, HuggingFace | Civitai] = {"huggingface": hub, "civitai": civitai}
+
+    async def search(
+        self,
+        query: str,
+        *,
+        provider: Provider | None = None,
+        limit: int = 20,
+        deadline_s: float = _DEADLINE_S,
+    ) -> RemoteResult:
+        """Models with these words; without the network what is remembered, or nothing and ``offline``.
+
+        Args:
+            query: Words; empty for the most downloaded models.
+            provider: Where; everywhere by default, and then as many of each.
+            limit: 1 to 100, of each provider.
+            deadline_s: Seconds until there is an answer.
+
+        Raises:
+            BadAnswerError: No provider's answer makes sense.
+            HttpStatusError: Every provider refuses to answer.
+        """
+        asked = [provider] if provider is not None else [*self._sources]
+        answers = await asyncio.gather(
+            *(self._sources[name].search(query, limit=limit, deadline_s=deadline_s) for name in asked),
+            return_exceptions=True,
+        )
+        found: list[HubSearch] = []
+        failed: dict[Provider, NetworkError] = {}
+        for name, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, NetworkError):
+                failed[name] = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                found.append(answer)
+        outages = [error for error in failed.values() if is_outage(error)]
+        if not found and not outages:
+            raise next(iter(failed.values()))
+        in_turn = chain.from_iterable(zip_longest(*(answer.models for answer in found)))
+        waits = [error.retry_after_s for error in outages if hasattr(error, "retry_after_s")]
+        return RemoteResult(
+            models=[_brief(model) for model in in_turn if model is not None],
+            cached=bool(found) and all(answer.cached for answer in found),
+            stale=any(answer.stale for answer in found),
+            offline=bool(outages) or any(answer.offline for answer in found),
+            fetched_at=min((answer.fetched_at for answer in found if answer.fetched_at), default=None),
+            retry_after_s=max(waits, default=None),
+            problems=[problem_of(name, error) for name, error in failed.items()],
+        )
+
+
+def _brief(model: HubModel) -> HubModel:
+    """A model for a list: a repository may have thousands of files, and a long description."""
+    return model.model_copy(
+        update={
+            "file_names": model.file_names[:_MOST_NAMES],
+            "files": model.files[:_MOST_NAMES],
+            "description": plain_text(model.description, 500),
+        }
+    )
