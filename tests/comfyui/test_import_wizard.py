@@ -137,14 +137,25 @@ def test_a_drop_is_uploaded(
     second = make_model(tmp_path / "chosen-upscaler.safetensors", seed=102)
     wizard.locator("[data-picker=files]").set_input_files(second)
     expect(wizard.get_by_role("heading", name="2 things found")).to_be_visible(timeout=20_000)
+
+    # And a folder with a set in two parts and a file that is no model.
+    wizard.get_by_role("button", name="Back").click()
+    parts = [
+        make_model(tmp_path / "pair" / f"Pair-0000{number}-of-00002.safetensors", seed=102 + number)
+        for number in (1, 2)
+    ]
+    (tmp_path / "pair" / "holiday.txt").write_text("sun")
+    wizard.locator("[data-picker=folder]").set_input_files(tmp_path / "pair")
+    expect(wizard.get_by_role("heading", name="3 things found")).to_be_visible(timeout=20_000)
+    expect(wizard.get_by_text("Sharded set, 2 files")).to_be_visible()
     wizard.get_by_role("button", name="Next").click()
-    expect(wizard.get_by_text("2 uploaded files")).to_be_visible()
+    expect(wizard.get_by_text("4 uploaded files")).to_be_visible()
     wizard.get_by_role("switch", name=re.compile("^Link it")).uncheck()
-    wizard.get_by_role("button", name=re.compile("^Import 2")).click()
-    expect(wizard.get_by_role("heading", name="2 imported")).to_be_visible(timeout=20_000)
+    wizard.get_by_role("button", name=re.compile("^Import 3")).click()
+    expect(wizard.get_by_role("heading", name="3 imported")).to_be_visible(timeout=20_000)
 
     library = comfyui.base_dir / "model-library"
-    for file in (model, second):
+    for file in (model, second, *parts):
         [imported] = library.rglob(file.name)
         assert imported.read_bytes() == file.read_bytes()
     assert not list((library / ".incoming").rglob("*.safetensors"))

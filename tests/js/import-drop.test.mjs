@@ -36,9 +36,9 @@ const folderEntry = (fullPath, inside) => ({
 /** @param {string} name @param {object} [more] */
 const file = (name, more = {}) => Object.assign(new File(['x'], name), more)
 
-/** @param {Element} target @param {string} kind @param {any} [dataTransfer] */
-function drag(target, kind, dataTransfer) {
-  const event = Object.assign(new Event(kind, { bubbles: true, cancelable: true }), { dataTransfer, relatedTarget: null })
+/** @param {Element} target @param {string} kind @param {any} [dataTransfer] @param {Element | null} [relatedTarget] */
+function drag(target, kind, dataTransfer, relatedTarget = /** @type {Element | null} */ (null)) {
+  const event = Object.assign(new Event(kind, { bubbles: true, cancelable: true }), { dataTransfer, relatedTarget, clientX: 0, clientY: 0 })
   target.dispatchEvent(event)
   return event
 }
@@ -50,6 +50,13 @@ describe('a drop on the panel', () => {
     drag(page.find('.lib-list'), 'dragover', transferOf({ files: [file('a.safetensors')] }))
     await settle()
     expect(page.find('[data-drop-overlay]')).not.toBeNull()
+    drag(page.find('.lib-list'), 'dragleave', null, page.find('.lib-header'))
+    await settle()
+    expect(page.find('[data-drop-overlay]')).not.toBeNull()
+    drag(page.find('.lib'), 'dragleave', null, document.body)
+    await settle()
+    expect(page.find('[data-drop-overlay]')).toBeNull()
+    drag(page.find('.lib-list'), 'dragover', transferOf({ files: [file('a.safetensors')] }))
     drag(page.find('.lib'), 'dragleave')
     await settle()
     expect(page.find('[data-drop-overlay]')).toBeNull()

@@ -50,9 +50,13 @@ export function DropZone({ root }) {
       if (event.dataTransfer) event.dataTransfer.dropEffect = 'copy'
       setOver(true)
     }
-    /** @param {DragEvent} event */
-    const onLeave = (event) => {
-      if (!element.contains(/** @type {Node | null} */ (event.relatedTarget))) setOver(false)
+    /** Some browsers do not say where the pointer goes; then its place tells. @param {DragEvent} event */
+    const onLeave = ({ relatedTarget, clientX, clientY }) => {
+      const { left, right, top, bottom } = element.getBoundingClientRect()
+      const gone = relatedTarget
+        ? !element.contains(/** @type {Node} */ (relatedTarget))
+        : clientX <= left || clientX >= right || clientY <= top || clientY >= bottom
+      if (gone) setOver(false)
     }
     /** @param {DragEvent} event */
     const onDrop = (event) => {
@@ -74,22 +78,19 @@ export function DropZone({ root }) {
       inside = false
       setOver(false)
     }
-    const leave = (/** @type {DragEvent} */ event) => event.relatedTarget === null && setOver(false)
     element.addEventListener('dragenter', onOver)
     element.addEventListener('dragover', onOver)
-    element.addEventListener('dragleave', onLeave)
     element.addEventListener('drop', onDrop)
     document.addEventListener('dragstart', begin, true)
     document.addEventListener('dragend', end, true)
-    document.addEventListener('dragleave', leave, true)
+    document.addEventListener('dragleave', onLeave, true)
     return () => {
       element.removeEventListener('dragenter', onOver)
       element.removeEventListener('dragover', onOver)
-      element.removeEventListener('dragleave', onLeave)
       element.removeEventListener('drop', onDrop)
       document.removeEventListener('dragstart', begin, true)
       document.removeEventListener('dragend', end, true)
-      document.removeEventListener('dragleave', leave, true)
+      document.removeEventListener('dragleave', onLeave, true)
     }
   }, [])
 
