@@ -149,3 +149,9 @@ class CancelledError(LibrarianError):
     """The person cancelled the job."""
 
     code = "cancelled"
+
+
+class PausedError(LibrarianError):
+    """The person paused the work; what is done is kept."""
+
+    code = "paused"

@@ -12,12 +12,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from .errors import CancelledError, ConflictError, LibrarianError, NotFoundError
+from .errors import CancelledError, ConflictError, LibrarianError, NotFoundError, PausedError
 from .events import Events
 
 logger = logging.getLogger(__name__)
 
-JobKind = Literal["import", "scan", "hash", "edit", "sync", "lookup", "pickles", "health", "repair"]
+JobKind = Literal[
+    "import", "scan", "hash", "edit", "sync", "lookup", "pickles", "health", "repair", "download"
+]
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 ItemState = Literal["queued", "running", "done", "skipped", "failed", "cancelled"]
 
@@ -89,8 +91,11 @@ class Job(BaseModel):
 class JobContext:
     """What running work uses to tell how far it is and to learn that it was cancelled."""
 
-    def __init__(self, job: Job, publish: Callable[[Job], None]) -> None:
+    def __init__(
+        self, job: Job, publish: Callable[[Job], None], on_cancel: Callable[[], None] | None = None
+    ) -> None:
         self.job = job
+        self._on_cancel = on_cancel
         self._publish = publish
         self._cancelled = threading.Event()
         self._next_event = 0.0
@@ -130,6 +135,8 @@ class JobContext:
     def request_cancel(self) -> None:
         """Ask the work to stop at its next check."""
         self._cancelled.set()
+        if self._on_cancel is not None:
+            self._on_cancel()
 
 
 Work = Callable[[JobContext], dict[str, Any]]
@@ -149,17 +156,35 @@ class JobRunner:
         self._lanes: dict[str, ThreadPoolExecutor] = {}
         self._closed = False
 
-    def submit(self, kind: JobKind, work: Work, *, lane: str, items: list[JobItem] | None = None) -> Job:
-        """Queue ``work``; it gets a `JobContext` and returns the job's result."""
+    def submit(
+        self,
+        kind: JobKind,
+        work: Work,
+        *,
+        lane: str,
+        items: list[JobItem] | None = None,
+        width: int = 1,
+        on_cancel: Callable[[], None] | None = None,
+    ) -> Job:
+        """Queue ``work``; it gets a `JobContext` and returns the job's result.
+
+        Args:
+            kind: What the work is.
+            work: Raises `CancelledError` or `PausedError` where it stopped before its end.
+            lane: Where it waits for its turn.
+            items: What it works on.
+            width: How many jobs may run at once in that lane; the first one says it.
+            on_cancel: Called when somebody asks the job to stop, on their thread, for work that waits.
+        """
         job = Job(id=uuid.uuid4().hex, kind=kind, items=items or [])
-        context = JobContext(job, self._publish)
+        context = JobContext(job, self._publish, on_cancel)
         with self._lock:
             if self._closed:
                 raise ConflictError("Librarian is shutting down.")
             self._remember(context)
             executor = self._lanes.get(lane)
             if executor is None:
-                executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"librarian-{lane}")
+                executor = ThreadPoolExecutor(max_workers=width, thread_name_prefix=f"librarian-{lane}")
                 self._lanes[lane] = executor
             try:
                 executor.submit(self._run, context, work)
@@ -261,6 +286,8 @@ class JobRunner:
             state = "done"
         except CancelledError:
             state = "cancelled"
+        except PausedError:
+            state = "interrupted"
         except LibrarianError as error:
             job.error = JobFailure(code=error.code, message=error.message)
         except BaseException as error:  # also what would end this thread: nobody else could tell

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from .errors import CancelledError
+
 T = TypeVar("T")
+
+_CHECK_S = 0.1
 
 
 class LoopThread:
@@ -19,27 +24,60 @@ class LoopThread:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._closed = False
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine there and wait for what it returns or raises."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._started()).result()
+    def run(self, coroutine: Coroutine[Any, Any, T], check: Callable[[], object] | None = None) -> T:
+        """Run a coroutine there and wait for what it returns or raises.
+
+        ``check`` is called ten times a second; what it raises ends the coroutine and is raised. Raises
+        `CancelledError` when the loop is closed meanwhile, or was before.
+        """
+        loop = self._started()
+        if loop is None:
+            coroutine.close()
+            raise CancelledError("Librarian is shutting down.")
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        while True:
+            try:
+                return future.result(_CHECK_S if check is not None else None)
+            except concurrent.futures.CancelledError:
+                raise CancelledError("Librarian is shutting down.") from None
+            except (TimeoutError, concurrent.futures.TimeoutError):
+                if future.done():
+                    raise
+            try:
+                if check is not None:
+                    check()
+            except BaseException:
+                future.cancel()
+                raise
 
     def close(self) -> None:
-        """End the loop and its thread."""
+        """End what still runs there, the loop and its thread; nothing runs there again."""
         with self._lock:
+            self._closed = True
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
         if loop is not None and thread is not None:
+            asyncio.run_coroutine_threadsafe(_end_all(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
 
-    def _started(self) -> asyncio.AbstractEventLoop:
+    def _started(self) -> asyncio.AbstractEventLoop | None:
         with self._lock:
-            if self._loop is None:
+            if self._loop is None and not self._closed:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
                     target=self._loop.run_forever, name="librarian-network", daemon=True
                 )
                 self._thread.start()
             return self._loop
+
+
+async def _end_all() -> None:
+    """Cancel all tasks but this one, so that nobody waits for them for ever."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from ..errors import InvalidRequestError
-from ..formats.sidecars import with_told
+from ..formats.sidecars import Told, with_told
 from ..library import Model, ModelFile
 from ..library.records import EDITABLE_FIELDS, Hashes, Storage, weight_size_gb
 from .grouping import FileGroup, Member, is_weights
@@ -56,15 +56,22 @@ class Description:
     """What is said of one model.
 
     ``replaced`` is the model in place that becomes this one: all that a person or a lookup said of it stays.
+    ``told`` are fields of a model as the source of its files tells them.
     """
 
     def __init__(
-        self, item: ImportItem, group: FileGroup, examined: Examined, replaced: Model | None = None
+        self,
+        item: ImportItem,
+        group: FileGroup,
+        examined: Examined,
+        replaced: Model | None = None,
+        told: Mapping[str, Any] | None = None,
     ) -> None:
         self._item = item
         self._group = group
         self._examined = examined
         self._replaced = replaced
+        self._source_told = told or {}
 
     def check(self) -> None:
         """Raise `InvalidRequestError` if the person said something of it that cannot be."""
@@ -135,11 +142,14 @@ class Description:
         before = replaced.model_dump(by_alias=True) if replaced is not None else {}
         if replaced is not None and (replaced.match_source, replaced.match_method) != ("auto", "none"):
             return before
+        if self._source_told:
+            told = Told(dict(self._source_told), "download")
+            return {**before, **with_told(self._examined.guess, told)}
         if self._group.format == "diffusion-folder":
             return {**before, **self._examined.guess.model_dump()}
         single = sha256 if self._group.format == "single-file" and sha256 else None
-        told = neighbours_of(_named(self._group), single).told
-        return {**before, **with_told(self._examined.guess, told)}
+        beside_it = neighbours_of(_named(self._group), single).told
+        return {**before, **with_told(self._examined.guess, beside_it)}
 
 
 def _named(group: FileGroup) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import (
     CancelledError,
@@ -30,7 +30,7 @@ from ..storage.preflight import Arrival as Coming
 from ..storage.preflight import preflight
 from ..storage.roots import AllowedRoots, is_within, real_path
 from .batch import BatchProgress, ItemProgress, Queues
-from .describe import Beside, Description, beside
+from .describe import Description, beside
 from .duplicates import FileBytes, model_with_files
 from .entry import EntryFile, Fate
 from .grouping import FileGroup, group_named, group_paths
@@ -58,7 +58,7 @@ class Imported(NamedTuple):
 class Arrival(NamedTuple):
     """The files of one item, sorted out: one model, inside ``roots``.
 
-    ``known`` are the hashes of files that were hashed as they arrived.
+    ``known`` are the hashes of files that were hashed as they arrived, ``told`` is what their source tells of them.
     """
 
     item: ImportItem
@@ -66,6 +66,7 @@ class Arrival(NamedTuple):
     originals: Fate
     roots: AllowedRoots
     known: Mapping[Path, Transferred] = {}
+    told: Mapping[str, Any] | None = None
 
 
 class Importer:
@@ -148,6 +149,8 @@ class Importer:
             raise NotAModelError(group.problem)
         subtype = item.metadata.get("subtype")
         replaced = self._in_place.model_of(group) if item.mode == "adopt" else None
+        if subtype is None and arrival.told:
+            subtype = arrival.told.get("subtype")
         if subtype is None and replaced is not None and replaced.subtype != "unknown":
             subtype = replaced.subtype
         examined = examine(group, subtype=subtype if isinstance(subtype, str) and subtype else None)
@@ -160,7 +163,7 @@ class Importer:
         names = file_names(group)
         coming = [Coming(path, path.stat().st_size, name) for (path, *_), name in names.items()]
         preflight(coming, self._library.root / INCOMING, item.mode)
-        Description(item, group, examined, replaced).check()
+        Description(item, group, examined, replaced, arrival.told).check()
         return examined
 
     def run(
@@ -283,13 +286,14 @@ class Importer:
             group = _only(group_named((file.path, file.name) for file in staged))
             known = {file.path: file.transferred for file in staged}
             moved = item.model_copy(update={"mode": "move"})
-            yield Arrival(moved, group, "remove", AllowedRoots(()), known)
+            told = next(file.told for file in staged if file.path == group.main.path)
+            yield Arrival(moved, group, "remove", AllowedRoots(()), known, told)
 
     def _take_in(self, arrival: Arrival, progress: Progress) -> Imported:
         """Import into the library proper."""
         item, group = arrival.item, arrival.group
         names = file_names(group)
-        along = Beside({}) if arrival.known else beside(group, names)
+        along = beside(group, names)
         source = Source(
             group,
             names,
@@ -312,7 +316,8 @@ class Importer:
                 if item.mode == "adopt":
                     replaced = self._in_place.model_of(group)  # once more: reading took its time
                     source.entry.replaces = replaced.model_id if replaced is not None else None
-                model = Description(item, group, examined, replaced).owned(names, arrived, along.preview)
+                described = Description(item, group, examined, replaced, arrival.told)
+                model = described.owned(names, arrived, along.preview)
                 imported = self._place(staging, source, group, model)
                 if imported.new:
                     self._index(imported.model_id)

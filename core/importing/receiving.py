@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import psutil
 from blake3 import blake3
 from filelock import FileLock
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from ..errors import ChecksumError, InsufficientSpaceError, StorageError, UploadTooLongError
 from ..storage.atomic import write_atomic
@@ -62,11 +62,16 @@ class Record(BaseModel):
 
     Up to ``durable`` the bytes survive a power cut. What came after that survives anything but one, which shows in
     the time at which the machine was started (``boot``, in seconds since 1970).
+
+    ``told`` are fields of a model as the file's source tells them. As long as there is a folder called ``owner``
+    beside the upload's own, the upload does not grow too old.
     """
 
     name: str
     size: int
     metadata: str = ""
+    told: dict[str, Any] = Field(default_factory=dict)
+    owner: str = ""
     durable: int = 0
     boot: float
     sha256: str | None = None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,12 +21,14 @@ class Staged(NamedTuple):
     """A file that has arrived whole on the library's filesystem, durable and hashed, such as an upload.
 
     ``name`` is what the person calls it, with ``/`` where it came in folders. An import takes the file from
-    ``path`` without reading it again, and gives it back there if it does not come to its end.
+    ``path`` without reading it again, and gives it back there if it does not come to its end. ``told`` are fields
+    of a model as the file's source tells them.
     """
 
     path: Path
     name: str
     transferred: Transferred
+    told: Mapping[str, Any] = {}
 
 
 class GroupFile(BaseModel):

@@ -8,10 +8,11 @@ import os
 import re
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import psutil
 from blake3 import blake3
@@ -85,25 +86,44 @@ class Uploads:
         self._hashes: dict[str, Hashes] = {}
         self._writings: set[Writing] = set()
 
-    def create(self, size: int, name: str, metadata: str = "") -> Upload:
+    def create(
+        self,
+        size: int,
+        name: str,
+        metadata: str = "",
+        *,
+        upload_id: str | None = None,
+        told: Mapping[str, Any] | None = None,
+        owner: str = "",
+    ) -> Upload:
         """Make room for a file of ``size`` bytes that is to come. Whoever wants it open uses `write`.
 
         ``name`` is a file name, or a path with ``/`` below the folder that was dropped. Old uploads that nobody
-        wants any more are removed first.
+        wants any more are removed first. ``upload_id`` is one that the caller made up (32 hexadecimal digits);
+        what an earlier attempt left under it is removed. ``told`` and ``owner`` are as in `Record`.
 
         Raises `InvalidRequestError`, `TooManyUploadsError`, `InsufficientSpaceError` if this and all others that
         have begun do not fit, `StorageError`.
         """
         if not 0 <= size <= MAX_SIZE:
             raise InvalidRequestError(f"{size} is no possible size of a file.")
-        record = Record(name=_safe_path(name), size=size, metadata=metadata, boot=psutil.boot_time())
+        record = Record(
+            name=_safe_path(name),
+            size=size,
+            metadata=metadata,
+            told=dict(told or {}),
+            owner=owner,
+            boot=psutil.boot_time(),
+        )
         if size == 0:
             record.sha256, record.blake3 = hashlib.sha256().hexdigest(), blake3().hexdigest()
-        upload_id = uuid.uuid4().hex
-        folder = self._incoming / f"{FOLDER_PREFIX}{upload_id}"
+        again = upload_id is not None
+        folder = self._folder(upload_id or uuid.uuid4().hex)
         require_library(self._root)
         require_writable(self._root)
         with self._creating:
+            if again:
+                self.discard(folder.name.removeprefix(FOLDER_PREFIX))
             self.remove_expired()
             others = list(self._all())
             if len(others) >= MAX_UPLOADS:
@@ -190,6 +210,19 @@ class Uploads:
         finally:
             lock.release()
 
+    def discard(self, upload_id: str) -> None:
+        """As `remove`, also of one of which only a part was made, or nothing."""
+        folder = self._folder(upload_id)
+        if not folder.is_dir():
+            return
+        lock = self._lock(folder, wait_s=2.0)
+        try:
+            self._remove(folder, lock)
+        except OSError as error:
+            raise storage_error(error, folder) from error
+        finally:
+            lock.release()
+
     def staged(self, upload_ids: Sequence[str]) -> list[Staged]:
         """The files of complete uploads, hashed, in the order asked for; each has a name of its own.
 
@@ -208,7 +241,8 @@ class Uploads:
             folder = self._folder(upload_id)
             transferred = self._transferred(folder, upload)
             name = _distinct(upload.name, transferred.sha256, taken)
-            files.append(Staged(content_of(folder, self._read(folder)), name, transferred))
+            record = self._read(folder)
+            files.append(Staged(content_of(folder, record), name, transferred, record.told))
         return files
 
     @contextmanager
@@ -235,7 +269,7 @@ class Uploads:
         """Remove what nobody went on with. What is in use stays. Never raises."""
         for folder in self._folders():
             try:
-                if self._touched(folder) + LIFETIME > now():
+                if self._touched(folder) + LIFETIME > now() or self._is_owned(folder):
                     continue
                 lock = self._lock(folder)
                 try:
@@ -289,7 +323,7 @@ class Uploads:
         record = self._read(folder)
         try:
             there = content_of(folder, record).stat().st_size
-            expires_at = self._touched(folder) + LIFETIME
+            expires_at = (now() if self._is_owned(folder) else self._touched(folder)) + LIFETIME
         except FileNotFoundError as error:
             raise NotFoundError(f"{record.name} was imported or removed. Upload it again.") from error
         except OSError as error:
@@ -315,6 +349,14 @@ class Uploads:
             with suppress(FileNotFoundError):
                 times.append(place.stat().st_mtime)
         return datetime.fromtimestamp(max(times, default=folder.stat().st_mtime), timezone.utc)
+
+    def _is_owned(self, folder: Path) -> bool:
+        """Whether somebody answers for an upload, however old it is."""
+        try:
+            owner = self._read(folder).owner
+        except (NotFoundError, StorageError):
+            return False
+        return bool(owner) and (self._incoming / safe_name(owner)).is_dir()
 
     def _lock(self, folder: Path, wait_s: float = 0.0) -> FileLock:
         lock = FileLock(folder / _LOCK, thread_local=False)
