@@ -263,11 +263,15 @@ class Index:
         )
         return [row[0] for row in rows]
 
-    def files_of_size(self, size: int) -> list[tuple[str, IndexedFile]]:
-        """Model id and file of every indexed file of this size in bytes: who may hold the same bytes."""
+    def files_of_size(self, size: int, sha256: str | None = None) -> list[tuple[str, IndexedFile]]:
+        """Model id and file of every indexed file of this size in bytes: who may hold the same bytes.
+
+        With ``sha256``, those with another hash are left out.
+        """
+        other = "" if sha256 is None else "AND (f.sha256 IS NULL OR f.sha256 = ?)"
         rows = self._database.read().execute(
-            "SELECT m.model_id, f.* FROM model_files f JOIN models m ON m.id = f.model WHERE f.size = ?",
-            (size,),
+            f"SELECT m.model_id, f.* FROM model_files f JOIN models m ON m.id = f.model WHERE f.size = ? {other}",
+            (size,) if sha256 is None else (size, sha256),
         )
         return [(row["model_id"], _indexed_file(row)) for row in rows]
 

@@ -748,3 +748,29 @@ def test_an_upload_that_has_arrived_is_taken_without_a_second_write(
     with pytest.raises(LibrarianError):
         librarian.uploads.get(upload.id)
     assert staging(librarian) == []
+
+
+def test_of_many_files_of_one_size_none_is_read_to_its_end(
+    librarian, finished, make_model, models_folder, downloads, monkeypatch
+):
+    monkeypatch.setattr(librarian.scans, "hash_in_background", lambda: None)
+    for number in range(20):
+        make_model(models_folder / "loras" / f"{number}.safetensors")
+    same = models_folder / "loras" / "same.safetensors"
+    path = make_model(downloads / "new.safetensors")
+    finished(librarian.scans.start("quick"))
+    read: list[str] = []
+    real = type(librarian.library).hash_of
+
+    def hash_of(self, model_id, job=None):
+        read.append(model_id)
+        return real(self, model_id, job)
+
+    monkeypatch.setattr(type(librarian.library), "hash_of", hash_of)
+    job = finished(librarian.imports.start(request(path)))
+    assert (job.items[0].state, read) == ("done", [])
+    other = make_model(downloads / "other.safetensors")
+    shutil.copy(other, same)
+    finished(librarian.scans.start("quick"))
+    job = finished(librarian.imports.start(request(other)))
+    assert (job.items[0].state, len(read)) == ("skipped", 1)
