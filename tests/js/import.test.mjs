@@ -252,7 +252,7 @@ describe('how', () => {
     const inApp = (/** @type {number} */ at) => ({ files: [{ path: `/home/me/ComfyUI/models/loras/${at}.safetensors`, size: 1000 }] })
     const page = await inspected({ prepare: many(2, inApp) })
     await next(page)
-    expect(modes(page)).toEqual(['adopt', 'auto', 'copy', 'reflink', 'in-place'])
+    expect(modes(page)).toEqual(['adopt', 'auto', 'copy', 'reflink'])
     expect(page.find('[name=lib-import-mode]:checked').value).toBe('adopt')
     page.find('input[value=copy]').click()
     await settle()

@@ -29,6 +29,9 @@ const NEEDED = new Set(['official_name', 'subtype', 'family'])
 
 export const MODES = /** @type {const} */ (['auto', 'copy', 'move', 'adopt', 'reflink', 'in-place'])
 
+/** Where an app looks for a file, it is neither taken away nor listed: it is listed by itself. */
+const NOT_IN_APPS = new Set(['move', 'in-place'])
+
 /** Listed where it lies already, it can still be adopted. @param {Draft} draft */
 export const isAdoptable = ({ group, inApp }) => inApp && !group.problem && (group.duplicate_of ?? '').startsWith('in-place/')
 /** @param {Draft} draft */
@@ -105,11 +108,11 @@ export const sizeOf = (drafts) => drafts.reduce((sum, draft) => sum + draft.size
 /** @param {Draft[]} drafts */
 export const filesOf = (drafts) => drafts.reduce((sum, draft) => sum + draft.group.files.length, 0)
 
-/** The modes that every one of these allows, the best first. What was uploaded is moved, whatever the mode; what
- * an app looks for is never taken away from it. @param {Draft[]} drafts @returns {Mode[]} */
+/** The modes that every one of these allows, the best first. What was uploaded is moved, whatever the mode.
+ * @param {Draft[]} drafts @returns {Mode[]} */
 export function possibleModes(drafts) {
   const here = drafts.filter((draft) => !isUploaded(draft))
-  const possible = MODES.filter((mode) => here.every((draft) => mode === 'adopt' || !(isAdoptable(draft) || (mode === 'move' && draft.inApp))))
+  const possible = MODES.filter((mode) => here.every((draft) => mode === 'adopt' || !(isAdoptable(draft) || (draft.inApp && NOT_IN_APPS.has(mode)))))
   return here.length > 0 && here.every(({ inApp }) => inApp) ? ['adopt', ...possible.filter((mode) => mode !== 'adopt')] : possible
 }
 
