@@ -32,11 +32,7 @@ class LoopThread:
         ``check`` is called ten times a second; what it raises ends the coroutine and is raised. Raises
         `CancelledError` when the loop is closed meanwhile, or was before.
         """
-        loop = self._started()
-        if loop is None:
-            coroutine.close()
-            raise CancelledError("Librarian is shutting down.")
-        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        future = self.submit(coroutine)
         while True:
             try:
                 return future.result(_CHECK_S if check is not None else None)
@@ -51,6 +47,14 @@ class LoopThread:
             except BaseException:
                 future.cancel()
                 raise
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Begin a coroutine there, and return at once. Raises `CancelledError` once the loop is closed."""
+        loop = self._started()
+        if loop is None:
+            coroutine.close()
+            raise CancelledError("Librarian is shutting down.")
+        return asyncio.run_coroutine_threadsafe(coroutine, loop)
 
     def close(self) -> None:
         """End what still runs there, the loop and its thread; nothing runs there again."""
