@@ -32,7 +32,7 @@ function load() {
       import(api.apiURL('/librarian/web/app/main.mjs')),
       import(api.apiURL('/librarian/web/app/host/comfyui.mjs'))
     ])
-    return createPanel(createComfyHost(app, api))
+    return createPanel(createComfyHost(app, api, badge))
   })()
   // A failure is not kept: the next try may find the server again.
   loading.catch(() => (loading = null))
@@ -72,6 +72,28 @@ function sayUnreachable(element) {
   element.replaceChildren(box)
 }
 
+/** How many links want attention, at the tab's button; nothing for none. @param {number} count */
+function badge(count) {
+  const manager = /** @type {any} */ (app.extensionManager)
+  // The frontend's own record of the tab is watched, the one that was handed over is not.
+  const tabs = manager.sidebarTab?.sidebarTabs ?? manager.getSidebarTabs?.() ?? []
+  const tab = tabs.find((/** @type {any} */ one) => one.id === TAB)
+  if (tab) tab.iconBadge = count > 0 ? String(count) : ''
+}
+
+/** What the server found when it looked at the links at its start. */
+async function badgeOfStart() {
+  try {
+    const response = await api.fetchApi('/librarian/jobs')
+    const { jobs } = await response.json()
+    const look = jobs.find((/** @type {any} */ job) => job.kind === 'health' && job.state === 'done')
+    // The panel knows better once it is loaded.
+    if (!loading) badge(look?.result?.total_issues ?? 0)
+  } catch {
+    // Without an answer there is nothing to point to; the panel says that nobody answers.
+  }
+}
+
 /** @param {() => void} [then] */
 async function openTab(then) {
   const manager = /** @type {any} */ (app.extensionManager)
@@ -103,7 +125,11 @@ app.registerExtension({
 
   setup() {
     // Known before the first one arrives, or the frontend reports them as unknown messages.
-    for (const name of EVENTS) /** @type {any} */ (api).addEventListener(name, () => {})
+    const events = /** @type {any} */ (api)
+    for (const name of EVENTS) events.addEventListener(name, () => {})
+    events.addEventListener('librarian.job', (/** @type {any} */ { detail: job }) => {
+      if (!loading && job?.kind === 'health' && job.state === 'done') badge(job.result?.total_issues ?? 0)
+    })
 
     app.extensionManager.registerSidebarTab({
       id: TAB,
@@ -118,5 +144,6 @@ app.registerExtension({
         if (element) void loading?.then((panel) => panel.unmount(element))
       }
     })
+    void badgeOfStart()
   }
 })

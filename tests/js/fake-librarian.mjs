@@ -105,6 +105,29 @@ export function createFakeLibrarian({ models: count = 40 } = {}) {
   /** Every request that came, in order. @type {{method: string, path: string, query: URLSearchParams, body: any}[]} */
   const requests = []
 
+  /** @type {any[]} */
+  let apps = [
+    { app: 'comfyui', name: 'ComfyUI', kind: 'comfyui', version: '0.45.0', root: '/home/me/ComfyUI/models', added: false, folders: { checkpoints: ['/home/me/ComfyUI/models/checkpoints'], loras: ['/home/me/ComfyUI/models/loras'], vae: ['/home/me/ComfyUI/models/vae'] }, links: 812 },
+    { app: 'forge', name: 'Forge on the second drive', kind: 'forge', version: '*', root: '/mnt/two/stable-diffusion-webui-forge', added: true, folders: { checkpoints: ['/mnt/two/stable-diffusion-webui-forge/models/Stable-diffusion'] }, links: 0 }
+  ]
+  /** @type {any[]} */
+  let mappings = []
+  /** @param {number} link_id @param {string} name @param {string} state */
+  const sickLink = (link_id, name, state) => ({ link_id, model_id: `diffusion/sdxl/${name}`, app: 'comfyui', target: `/home/me/ComfyUI/models/loras/${name}.safetensors`, source: `/mnt/usb/model-library/diffusion/sdxl/${name}/${name}.safetensors`, link_type: 'symlink', is_external: true, pinned: false, file_hash: null, state, created_at: '2026-11-20T10:00:00Z' })
+  /** @type {Record<string, any>} */
+  const health = {
+    status: 'errors',
+    broken_links: [sickLink(1, 'gone', 'broken'), sickLink(2, 'anime-illust-diffusion-character-consistency-style-lora-v3.2b', 'broken')],
+    orphaned_links: [{ app: 'comfyui', target: '/home/me/ComfyUI/models/vae/by-hand.safetensors', source: '/srv/model-library/diffusion/flux/ae/ae.safetensors' }],
+    ghost_apps: [{ app: 'old', root: '/mnt/old/ComfyUI', links: 41 }],
+    missing_files: [sickLink(3, 'deleted-by-hand', 'missing')],
+    changed_links: [sickLink(4, 'overwritten', 'changed')],
+    others_broken: [{ app: 'comfyui', target: '/home/me/ComfyUI/models/loras/someone-elses.safetensors', source: '/nowhere/someone-elses.safetensors' }],
+    unreachable: [],
+    total_issues: 6,
+    checked_at: '2026-11-22T10:00:00Z'
+  }
+
   const status = () => ({
     version: '0.1.0',
     library: { id: 'x', root: '/srv/model-library', models: models.length, files: models.length, size_bytes: 1, in_place: Math.floor(models.length / 3) },
@@ -231,13 +254,7 @@ export function createFakeLibrarian({ models: count = 40 } = {}) {
           items: body.items.map((/** @type {any} */ item, /** @type {number} */ at) => ({ name: (item.paths ?? item.uploads)[0].split('/').pop(), state: at ? 'queued' : 'running', message: null, model_id: null, current: at ? 0 : 6_100_000_000, total: at ? null : 17_236_328_572 }))
         })
       }),
-    'GET /apps': () =>
-      answer(200, {
-        apps: [
-          { app: 'comfyui', name: 'ComfyUI', kind: 'comfyui', root: '/home/me/ComfyUI/models', folders: { checkpoints: ['/home/me/ComfyUI/models/checkpoints'], loras: ['/home/me/ComfyUI/models/loras'], vae: ['/home/me/ComfyUI/models/vae'] }, links: 812 },
-          { app: 'forge', name: 'Forge on the second drive', kind: 'comfyui', root: '/mnt/two/stable-diffusion-webui-forge/models', folders: { checkpoints: ['x'] }, links: 0 }
-        ]
-      }),
+    'GET /apps': () => answer(200, { apps }),
     'POST /mappings/preview': () =>
       answer(200, {
         plan_id: 'p1',
@@ -245,15 +262,60 @@ export function createFakeLibrarian({ models: count = 40 } = {}) {
         to_skip_exists: Array.from({ length: 812 }, (_, at) => ({ target: `/home/me/ComfyUI/models/loras/already-${at}.safetensors` })),
         conflicts: [
           { target: '/home/me/ComfyUI/models/vae/ae.safetensors', source: '/srv/model-library/diffusion/flux/ae/ae.safetensors', model_id: 'diffusion/flux/ae', reason: 'same_bytes', size_bytes: 335_304_388 },
-          { target: '/home/me/ComfyUI/models/checkpoints/sd_xl_base_1.0_0.9vae.safetensors', source: '/srv/model-library/diffusion/sdxl/x.safetensors', reason: 'file_exists' },
-          { target: '/home/me/ComfyUI/models/loras/add-detail-xl.safetensors', source: '/srv/model-library/diffusion/sdxl/add-detail-xl.safetensors', reason: 'linked_to_different_source' }
+          { target: '/home/me/ComfyUI/models/checkpoints/sd_xl_base_1.0_0.9vae.safetensors', source: '/srv/model-library/diffusion/sdxl/x.safetensors', reason: 'file_exists', existing: 'file' },
+          { target: '/home/me/ComfyUI/models/loras/add-detail-xl.safetensors', source: '/srv/model-library/diffusion/sdxl/add-detail-xl.safetensors', reason: 'linked_to_different_source', existing: 'link to /mnt/other/add-detail-xl.safetensors' }
         ],
         broken_to_remove: [{ target: '/home/me/ComfyUI/models/loras/gone.safetensors', source: '/mnt/usb/gone.safetensors' }],
         orphaned_to_remove: [],
         warnings: ['/mnt/two is another filesystem: links there are absolute.'],
         errors: [],
-        total_actions: 4
+        total_actions: 4,
+        bytes_to_win: 335_304_388
       }),
+    'GET /health': () => answer(200, health),
+    'POST /health/clean': ({ body }) => {
+      const cleaned = { broken: 0, orphaned: 0, ghosts: 0, missing: 0, errors: [] }
+      for (const [kind, list] of /** @type {const} */ ([['broken', 'broken_links'], ['orphaned', 'orphaned_links'], ['ghosts', 'ghost_apps'], ['missing', 'missing_files']])) {
+        if (body[kind]) cleaned[kind] = health[list].splice(0).length
+      }
+      health.total_issues = health.broken_links.length + health.orphaned_links.length + health.ghost_apps.length + health.missing_files.length + health.changed_links.length
+      if (health.total_issues === 0) health.status = 'healthy'
+      return answer(200, cleaned)
+    },
+    'POST /links/repair': () => answer(202, { job: newJob('repair', { stage: 'repair', progress: { current: 1, total: 2, unit: 'links' } }) }),
+    'POST /links/relocate': ({ body }) =>
+      answer(200, {
+        updated: 1,
+        dry_run: body.dry_run,
+        links: [{ link_id: 1, app: 'comfyui', target: '/home/me/ComfyUI/models/loras/gone.safetensors', old_target: '/home/me/ComfyUI/models/loras/gone.safetensors', source: `${body.new_prefix}/gone.safetensors`, old_source: `${body.old_prefix}/gone.safetensors`, problem: null }],
+        failed: [{ link_id: 2, app: 'comfyui', target: '/home/me/ComfyUI/models/vae/lost.safetensors', old_target: '/home/me/ComfyUI/models/vae/lost.safetensors', source: `${body.new_prefix}/lost.safetensors`, old_source: `${body.old_prefix}/lost.safetensors`, problem: `${body.new_prefix}/lost.safetensors is not there, so nothing was pointed to it.` }]
+      }),
+    'POST /apps': ({ body }) => {
+      if (!body.root.startsWith('/')) return problem(404, 'not_found', 'Not found', `${body.root} is not a folder. Give the folder that the app lies in.`)
+      const id = body.root.split('/').pop()
+      const app = { app: id, name: id, kind: body.kind ?? 'a1111', version: '*', root: body.root, added: true, folders: { checkpoints: [`${body.root}/models/Stable-diffusion`], loras: [`${body.root}/models/Lora`] }, links: 0 }
+      apps = [...apps.filter((other) => other.app !== id), app]
+      return answer(200, app)
+    },
+    'DELETE /apps/*': ({ id }) => {
+      const app = apps.find((one) => one.app === id)
+      if (!app) return problem(404, 'not_found', 'Not found', `There is no app '${id}'.`)
+      const links_removed = app.links
+      app.links = 0
+      if (app.added) apps = apps.filter((one) => one !== app)
+      return answer(200, { links_created: 0, links_removed, skipped: 0, conflicts_resolved: 0, bytes_freed: 0, unreachable: [], errors: [] })
+    },
+    'GET /mappings': () => answer(200, { mappings, problems: [] }),
+    'PUT /mappings/*': ({ id, body }) => {
+      const wrong = body.rules.flatMap((/** @type {any} */ rule, /** @type {number} */ at) => (rule.target_subdir.includes('..') ? [{ field: `rules.${at}.target_subdir`, message: 'Value error, must be a folder below the app\'s root, without «..»' }] : []))
+      if (wrong.length > 0) return answer(400, { status: 400, code: 'invalid_request', title: 'The request cannot be understood', detail: 'wrong', fields: wrong })
+      mappings = [...mappings.filter((one) => one.name !== id), { name: id, source: 'person', mapping: body }]
+      return answer(200, mappings.at(-1))
+    },
+    'DELETE /mappings/*': ({ id }) => {
+      mappings = mappings.filter((one) => one.name !== id)
+      return answer(200, { mappings, problems: [] })
+    },
     'POST /mappings/apply': () => answer(202, { job: newJob('sync', { stage: 'links', progress: { current: 2, total: 4, unit: 'links' } }) })
   }
 
@@ -273,5 +335,5 @@ export function createFakeLibrarian({ models: count = 40 } = {}) {
     return problem(404, 'not_found', 'No such call')
   }
 
-  return { handle, routes, requests, jobs, status, newJob, get models() { return models } }
+  return { handle, routes, requests, jobs, status, newJob, health, get models() { return models } }
 }

@@ -19,6 +19,8 @@ export async function openPanel({ models = 40, inComfyUI = false, down = false, 
   /** @type {{nodeId: string, widgets: Record<string, string>}[]} */
   const added = []
   const refreshed = { times: 0 }
+  /** What the tab's button says. */
+  const badge = { count: 0 }
 
   /** @type {import('../../web/app/types.mjs').Host} */
   const host = {
@@ -38,6 +40,7 @@ export async function openPanel({ models = 40, inComfyUI = false, down = false, 
     },
     toast: () => false,
     refreshNodes: async () => void (refreshed.times += 1),
+    badge: (count) => void (badge.count = count),
     addNode: inComfyUI
       ? (nodeId, widgets) => {
           added.push({ nodeId, widgets })
@@ -53,7 +56,7 @@ export async function openPanel({ models = 40, inComfyUI = false, down = false, 
   await panel.mount(element)
 
   return {
-    fake, element, panel, network, added, refreshed,
+    fake, element, panel, network, added, refreshed, badge,
     /** @param {string} name @param {any} data */
     event: (name, data) => listeners.get(name)?.(data),
     /** @param {string} selector */

@@ -3,9 +3,9 @@
 /** A request that did not succeed, in words that can be shown (RFC 9457 `title`, `detail`, `code`). */
 export class ApiError extends Error {
   /**
-   * @param {{status: number, code: string, title?: string, detail?: string}} problem
+   * @param {{status: number, code: string, title?: string, detail?: string, fields?: {field: string, message: string}[]}} problem
    */
-  constructor({ status, code, title = '', detail = '' }) {
+  constructor({ status, code, title = '', detail = '', fields = [] }) {
     super(detail || title || code)
     this.name = 'ApiError'
     /** 0 when there was no answer at all. */
@@ -13,6 +13,8 @@ export class ApiError extends Error {
     this.code = code
     this.title = title
     this.detail = detail
+    /** What is wrong with which field, where the server says so. */
+    this.fields = fields
   }
 
   /** Nobody answered: the server is gone, not the request wrong. */
@@ -53,7 +55,8 @@ async function problemOf(response) {
     status: response.status,
     code: typeof body?.code === 'string' ? body.code : `http_${response.status}`,
     title: typeof body?.title === 'string' ? body.title : '',
-    detail: typeof body?.detail === 'string' ? body.detail : ''
+    detail: typeof body?.detail === 'string' ? body.detail : '',
+    fields: Array.isArray(body?.fields) ? body.fields : []
   })
 }
 
@@ -119,6 +122,8 @@ export function createApi(host) {
     get: (path, options) => request('GET', path, options),
     /** @param {string} path @param {unknown} [body] */
     post: (path, body) => request('POST', path, { body }),
+    /** @param {string} path @param {unknown} body */
+    put: (path, body) => request('PUT', path, { body }),
     /** @param {string} path @param {unknown} body */
     patch: (path, body) => request('PATCH', path, { body }),
     /** @param {string} path */

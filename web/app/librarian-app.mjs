@@ -1,11 +1,15 @@
 import { createApi } from './api.mjs'
 import { bareI18n, loadI18n } from './i18n.mjs'
 import { createStore } from './store.mjs'
+import { createApps } from './stores/apps.mjs'
 import { createDetails } from './stores/details.mjs'
 import { createFolders } from './stores/folders.mjs'
+import { createHealth } from './stores/health.mjs'
 import { createImports } from './stores/imports.mjs'
 import { createJobs } from './stores/jobs.mjs'
 import { createLinks } from './stores/links.mjs'
+import { createMappings } from './stores/mappings.mjs'
+import { createRelocation } from './stores/relocation.mjs'
 import { createSearch } from './stores/search.mjs'
 import { createSettings } from './stores/settings.mjs'
 import { createStatus } from './stores/status.mjs'
@@ -36,6 +40,10 @@ export function createLibrarianApp(host) {
   const uploads = createUploads(api)
   const imports = createImports(api, { started: jobs.started, uploads })
   const links = createLinks(api, jobs.started)
+  const apps = createApps(api, linksChanged)
+  const health = createHealth(api, { started: jobs.started, linksChanged })
+  const relocation = createRelocation(api, linksChanged)
+  const mappings = createMappings(api)
   const settings = createSettings(api)
   const status = createStatus(api, () => {
     if (search.get().error) void search.load()
@@ -51,19 +59,25 @@ export function createLibrarianApp(host) {
     if (!host.toast(severity, summary, detail)) view.toast(severity, summary, detail)
   }
 
+  /** Links came, went or moved. Asked once for a batch, not once for each file. */
+  function linksChanged() {
+    // They decide what ComfyUI's combos offer.
+    void host.refreshNodes()
+    if (apps.get().apps) void apps.load()
+    health.refresh()
+  }
+
   /** @param {Job} job @param {boolean} ours whether this panel started it */
   function jobEnded(job, ours) {
     search.libraryChanged()
     void status.load()
     if (job.kind === 'import') void imports.ended(job)
-    if (job.kind === 'sync' || job.kind === 'import') {
-      // Links changed what ComfyUI's combos offer. Once for the batch, not once for each file.
-      if (job.state === 'done' || job.state === 'cancelled') void host.refreshNodes()
-      if (links.get().apps) void links.load()
-    }
+    if (['sync', 'import', 'repair'].includes(job.kind) && (job.state === 'done' || job.state === 'cancelled')) linksChanged()
+    links.ended(job)
+    health.takeStart(job)
     const kind = words.get().i18n.term('jobs.kind', job.kind)
     // The place that shows the result needs no second voice.
-    const shown = /** @type {Record<string, string>} */ ({ import: 'import', sync: 'links' })[job.kind] === view.get().place
+    const shown = /** @type {Record<string, string>} */ ({ import: 'import', sync: 'links', repair: 'links', health: 'links' })[job.kind] === view.get().place
     if (job.state === 'failed' && !shown) toast('error', t('jobs.failed', { kind }), job.error?.message ?? '')
     else if (job.state === 'done' && ours && !shown) toast('success', t('jobs.done', { kind }))
   }
@@ -91,10 +105,14 @@ export function createLibrarianApp(host) {
     })
     void loadWords()
     void search.load()
-    void jobs.load()
+    void jobs.load().then(() => jobs.get().jobs.forEach(health.takeStart))
+    health.subscribe(() => host.badge(health.get().report?.total_issues ?? 0))
   }
 
-  return { host, api, words, view, search, details, jobs, folders, uploads, imports, links, settings, status, toast, start, loadWords }
+  return {
+    host, api, words, view, search, details, jobs, folders, uploads, imports, links, apps, health, relocation, mappings,
+    settings, status, toast, start, loadWords
+  }
 }
 
 /** @typedef {ReturnType<typeof createLibrarianApp>} LibrarianPanel */

@@ -8,15 +8,17 @@ const TOAST = 5000
  * Inside ComfyUI. What differs between frontends (1.27 to 1.58) is asked for before it is used.
  * @param {ComfyApp} app
  * @param {ComfyApi} api
+ * @param {(count: number) => void} badge
  * @returns {Host}
  */
-export function createComfyHost(app, api) {
+export function createComfyHost(app, api, badge) {
   // The frontend's own types cover less than what runs, and differ between its versions.
   const manager = /** @type {any} */ (app.extensionManager)
   const graphApp = /** @type {any} */ (app)
 
   return {
     kind: 'comfyui',
+    badge,
     url: (path) => api.apiURL(`/${path.replace(/^\//, '')}`),
     fetch: (path, init) => api.fetchApi(path, init),
 

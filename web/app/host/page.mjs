@@ -37,6 +37,7 @@ export function createPageHost(base) {
     },
     toast: () => false,
     refreshNodes: async () => {},
+    badge: () => {},
     addNode: null,
     language: () => navigator.language || 'en'
   }

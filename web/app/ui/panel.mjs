@@ -85,17 +85,18 @@ function Header() {
 
 /** What wants attention, by place. */
 function useAttention() {
-  const { search, imports, uploads, links, jobs, status } = usePanel()
+  const { search, imports, uploads, links, health, jobs, status } = usePanel()
   const { updateOffered, error } = useStore(search)
   const { runs } = useStore(imports)
   const sent = useStore(uploads).uploads
   const { plan, jobId: syncId } = useStore(links)
+  const { report } = useStore(health)
   const { status: told } = useStore(status)
   const importing = useStore(jobs).jobs.some((job) => job.kind === 'import' && !hasEnded(job))
   return {
     models: updateOffered || Boolean(error) || told?.index.state === 'error',
     import: importing || runs.some(({ seen }) => !seen) || sent.length > 0,
-    links: Boolean(plan && !syncId && plan.conflicts.length > 0) || Boolean(told?.warnings?.some(({ code }) => code.includes('link')))
+    links: Boolean(plan && !syncId && plan.conflicts.length > 0) || Boolean(report?.total_issues) || Boolean(told?.warnings?.some(({ code }) => code.includes('link')))
   }
 }
 

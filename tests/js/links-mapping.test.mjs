@@ -1,0 +1,185 @@
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { foldersOf, globOf, regexOf, ruleOf, wants } from '../../web/app/mapping-rules.mjs'
+import { openPanel, settle } from './panel-in-a-page.mjs'
+
+afterEach(() => {
+  document.body.replaceChildren()
+  vi.useRealTimers()
+})
+
+/** @param {Parameters<typeof openPanel>[0]} [options] */
+async function editor(options) {
+  const page = await openPanel(options)
+  await settle()
+  page.panel.panel.view.go('links')
+  await settle()
+  page.button('More for ComfyUI').click()
+  await settle()
+  page.all('[role=menuitem]')[0]?.click()
+  await settle()
+  return page
+}
+
+/** @param {any} page @param {string} word */
+const pick = (page, word) => page.all('.lib-pick').find((/** @type {any} */ one) => one.textContent.includes(word))
+
+/** Drag one thing onto another, as a mouse does. @param {any} from @param {any} to */
+async function drag(from, to) {
+  from.dispatchEvent(new Event('dragstart', { bubbles: true }))
+  await settle()
+  const over = new Event('dragover', { bubbles: true, cancelable: true })
+  to.dispatchEvent(over)
+  to.dispatchEvent(new Event('drop', { bubbles: true, cancelable: true }))
+  await settle()
+  return over.defaultPrevented
+}
+
+/** @param {any} page */
+const saved = (page) => page.fake.requests.filter((/** @type {any} */ one) => one.method === 'PUT').map((/** @type {any} */ one) => ({ path: decodeURIComponent(one.path), ...one.body }))
+
+describe('mapping editor', () => {
+  test('a family that is dragged onto a folder becomes a rule of that folder’s kind, and says what it catches', async () => {
+    const page = await editor()
+    expect(await drag(pick(page, 'sdxl'), page.find('[data-folder=loras]'))).toBe(true)
+    const count = page.fake.models.filter((/** @type {any} */ one) => one.family === 'sdxl' && one.subtype === 'loras').length
+    expect(page.find('.lib-catch').dataset.count).toBe(String(count))
+    expect(page.text()).toContain('Your rules take the place of the usual one (LoRA).')
+    page.button('Save 1 rule').click()
+    await settle()
+    expect(saved(page)).toEqual([
+      { path: '/mappings/comfyui_*_default', app: 'comfyui', version: '*', variant: 'default', rules: [
+        { name: 'sdxl', target_subdir: 'loras', patterns: ['*'], link_type: 'file', filters: { families: ['sdxl'], subtype: ['loras'] }, enabled: true, priority: 0 }
+      ] }
+    ])
+    expect(page.button('Saved').disabled).toBe(true)
+  })
+
+  test('without a mouse: choose, then «Put here»', async () => {
+    const page = await editor()
+    expect(() => page.button(/^Put here/)).toThrow()
+    pick(page, 'VAE').click()
+    await settle()
+    expect(page.text()).toContain('Chosen: vae')
+    page.button('Put here: checkpoints').click()
+    await settle()
+    expect(page.find('[data-folder=checkpoints] .lib-rule').dataset.rule).toBe('vae')
+    expect(page.text()).not.toContain('Chosen:')
+  })
+
+  test('what is chosen together is dragged together; one model is meant by its name', async () => {
+    const page = await editor()
+    pick(page, 'sdxl').click()
+    await settle()
+    pick(page, 'LoRA').click()
+    await settle()
+    await drag(pick(page, 'sdxl'), page.find('[data-folder=loras]'))
+    await drag(page.find('.lib-pick-model'), page.find('[data-folder=vae]'))
+    page.button('Save 2 rules').click()
+    await settle()
+    const [{ rules }] = saved(page)
+    expect(rules[0].filters).toEqual({ subtype: ['loras'], families: ['sdxl'] })
+    expect(rules[1].patterns).toEqual(['flux1-dev-fp8.safetensors'])
+    expect(rules[1].filters).toEqual({})
+  })
+
+  test('a tag that is dropped onto a rule narrows it', async () => {
+    const page = await editor()
+    await drag(pick(page, 'sdxl'), page.find('[data-folder=loras]'))
+    await drag(pick(page, 'detail'), page.find('.lib-rule'))
+    page.button('Save 1 rule').click()
+    await settle()
+    expect(saved(page)[0].rules[0].filters).toEqual({ families: ['sdxl'], subtype: ['loras'], tags: ['detail'] })
+  })
+
+  test('the usual rule is kept beside others on request', async () => {
+    const page = await editor()
+    await drag(pick(page, 'flux'), page.find('[data-folder=loras]'))
+    page.button('Also put LoRA here').click()
+    await settle()
+    expect(page.text()).not.toContain('take the place of the usual one')
+    expect(page.all('[data-folder=loras] .lib-rule').map((one) => one.dataset['rule'])).toEqual(['flux', 'loras'])
+  })
+
+  test('what the server finds wrong is said at its field, and nothing is lost', async () => {
+    const page = await editor()
+    await drag(pick(page, 'sdxl'), page.find('[data-folder=loras]'))
+    const folder = page.all('.lib-rule-form input')[1]
+    Object.assign(/** @type {any} */ (folder), { value: '../elsewhere' })
+    folder?.dispatchEvent(new Event('change', { bubbles: true }))
+    await settle()
+    page.button('Save 1 rule').click()
+    await settle()
+    const wrong = page.find('.lib-rule-form [aria-invalid=true]')
+    expect(wrong.value).toBe('../elsewhere')
+    expect(page.find(`#${wrong.getAttribute('aria-describedby')}`).textContent).toContain('must be a folder below the app')
+    expect(page.text()).toContain('1 field is wrong')
+    expect(page.button('Save 1 rule').disabled).toBe(false)
+  })
+
+  test('what was changed is not left without a question', async () => {
+    const page = await editor()
+    await drag(pick(page, 'sdxl'), page.find('[data-folder=loras]'))
+    page.button('Back').click()
+    await settle()
+    expect(page.find('.lib-dialog').textContent).toContain('not saved yet')
+    page.find('[data-cancel]').click()
+    await settle()
+    expect(page.all('.lib-rule')).toHaveLength(1)
+  })
+
+  test('back to the usual rules', async () => {
+    const page = await editor()
+    await drag(pick(page, 'sdxl'), page.find('[data-folder=loras]'))
+    page.button('Save 1 rule').click()
+    await settle()
+    page.button('Back to the usual rules').click()
+    await settle()
+    expect(page.find('.lib-dialog').textContent).toContain('Your 1 rule is deleted.')
+    page.all('.lib-dialog-actions button')[1]?.click()
+    await settle()
+    expect(page.fake.requests.some(({ method, path }) => method === 'DELETE' && decodeURIComponent(path) === '/mappings/comfyui_*_default')).toBe(true)
+    expect(page.all('.lib-rule')).toHaveLength(0)
+  })
+
+  test('a mapping that cannot be used is named with key and reason', async () => {
+    const page = await editor({ prepare: (fake) => (fake.routes['GET /mappings'] = () => ({ status: 200, body: { mappings: [], problems: [{ file: 'comfyui_any_default.json', key: 'rules.0.priority', reason: 'Input should be a valid integer' }] } })) })
+    for (const words of ['comfyui_any_default.json is not used', 'rules.0.priority', 'Input should be a valid integer']) expect(page.text()).toContain(words)
+  })
+})
+
+describe('rules', () => {
+  test.each([
+    ['*', 'anything.safetensors', true],
+    ['*xl*', 'SD_XL_base.safetensors', true],
+    ['a?c', 'abc', true],
+    ['a?c', 'ac', false],
+    ['v[0-9]', 'v3', true],
+    ['v[!0-9]', 'v3', false],
+    ['a.b', 'axb', false],
+    ['[z-a]', 'a', false],
+    [globOf('odd [1]*?.safetensors'), 'odd [1]*?.safetensors', true],
+    [globOf('odd [1]*?.safetensors'), 'odd 1xx.safetensors', false]
+  ])('%s for %s: %s', (pattern, name, fits) => expect(regexOf(pattern).test(name)).toBe(fits))
+
+  test('sizes, excluded tags and whole folders', () => {
+    const model = { model_id: 'a/b/c', file_name: 'c.safetensors', size_bytes: 5_000_000, tags: ['NSFW'], model_format: 'single-file' }
+    const rule = ruleOf({ filters: {} }, { path: 'loras', inside: true, subtypes: ['loras'] })
+    const having = (/** @type {any} */ filters) => wants({ ...rule, filters }, model)
+    expect(having({})).toBe(true)
+    expect(having({ min_size_mb: 5, max_size_mb: 5 })).toBe(true)
+    expect(having({ min_size_mb: 5.1 })).toBe(false)
+    expect(having({ max_size_mb: 4.9 })).toBe(false)
+    expect(having({ exclude_tags: ['nsfw'] })).toBe(false)
+    expect(wants({ ...rule, link_type: 'directory' }, model)).toBe(false)
+    expect(wants({ ...rule, link_type: 'directory' }, { ...model, model_format: 'diffusion-folder' })).toBe(true)
+  })
+
+  test('folders below the root by their relative path, those elsewhere cannot be meant', () => {
+    const app = { app: 'x', root: 'C:\\ComfyUI\\models', folders: { loras: ['D:\\more\\loras2', 'C:\\ComfyUI\\models\\loras'], vae: ['C:\\ComfyUI\\models\\loras'] } }
+    expect(foldersOf(app, [{ target_subdir: 'loras/sdxl' }])).toEqual([
+      { path: 'loras', inside: true, subtypes: ['loras', 'vae'] },
+      { path: 'loras/sdxl', inside: true, subtypes: [] },
+      { path: 'D:/more/loras2', inside: false, subtypes: [] }
+    ])
+  })
+})
