@@ -124,6 +124,9 @@ class Settings(BaseModel):
     library_root: Path | None = None
     allowed_roots: list[Path] = Field(default_factory=list)
     online: bool = True
+    remote_search: bool = True
+    """Whether what is searched for in the panel is searched for at Hugging Face and Civitai, too."""
+
     index_in_place: bool = True
     transfers_at_once: int | None = Field(default=None, ge=1, le=8)
     """How many imports work on one drive at once; nothing leaves it to the kind of drive."""

@@ -33,6 +33,7 @@ class Preferences:
             library_root=str(self.library_root),
             allowed_roots=[str(root) for root in settings.allowed_roots],
             online=settings.online,
+            remote_search=settings.remote_search,
             index_in_place=settings.index_in_place,
             transfers_at_once=settings.transfers_at_once,
             allow_remote=settings.allow_remote,

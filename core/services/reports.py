@@ -121,6 +121,7 @@ class SettingsReport(BaseModel):
     library_root: str
     allowed_roots: list[str]
     online: bool
+    remote_search: bool
     index_in_place: bool
     transfers_at_once: int | None
     allow_remote: bool
@@ -141,6 +142,7 @@ class SettingsChange(BaseModel):
     library_root: Path | None = None
     allowed_roots: list[Path] | None = None
     online: bool | None = None
+    remote_search: bool | None = None
     index_in_place: bool | None = None
     transfers_at_once: int | None = Field(default=None, ge=0, le=8)
     allow_remote: bool | None = None
