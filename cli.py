@@ -221,9 +221,14 @@ def _lookup(options: argparse.Namespace) -> int:
         def human() -> None:
             for candidate in result.candidates:
                 sure = f"{candidate.match_method}, {candidate.match_confidence:.0%}"
-                print(f"{candidate.repo_id}  {candidate.file_name or ''}  ({sure})")
-            if result.offline:
-                print("The network cannot be reached; what is shown was remembered.", file=sys.stderr)
+                bytes_ = ", other bytes" if candidate.hash_mismatch else ""
+                name = candidate.repo_id if candidate.provider == "huggingface" else candidate.official_name
+                print(f"{candidate.provider:<12} {name}  {candidate.file_name or ''}  ({sure}{bytes_})")
+                print(f"{'':<12} {candidate.page_url}")
+            for problem in result.problems:
+                print(f"{problem.provider}: {problem.message}", file=sys.stderr)
+            if result.offline and result.found:
+                print("What is shown may be incomplete, or was remembered.", file=sys.stderr)
             elif not result.found:
                 print("Nothing found.", file=sys.stderr)
 
@@ -542,7 +547,7 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument("--link", action="store_true", help="link the new models into the apps")
     scan = command("scan", _scan, "bring the index in step with the disk")
     scan.add_argument("--deep", action="store_true", help="read all metadata again")
-    lookup = command("lookup", _lookup, "ask Hugging Face what a model or file is")
+    lookup = command("lookup", _lookup, "ask Hugging Face and Civitai what a model or file is")
     lookup.add_argument("model", help="a model id or a file name")
     resolve = command("resolve", _resolve, "say where the models are that a workflow wants")
     resolve.add_argument(

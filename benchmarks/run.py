@@ -98,7 +98,11 @@ def _measure(measure: str, size: int) -> list[list[object]]:
         place.mkdir()
         run = subprocess.run(
             [sys.executable, __file__, "--one", measure, str(size), str(place)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(packages), str(ROOT / "benchmarks")])},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(packages), str(ROOT / "benchmarks")]),
+                "LIBRARIAN_OFFLINE": "1",
+            },
             stdout=subprocess.PIPE,
             text=True,
             check=False,

@@ -22,6 +22,7 @@ from .services.imports import Imports, leaving_links
 from .services.links import Links
 from .services.lookups import Lookups
 from .services.models import Models
+from .services.pending import PendingLookups
 from .services.pickles import Pickles
 from .services.places import Places
 from .services.preferences import Preferences
@@ -29,7 +30,7 @@ from .services.reports import JobCounts, LibraryReport, StatusReport, Warning
 from .services.scans import Scans
 from .services.workflows import Workflows
 from .settings import KnownLibrary, Surroundings
-from .sources import HuggingFace, Lookup
+from .sources import Civitai, HuggingFace, Lookup, Remote, RemoteChange
 from .storage.disk import storage_error
 from .storage.roots import real_path
 from .version import VERSION
@@ -71,7 +72,9 @@ class Librarian:
             lambda: self.preferences.current.transfers_at_once,
         )
         self.network = NetworkManager(self._network_settings(), log_dir=surroundings.data_dir)
-        self._answers = Answers(self.network, surroundings.data_dir / "answers.db")
+        self._answers = Answers(
+            self.network, surroundings.data_dir / "answers.db", refreshed=self._tell_remote
+        )
         self._loop = LoopThread()
 
         self.places = places = Places(
@@ -83,7 +86,10 @@ class Librarian:
         self.scans = Scans(self.library, self.jobs, places)
         self.links = Links(self.linker, self.jobs)
         self.workflows = Workflows(self.library, self.linker)
-        self.lookups = Lookups(Lookup(_hugging_face(self._answers)), self._loop, self.library, self.models)
+        hub, civitai = _hugging_face(self._answers), _civitai(self._answers)
+        lookup = Lookup(hub, civitai)
+        pending = PendingLookups(lookup, self._loop, self.library, self.jobs, self.network, self.events)
+        self.lookups = Lookups(lookup, Remote(hub, civitai), self._loop, self.library, self.models, pending)
 
         self._watcher = Watcher(
             [root, *(folder.path for folder in places.indexed_in_place())], self.scans.look_at
@@ -132,11 +138,13 @@ class Librarian:
         self.linker.recover()
         self.links.mend_in_background()
         self.scans.start("quick")
+        self.lookups.pending.start()
         self._watcher.start()
 
     def close(self) -> None:
         """Stop jobs between two chunks and close everything. May take as long as one chunk."""
         self._watcher.close()
+        self.lookups.pending.close()
         self.uploads.close()
         self.jobs.close()
         with suppress(LibrarianError):
@@ -166,18 +174,19 @@ class Librarian:
 
     def _settings_changed(self) -> None:
         self.network.configure(self._network_settings())
+        self.lookups.pending.wake()
         self._tell_status()
 
     def _network_settings(self) -> NetworkSettings:
         settings = self.preferences.current
-        endpoint = _hub_endpoint()
+        endpoints = tuple(filter(None, (_hub_endpoint(), _civitai_endpoint())))
         hosts = NetworkSettings.model_fields["allowed_hosts"].default
         hub_token = settings.huggingface_token or _environment_token("HF_TOKEN") or _hugging_face_token_file()
         civitai_token = settings.civitai_token or _environment_token("CIVITAI_API_KEY")
         tokens = {"huggingface.co": hub_token, "civitai.com": civitai_token}
         return NetworkSettings(
-            online=settings.online,
-            allowed_hosts=(*hosts, endpoint) if endpoint else hosts,
+            online=settings.online and not os.environ.get("LIBRARIAN_OFFLINE"),
+            allowed_hosts=(*hosts, *endpoints),
             tokens={host: token for host, token in tokens.items() if token is not None},
         )
 
@@ -200,6 +209,10 @@ class Librarian:
             )
         return warnings
 
+    def _tell_remote(self, about: Any) -> None:
+        if isinstance(about, RemoteChange):
+            self.events.publish("librarian.remote", about)
+
     def _tell_status(self, *_: Any) -> None:
         self.events.publish("librarian.status", self.status())
 
@@ -209,9 +222,19 @@ def _hub_endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "").rstrip("/")
 
 
+def _civitai_endpoint() -> str:
+    """The address that takes Civitai's place, or nothing."""
+    return os.environ.get("CIVITAI_ENDPOINT", "").rstrip("/")
+
+
 def _hugging_face(answers: Answers) -> HuggingFace:
     endpoint = _hub_endpoint()
     return HuggingFace(answers, endpoint) if endpoint else HuggingFace(answers)
+
+
+def _civitai(answers: Answers) -> Civitai:
+    endpoint = _civitai_endpoint()
+    return Civitai(answers, endpoint) if endpoint else Civitai(answers)
 
 
 def _environment_token(name: str) -> SecretStr | None:

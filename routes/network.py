@@ -1,4 +1,4 @@
-"""``/lookup``."""
+"""``/lookup``, ``/remote``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..core.librarian import Librarian
 from ..core.services.reports import ModelDetails
-from ..core.sources import LookupCandidate, LookupResult
+from ..core.sources import LookupCandidate, LookupResult, Provider, RemoteResult
+from .endpoints import JobAccepted
 
 
 class LookupRequest(BaseModel):
@@ -34,11 +35,33 @@ class ApplyRequest(BaseModel):
     candidate: LookupCandidate
 
 
+class RetryRequest(BaseModel):
+    """Nothing."""
+
+
+class RemoteQuery(BaseModel):
+    """What is searched for, and where: everywhere by default, and then as many of each provider."""
+
+    q: str = Field(default="", max_length=1000)
+    provider: Provider | None = None
+    limit: int = Field(default=20, ge=1, le=100)
+
+
 def lookup(librarian: Librarian, body: LookupRequest) -> LookupResult:
-    """Ask Hugging Face what a file is."""
+    """Ask Hugging Face and Civitai what a file is."""
     return librarian.lookups.find(model_id=body.model_id, filename=body.filename, sha256=body.sha256)
 
 
 def apply_candidate(librarian: Librarian, body: ApplyRequest) -> ModelDetails:
     """Take over what a candidate says."""
     return librarian.lookups.apply(body.model_id, body.candidate)
+
+
+def retry(librarian: Librarian, body: RetryRequest) -> JobAccepted:
+    """Ask again about every model that waits for a lookup."""
+    return JobAccepted(job=librarian.lookups.retry())
+
+
+def remote(librarian: Librarian, query: RemoteQuery) -> RemoteResult:
+    """Models that Hugging Face and Civitai have; what is remembered at once, and fresh behind it."""
+    return librarian.lookups.remote(query.q, query.provider, query.limit)

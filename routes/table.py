@@ -69,4 +69,6 @@ ROUTES = (
     Route("POST", "/resolve", "workflows", "resolve"),
     Route("POST", "/lookup", "network", "lookup"),
     Route("POST", "/lookup/apply", "network", "apply_candidate"),
+    Route("POST", "/lookup/retry", "network", "retry"),
+    Route("GET", "/remote", "network", "remote"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import os
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,14 @@ ESRGAN = {
 """Names as in RealESRGAN's RRDBNet, with few channels."""
 
 MakeModel = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nobody_is_asked() -> Iterator[None]:
+    """No test asks anybody outside this machine; those about the network switch it on for hosts of their own."""
+    os.environ["LIBRARIAN_OFFLINE"] = "1"
+    yield
+    del os.environ["LIBRARIAN_OFFLINE"]
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def change_of(fields: dict[str, Any]) -> Callable[[Model], None]:
             f"{', '.join(unknown)} cannot be edited. These can: {', '.join(sorted(EDITABLE_FIELDS))}."
         )
     about_the_model = set(fields) - {"pickle_acknowledged"}
-    return setting({**fields, **({"match_source": "manual"} if about_the_model else {})})
+    return setting({**fields, **(_BY_A_PERSON if about_the_model else {})})
 
 
 def bulk_change_of(edit: BulkEdit) -> Callable[[Model], None]:
@@ -72,6 +72,7 @@ def bulk_change_of(edit: BulkEdit) -> Callable[[Model], None]:
         if edit.add_tags or edit.remove_tags:
             model.tags = [*dict.fromkeys(tag for tag in (*model.tags, *edit.add_tags) if tag not in removed)]
             model.match_source = "manual"
+            model.pending_online_lookup = False
 
     return change
 
@@ -105,3 +106,4 @@ def result_of(model_ids: Iterable[str], failures: dict[str, tuple[str, str]]) ->
 
 
 _ANY_MODEL = {"model_id": "a/b/c", "official_name": "c", "cleaned_name": "c"}
+_BY_A_PERSON = {"match_source": "manual", "pending_online_lookup": False}

@@ -10,7 +10,14 @@ from typing import Any, TypeVar
 
 from blake3 import blake3
 
-from ..errors import InvalidRequestError, LibrarianError, NotFoundError, SourceChangedError, StorageError
+from ..errors import (
+    ConflictError,
+    InvalidRequestError,
+    LibrarianError,
+    NotFoundError,
+    SourceChangedError,
+    StorageError,
+)
 from ..events import Events
 from ..jobs import JobContext
 from ..settings import TargetFolder
@@ -235,6 +242,27 @@ class Library:
         Raises `InvalidRequestError`, `NotFoundError`, `StorageError`.
         """
         return self._update(model_id, setting(changes))
+
+    def describe(self, model_id: str, changes: dict[str, Any]) -> Model:
+        """Write what was found out about a model, unless a person has edited it.
+
+        Raises `ConflictError` if a person has, and what `update` raises.
+        """
+        set_fields = setting(changes)
+
+        def change(model: Model) -> None:
+            if model.match_source == "manual":
+                raise ConflictError(f"{model_id!r} was edited by a person and stays as it is.")
+            set_fields(model)
+
+        return self._update(model_id, change)
+
+    def awaiting_lookup(self) -> list[str]:
+        """Ids of the models that nobody has been asked about yet, in the order in which they came."""
+        rows = self._database.read().execute(
+            "SELECT model_id FROM models WHERE pending_online_lookup AND match_source = 'auto' ORDER BY id"
+        )
+        return [row[0] for row in rows]
 
     def _update(self, model_id: str, change: Callable[[Model], None]) -> Model:
         model, mtime_ns = self.metadata.update(self.model(model_id), change, self.index.known)

@@ -7,7 +7,7 @@ from urllib.parse import urlencode, urlsplit
 
 from ..errors import InvalidRequestError
 from ..formats.sidecars import paragraphs
-from ..network import Answers, BadAnswerError, raise_for_status, read_json
+from ..network import Answer, Answers, BadAnswerError, raise_for_status, read_json
 from .records import HubFile, HubFiles, HubModel, HubSearch, RemoteChange
 from .text import LONGEST_TEXT, counted, how, listed, plain_text, safe_path
 
@@ -30,6 +30,7 @@ _HASH = re.compile(r"[0-9a-f]{64}|[0-9a-f]{10}", re.ASCII)
 _WHOLE_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NUMBER = re.compile(r"[1-9][0-9]{0,11}", re.ASCII)
 _PICTURES = re.compile(r"https://(?:[a-z0-9-]+\.)*civitai\.com/[^\s\"'<>\\]{1,500}", re.ASCII)
+_QUERY = re.compile(r"[A-Za-z0-9=&%+._-]{1,500}", re.ASCII)
 _UNSURE_LEVEL = 32
 _NOT_FOR_EVERYONE = 4
 
@@ -50,6 +51,11 @@ class Civitai:
     def __init__(self, answers: Answers, base_url: str = ENDPOINT) -> None:
         self._answers = answers
         self._base = base_url.rstrip("/")
+
+    @property
+    def base_url(self) -> str:
+        """Its address, without a ``/`` at the end."""
+        return self._base
 
     async def search(self, query: str, *, limit: int = 20, deadline_s: float | None = None) -> HubSearch:
         """Models with these words, each with its newest version. Remembered for 10 minutes.
@@ -161,8 +167,28 @@ class Civitai:
             HttpStatusError: 404 and so on.
             NetworkError: As ``search``.
         """
+        model, answer = await self._described(repo_id, revision, deadline_s)
+        return HubFiles(files=model.files, **how(answer))
+
+    async def model(self, repo_id: str, revision: str = "", *, deadline_s: float | None = None) -> HubModel:
+        """A version with its files. Remembered for 24 hours.
+
+        Args:
+            repo_id: The model's number; empty where only the version's is known.
+            revision: The version's number; the newest where it is empty or ``main``.
+            deadline_s: Seconds until there is an answer or an error.
+
+        Raises as ``files``.
+        """
+        model, _ = await self._described(repo_id, revision, deadline_s)
+        return model
+
+    async def _described(
+        self, repo_id: str, revision: str, deadline_s: float | None
+    ) -> tuple[HubModel, Answer]:
         newest = revision in ("", "main")
-        for number in (repo_id, *(() if newest else (revision,))):
+        numbers = [repo_id, revision] if repo_id and not newest else [repo_id if newest else revision]
+        for number in numbers:
             if not _NUMBER.fullmatch(number):
                 raise InvalidRequestError("A model of Civitai, and a version, is named by its number.")
         answer = await self._answers.get(
@@ -170,12 +196,23 @@ class Civitai:
             shape=dict,
             ttl_s=VERSION_TTL_S,
             deadline_s=deadline_s,
-            about=RemoteChange(provider="civitai", repo_id=repo_id),
+            about=RemoteChange(provider="civitai", repo_id=repo_id or None),
         )
         model = self._model(answer.value) if newest else self._version(answer.value, {})
-        if model is None or model.repo_id != repo_id:
+        if model is None or (repo_id and model.repo_id != repo_id):
             raise BadAnswerError(self._host, "it describes another model than was asked for")
-        return HubFiles(files=model.files, **how(answer))
+        return model, answer
+
+    def file_url(self, revision: str, known: str = "") -> str:
+        """Where a version's main file is, or the file at ``known`` if that is one of that version.
+
+        Raises `InvalidRequestError`: ``revision`` is no number.
+        """
+        if not _NUMBER.fullmatch(revision):
+            raise InvalidRequestError("A version of Civitai is named by its number.")
+        main = f"{self._base}/api/download/models/{revision}"
+        of_version = known.startswith(f"{main}?") and _QUERY.fullmatch(known[len(main) + 1 :])
+        return known if of_version else main
 
     def page_url(self, repo_id: str, revision: str) -> str:
         """A version's page for people."""
@@ -256,7 +293,7 @@ class Civitai:
 
     def _download_url(self, item: Mapping[str, Any], revision: str) -> str:
         """Where a file's bytes are; the version's main file needs no more than its number."""
-        address = f"{self._base}/api/download/models/{revision}"
+        address = self.file_url(revision)
         if item.get("primary") is True:
             return address
         about = item.get("metadata")

@@ -39,6 +39,11 @@ class HuggingFace:
         self._answers = answers
         self._base = base_url.rstrip("/")
 
+    @property
+    def base_url(self) -> str:
+        """Its address, without a ``/`` at the end."""
+        return self._base
+
     async def search(self, query: str, *, limit: int = 20, deadline_s: float | None = None) -> HubSearch:
         """Repositories of models whose name or author has the query's words, most downloaded first.
 

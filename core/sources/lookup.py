@@ -23,6 +23,7 @@ from .records import (
     Provider,
     SourceProblem,
 )
+from .text import safe_path
 
 MOST_CALLS = 4
 CANDIDATES = 5
@@ -109,9 +110,24 @@ class Lookup:
         wanted = [digest.lower() for digest in digests[:MOST_HASHES]]
         found = await self._civitai.by_hashes(wanted, deadline_s=deadline_s)
         return {
-            digest: candidate_of(model, Match(file_with(model.files, digest), "hash", 1.0))
+            digest: candidate_of(model, Match(file_with(model.files, digest), "hash", 1.0), digest)
             for digest, model in found.items()
         }
+
+    def download_url(self, candidate: LookupCandidate) -> str:
+        """Where a candidate's file is, made here from what names it; empty where there is no such file.
+
+        Raises `InvalidRequestError` for names that are none.
+        """
+        if candidate.file_name is None:
+            return ""
+        if candidate.provider == "civitai":
+            known = candidate.download_url or ""
+            return self._civitai.file_url(candidate.revision, known) if self._civitai is not None else ""
+        path = safe_path(candidate.file_name)
+        if path is None:
+            raise InvalidRequestError("This is not the name of a file in a repository.")
+        return self._hub.download_url(candidate.repo_id, candidate.revision, path)
 
 
 class _Search:
@@ -148,7 +164,9 @@ class _Search:
             raise refused[0]
         found = sorted([*exact, *found], key=_rank, reverse=True)
         candidates = [
-            candidate_of(model, match) for match, model in found if match.confidence >= WORTH_SHOWING
+            candidate_of(model, match, self._sha256)
+            for match, model in found
+            if match.confidence >= WORTH_SHOWING
         ]
         outages = [exc for exc in self._problems.values() if is_outage(exc)]
         waits = [exc.retry_after_s for exc in outages if hasattr(exc, "retry_after_s")]
@@ -267,8 +285,8 @@ class _Search:
         return match
 
 
-def candidate_of(model: HubModel, match: Match) -> LookupCandidate:
-    """A model of a host as what a file may be."""
+def candidate_of(model: HubModel, match: Match, sha256: str | None = None) -> LookupCandidate:
+    """A model of a host as what a file may be; ``sha256`` is the file's own, where it is known."""
     file = match.file
     return LookupCandidate(
         provider=model.provider,
@@ -291,7 +309,7 @@ def candidate_of(model: HubModel, match: Match) -> LookupCandidate:
         preview_nsfw_level=model.preview_nsfw_level,
         download_url=file.download_url if file else None,
         size=file.size if file else None,
-        sha256=file.sha256 if file else None,
+        sha256=sha256 if match.method == "hash" else file.sha256 if file else None,
         match_method=match.method,
         match_confidence=match.confidence,
         requires_confirmation=match.requires_confirmation,

@@ -56,7 +56,8 @@ class Hub:
                 """Quiet."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        url = f"http://127.0.0.1:{self.server.server_port}"
+        self.environment = {"LIBRARIAN_OFFLINE": "", "HF_ENDPOINT": url, "CIVITAI_ENDPOINT": url}
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def hub(tmp_path: Path, make_model) -> Iterator[Hub]:
 def test_a_lookup_verifies_a_model_and_says_when_the_hub_is_gone(
     hub: Hub, start_comfyui, new_page, open_librarian, tmp_path
 ) -> None:
-    server = start_comfyui(models=tmp_path / "models", environment={"HF_ENDPOINT": hub.url})
+    server = start_comfyui(models=tmp_path / "models", environment=hub.environment)
     page: Page = open_librarian(new_page(server))
     page.get_by_role("option", name=re.compile("flux-realism-lora")).click(timeout=20_000)
 
