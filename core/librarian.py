@@ -16,7 +16,7 @@ from .jobs import JobRunner
 from .library import Library, Watcher
 from .linking import AddedApps, Linker, Mappings, RegisteredFolders
 from .linking.registry import Registry
-from .loop import LoopThread
+from .loop import LoopThread, end_tasks
 from .network import Answers, NetworkManager, NetworkSettings
 from .services.imports import Imports, leaving_links
 from .services.links import Links
@@ -154,6 +154,7 @@ class Librarian:
         self.library.close()
 
     async def _close_network(self) -> None:
+        await end_tasks()  # first, or a call that loses its connection would make a new one
         await self._answers.aclose()
         await self.network.aclose()
 

@@ -63,7 +63,7 @@ class LoopThread:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
         if loop is not None and thread is not None:
-            asyncio.run_coroutine_threadsafe(_end_all(), loop).result()
+            asyncio.run_coroutine_threadsafe(end_tasks(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
@@ -79,7 +79,7 @@ class LoopThread:
             return self._loop
 
 
-async def _end_all() -> None:
+async def end_tasks() -> None:
     """Cancel all tasks but this one, so that nobody waits for them for ever."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:

@@ -34,11 +34,11 @@ class FakeHosts:
         """A file on Hugging Face."""
         self.repositories.setdefault(repo_id, {})[path] = data
 
-    def publish_version(self, name: str, data: bytes, **more: Any) -> None:
+    def publish_version(self, file_name: str, data: bytes, **more: Any) -> None:
         """A file on Civitai, as the only one of a version."""
         sha256 = hashlib.sha256(data).hexdigest()
         file = {
-            "name": name,
+            "name": file_name,
             "type": "Model",
             "sizeKB": len(data) / 1024,
             "hashes": {"SHA256": sha256.upper(), "AutoV2": sha256[:10].upper()},
@@ -51,7 +51,7 @@ class FakeHosts:
             "baseModel": "SDXL 1.0",
             "trainedWords": ["sharp"],
             "nsfwLevel": 1,
-            "model": {"name": name.partition(".")[0], "type": "LORA", "nsfw": False},
+            "model": {"name": file_name.partition(".")[0], "type": "LORA", "nsfw": False},
             "files": [file],
             "images": [],
             **more,

@@ -276,6 +276,7 @@ def test_closing_does_not_wait_for_a_host_that_says_nothing(hosts, surroundings,
     thread.join()
     go_on.set()
     assert failed == ["cancelled"]
+    assert len(hosts.asked) <= 1
 
 
 class TestApply:

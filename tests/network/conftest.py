@@ -162,9 +162,12 @@ async def manager_for(trusting: ssl.SSLContext) -> AsyncIterator[MakeManager]:
     """Builds managers that trust the test certificate; closes them at the end."""
     built: list[NetworkManager] = []
 
-    def build(*allowed: str, log_dir: Path | None = None, **settings: Any) -> NetworkManager:
+    def build(
+        *allowed: str, log_dir: Path | None = None, clock: Clock | None = None, **settings: Any
+    ) -> NetworkManager:
         chosen = NetworkSettings(allowed_hosts=allowed, **{"calls_per_minute": 1000, **settings})
-        built.append(NetworkManager(chosen, ssl_context=trusting, log_dir=log_dir))
+        times: dict[str, Any] = {} if clock is None else {"clock": clock, "sleep": clock.sleep}
+        built.append(NetworkManager(chosen, ssl_context=trusting, log_dir=log_dir, **times))
         return built[-1]
 
     yield build

@@ -16,6 +16,7 @@ from model_librarian.core.network import (
     BadAnswerError,
     CircuitBreakerOpen,
     HostNotAllowedError,
+    HttpStatusError,
     NetworkUnavailableError,
     RateLimitedError,
 )
@@ -212,6 +213,104 @@ async def test_nobody_there(manager_for):
         manager = manager_for(origin)
         with pytest.raises(NetworkUnavailableError, match="no connection"):
             await within(SOON_S, manager.get_json(origin))
+
+
+async def test_a_host_that_says_503_is_left_alone_and_then_tried_once(server, manager_for, clock):
+    """A hundred wait for a host that is out: nothing is sent for them, and then one trial, not a stampede."""
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def well_again(exchange):
+        asked.set()
+        await go.wait()
+        await exchange.answer("well")
+
+    server.answering = lambda exchange: exchange.answer(None, 503)
+    manager = manager_for(server.origin, clock=clock, deadline_s=60)
+    with pytest.raises(NetworkUnavailableError, match="503"):
+        await manager.get_json(server.origin)
+    assert len(server.seen) == 3
+
+    async def hundred():
+        calls = (manager.get_json(server.origin) for _ in range(100))
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    assert {type(answer) for answer in await hundred()} == {CircuitBreakerOpen}
+    server.answering = well_again
+    clock.now += 60
+    waiting = asyncio.ensure_future(hundred())
+    await asked.wait()
+    go.set()
+    answers = await waiting
+    assert [answer for answer in answers if answer == "well"] == ["well"]
+    assert sum(isinstance(answer, CircuitBreakerOpen) for answer in answers) == 99
+    assert len(server.seen) == 4
+    assert manager.status().hosts[0].state == "closed"
+    assert len(server.connections) == 1
+
+
+async def test_a_500_is_an_answer(server, manager_for):
+    server.answering = lambda exchange: exchange.answer(None, 500)
+    manager = manager_for(server.origin)
+    for _ in range(5):
+        with pytest.raises(HttpStatusError):
+            await manager.get_json(server.origin)
+    assert (len(server.seen), manager.status().hosts[0].state) == (5, "closed")
+
+
+async def test_a_redirect_loop_ends(server, other_server, manager_for):
+    def leading_to(target):
+        async def answering(exchange):
+            await exchange.start(302, {"location": f"{target.origin}{exchange.path}"})
+            await exchange.body()
+
+        return answering
+
+    server.answering, other_server.answering = leading_to(other_server), leading_to(server)
+    manager = manager_for(server.origin, other_server.origin)
+    with pytest.raises(BadAnswerError, match="circle"):
+        await manager.get_json(f"{server.origin}/a")
+    assert (len(server.seen), len(other_server.seen)) == (1, 1)
+    assert {host.state for host in manager.status().hosts} == {"closed"}
+
+
+async def test_two_event_loops_at_once_share_what_is_known_but_no_connection(server, manager_for):
+    both = asyncio.Event()
+
+    async def when_both_are_here(exchange):
+        if len(server.connections) == 2:
+            both.set()
+        await both.wait()
+        await exchange.answer(exchange.path)
+
+    server.answering = when_both_are_here
+    manager = manager_for(server.origin)
+
+    def in_a_loop_of_its_own():
+        async def call():
+            answer = await manager.get_json(f"{server.origin}/there")
+            (transport,) = [found for (loop, _), found in manager._transports.items() if loop is here()]
+            await transport.aclose()
+            return answer
+
+        here = asyncio.get_running_loop
+        return asyncio.run(call())
+
+    there = asyncio.create_task(asyncio.to_thread(in_a_loop_of_its_own))
+    assert await manager.get_json(f"{server.origin}/here") == "/here"
+    assert await there == "/there"
+    assert len(server.connections) == 2
+    assert len(manager.status().hosts) == 1
+
+
+async def test_closing_leaves_no_connection(server, manager_for):
+    manager = manager_for(server.origin)
+    assert await manager.get_json(f"{server.origin}/1") == {"path": "/1"}
+    (transport,) = manager._transports.values()
+    assert len(transport._pool.connections) == 1
+    await manager.aclose()
+    assert (transport._pool.connections, manager._transports) == ([], {})
+    assert await manager.get_json(f"{server.origin}/2") == {"path": "/2"}
+    assert len(server.connections) == 2
 
 
 async def test_an_answer_shorter_than_it_said_is_asked_for_again(server, manager_for):
