@@ -13,6 +13,8 @@ import pytest
 
 from model_librarian.cli import main
 
+from .fake_hosts import FakeHosts, serving
+
 
 @pytest.fixture
 def librarian_command(tmp_path, models_folder, downloads, capsys):
@@ -101,6 +103,29 @@ def test_serve_prints_its_address_and_ends_cleanly(tmp_path, models_folder, numb
     finally:
         server.kill()
     assert (server.returncode, out, errors) == (0, "", "")
+
+
+def test_lookup_shows_what_both_hosts_know(librarian_command, make_model, downloads, monkeypatch):
+    path = make_model(downloads / "flux-realism.safetensors")
+    status, output = librarian_command("import", str(path), "--json")
+    model_id = json.loads(output)["result"]["imported"][0]
+    with serving(FakeHosts()) as hosts:
+        for name, value in hosts.environment.items():
+            monkeypatch.setenv(name, value)
+        hosts.publish("someone/flux-realism", path.name, path.read_bytes())
+        hosts.publish_version("fluxRealism_v1.safetensors", path.read_bytes())
+        status, output = librarian_command("lookup", model_id)
+        assert status == 0
+        assert "huggingface  someone/flux-realism  flux-realism.safetensors  (hash, 100%)" in output
+        assert "civitai      fluxRealism_v1 - v1  fluxRealism_v1.safetensors  (hash, 100%)" in output
+        assert f"{hosts.url}/models/827184?modelVersionId=2514310" in output
+        hosts.status = 403
+        status, output = librarian_command("lookup", "other-name.safetensors")
+        assert status == 1
+        assert "Accept the model's licence" in output
+    status, output = librarian_command("lookup", "other-name.safetensors")
+    assert status == 1
+    assert "huggingface: 127.0.0.1" in output
 
 
 def test_a_folder_is_imported_model_by_model(librarian_command, make_model, downloads):

@@ -10,7 +10,7 @@ import pytest
 from model_librarian.core.errors import InvalidRequestError
 from model_librarian.core.jobs import utc_now
 from model_librarian.core.librarian import Librarian
-from model_librarian.core.services.pending import PendingLookups
+from model_librarian.core.services.pending import PAUSE_S, PendingLookups
 
 from ..fake_hosts import FakeHosts, serving
 
@@ -85,15 +85,42 @@ def test_an_import_is_looked_up_later_and_verified(librarian, hosts, pending, im
 def test_fifty_are_asked_about_in_one_call_where_hashes_are_known(
     librarian, hosts, pending, imported, finished
 ):
-    models = imported(*(f"style-{n}.safetensors" for n in range(12)))
+    models = imported(*(f"style-{n}.safetensors" for n in range(52)))
     for n, (_, data) in enumerate(models):
         hosts.publish_version(f"style{n}_v1.safetensors", data)
     job = finished(librarian.lookups.retry())
-    assert job.result["matched"] == 12
-    assert hosts.asked == ["POST /api/v1/model-versions/by-hash"]
+    assert job.result["matched"] == 52
+    assert hosts.asked == ["POST /api/v1/model-versions/by-hash"] * 2
     model = librarian.library.model(models[3][0])
     assert (model.match_method, model.base_model, model.trained_words) == ("hash", "SDXL 1.0", ["sharp"])
     assert model.repo_id == "827184"
+
+
+def test_half_of_every_limit_is_left_to_the_person(librarian, hosts, pending, imported, finished):
+    """A host may be asked 60 times a minute: two seconds pass for each call."""
+    imported(*(f"unknown-{n}.safetensors" for n in range(4)))
+    pauses = []
+    pending._pause_s = PAUSE_S
+    pending._pause = lambda seconds, job: pauses.append(seconds)
+    assert finished(librarian.lookups.retry()).result["nothing_found"] == 4
+    assert sum(pauses) == PAUSE_S * len(hosts.asked)
+    assert librarian.network.settings.calls_per_minute / 2 >= 60 / PAUSE_S
+
+
+def test_a_sharded_set_is_one_model(librarian, hosts, pending, finished, make_model, downloads):
+    from model_librarian.core.importing import ImportItem, ImportRequest
+
+    names = [f"qwen-image-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    paths = [make_model(downloads / name) for name in names]
+    item = ImportItem(paths=[str(path) for path in paths], mode="copy")
+    [model_id] = finished(librarian.imports.start(ImportRequest(items=[item]))).result["imported"]
+    for path in paths:
+        hosts.publish("org/qwen-image", path.name, path.read_bytes())
+    assert finished(librarian.lookups.retry()).result["matched"] == 1
+    model = librarian.library.model(model_id)
+    assert (model.match_method, model.repo_id) == ("hash", "org/qwen-image")
+    second = librarian.lookups.find(filename=names[1]).candidates[0]
+    assert librarian.lookups.apply(model_id, second).match_method == "hash"
 
 
 def test_other_bytes_under_the_right_name(librarian, hosts, pending, imported, finished):
