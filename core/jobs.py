@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from .errors import CancelledError, ConflictError, LibrarianError, NotFoundError, PausedError
 from .events import Events
+from .turns import give_way
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,8 @@ class JobContext:
         self._progress_since = time.monotonic()
 
     def check_cancelled(self) -> None:
-        """Raise `CancelledError` when the job should stop. Call it between chunks of work."""
+        """Raise `CancelledError` when the job should stop, and let others run. Call it between chunks of work."""
+        give_way()
         if self._cancelled.is_set():
             raise CancelledError("The job was cancelled.")
 

@@ -25,6 +25,9 @@ from .walk import FoundFile, FoundModel, Listing, Walk, pack, unpack
 ELSEWHERE = ""
 """The watched folder of a file that lies in none."""
 
+_ASKED_AT_ONCE = 100
+"""For how many new models one query asks which ids are free."""
+
 _NO_NAMES = frozenset({"model", "pytorch_model", "diffusion_pytorch_model"})
 """What publishers call the files of every sharded set; the folder then has the model's name."""
 
@@ -69,6 +72,7 @@ class InPlaceModels:
         self._gone: dict[str, Known] = {}
         self._kept: set[str] = set()
         self._written: dict[str, None] = {}
+        self._taken: set[str] = set()
 
     @property
     def gone(self) -> list[str]:
@@ -147,8 +151,7 @@ class InPlaceModels:
         self._new.reverse()
         while self._new:
             folder, root, packed = self._new.pop()
-            for text in packed:
-                found = unpack(text, folder, root)
+            for found in self._unpacked(folder, root, packed):
                 before = self._before.get(found.main.path)
                 origin = by_inode.get(found.main.inode) if before is None else None
                 if origin is not None and self._is_gone(origin) and _same_file(origin.file, found.main):
@@ -158,6 +161,15 @@ class InPlaceModels:
                     entry = self._listed(found, before, unlisted)
                 self._written[entry.model.model_id] = None
                 yield entry
+
+    def _unpacked(self, folder: TargetFolder, root: str, packed: tuple[str, ...]) -> Iterator[FoundModel]:
+        """The found models, some at a time, with the ids that are taken already of all that they may get."""
+        for start in range(0, len(packed), _ASKED_AT_ONCE):
+            some = [unpack(text, folder, root) for text in packed[start : start + _ASKED_AT_ONCE]]
+            self._taken = self._index.known(
+                model_id for found in some for model_id in in_place_ids(root, folder.subtype, found.place)
+            )
+            yield from some
 
     def _unlisted(self) -> dict[str, tuple[Model, int]]:
         """What is written down of models that the index does not know, by the paths of their files."""
@@ -240,7 +252,7 @@ class InPlaceModels:
         """The id of a new model that stays where it is; another file's id is never given again."""
         model_id = ""
         for model_id in in_place_ids(found.root, found.folder.subtype, found.place):
-            if model_id not in self._written and not self._index.contains(model_id):
+            if model_id not in self._written and model_id not in self._taken:
                 break
         return model_id
 

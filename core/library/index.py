@@ -4,6 +4,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -15,6 +16,9 @@ from .records import LibraryTotals, Model, ModelSummary
 from .schema import forget_changes
 from .staging import Rows, Staging
 from .text import name_key, search_parts
+
+_ASKED_AT_ONCE = 500
+"""Models in one query; older versions of SQLite take no more than 999."""
 
 
 class IndexedFile(NamedTuple):
@@ -171,7 +175,13 @@ class Index:
 
     def known(self, model_ids: Iterable[str]) -> set[str]:
         """Which of these models are indexed."""
-        return {model_id for model_id in model_ids if self.contains(model_id)}
+        wanted, found = iter(model_ids), set()
+        while some := tuple(islice(wanted, _ASKED_AT_ONCE)):
+            rows = self._database.read().execute(
+                f"SELECT model_id FROM models WHERE model_id IN ({', '.join('?' * len(some))})", some
+            )
+            found.update(row[0] for row in rows)
+        return found
 
     def remove(self, model_ids: Iterable[str]) -> None:
         """Forget models; their files are not touched."""

@@ -116,14 +116,13 @@ class Scanner:
             return
         job.stage("headers", total=unread, unit="models")
         done = 0
-        while read := self._write(self._with_headers(job)):
+        while read := self._write(self._with_headers(), job):
             done += read
             job.advance(done)
 
-    def _with_headers(self, job: JobContext) -> Iterator[IndexedModel]:
+    def _with_headers(self) -> Iterator[IndexedModel]:
         listing_of = lru_cache(maxsize=8)(Listing.of)
         for entry in self._index.unread(HEADER_BATCH):
-            job.check_cancelled()
             yield with_header(entry, listing_of)
 
     # The index
@@ -139,19 +138,19 @@ class Scanner:
     ) -> None:
         """Write models batch by batch; with ``told`` their count is the job's progress."""
         count, size = 0, first
-        while written := self._write(islice(entries, size)):
-            job.check_cancelled()
+        while written := self._write(islice(entries, size), job):
             count, size = count + written, BATCH
             result.models_indexed += written
             if told:
                 job.advance(count)
 
-    def _write(self, entries: Iterable[IndexedModel]) -> int:
+    def _write(self, entries: Iterable[IndexedModel], job: JobContext) -> int:
         """Write models in one transaction and tell it; answers how many they were."""
         written: list[str] = []
 
         def noted() -> Iterator[IndexedModel]:
             for entry in entries:
+                job.check_cancelled()
                 written.append(entry.model.model_id)
                 yield entry
 

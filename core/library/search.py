@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ..settings import MODEL_EXTENSIONS
 from ..storage.database import Database
+from ..turns import give_way
 from .index import SUMMARY_COLUMNS, summary_of
 from .records import Facets, FacetValue, MatchKind, ModelFilter, ModelQuery, ModelSummary, SearchResult
 from .text import CJK, cjk_pairs, fold, name_key, pieces, words
@@ -95,6 +96,7 @@ class Search:
             index = WordIndex()
             for row in db.execute(f"SELECT {_DOCUMENT_COLUMNS} FROM models ORDER BY name_key, id"):
                 index.put(_document(row))
+                give_way()
             index.warm()
             with self._lock:
                 self._words, self._last_change, self._version = index, last, -1
@@ -135,6 +137,7 @@ class Search:
                 f"SELECT {_DOCUMENT_COLUMNS} FROM models WHERE id IN ({', '.join('?' * len(keys))})", keys
             ):
                 index.put(_document(row))
+                give_way()
             self._last_change = changes[-1][0]
         self._version = version
         return index
