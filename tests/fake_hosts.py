@@ -28,7 +28,12 @@ class FakeHosts:
     @property
     def environment(self) -> dict[str, str]:
         """What lets a Librarian ask these hosts, and no others."""
-        return {"LIBRARIAN_OFFLINE": "", "HF_ENDPOINT": self.url, "CIVITAI_ENDPOINT": self.url}
+        return {"LIBRARIAN_OFFLINE": "", "HF_ENDPOINT": self.url, "CIVITAI_ENDPOINT": self.civitai_url}
+
+    @property
+    def civitai_url(self) -> str:
+        """The same place under another name, so that each host has a circuit of its own."""
+        return self.url.replace("127.0.0.1", "localhost")
 
     def publish(self, repo_id: str, path: str, data: bytes) -> None:
         """A file on Hugging Face."""

@@ -118,7 +118,7 @@ def test_lookup_shows_what_both_hosts_know(librarian_command, make_model, downlo
         assert status == 0
         assert "huggingface  someone/flux-realism  flux-realism.safetensors  (hash, 100%)" in output
         assert "civitai      fluxRealism_v1 - v1  fluxRealism_v1.safetensors  (hash, 100%)" in output
-        assert f"{hosts.url}/models/827184?modelVersionId=2514310" in output
+        assert f"{hosts.civitai_url}/models/827184?modelVersionId=2514310" in output
         hosts.status = 403
         status, output = librarian_command("lookup", "other-name.safetensors")
         assert status == 1

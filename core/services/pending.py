@@ -99,8 +99,8 @@ class PendingLookups:
         if isinstance(record, Job) and record.kind in ("import", "download") and record.ended:
             self._wake_in(0.0)
 
-    def _network_changed(self, status: NetworkStatus) -> None:
-        if self._outages and not status.offline:
+    def _network_changed(self, _status: NetworkStatus) -> None:
+        if self._outages and self._network.is_reachable(self._lookup.hub_url):
             self._outages = 0
             self._came_back = True
             self._wake_in(0.0)

@@ -114,6 +114,11 @@ class Lookup:
             for digest, model in found.items()
         }
 
+    @property
+    def hub_url(self) -> str:
+        """The address of the host without which a lookup cannot tell much."""
+        return self._hub.base_url
+
     def download_url(self, candidate: LookupCandidate) -> str:
         """Where a candidate's file is, made here from what names it; empty where there is no such file.
 

@@ -191,7 +191,7 @@ def test_hosts_that_are_down_are_left_alone_and_asked_again(librarian, hosts, pe
     hosts.status = 503
     job = finished(librarian.lookups.retry())
     assert (job.result["offline"], job.result["pending"], job.result["matched"]) == (True, 5, 0)
-    assert len(hosts.asked) <= 4
+    assert len(hosts.asked) <= 6  # three tries for each host
     attempts = [librarian.library.model(model_id).lookup_attempts for model_id, _ in models]
     assert sorted(attempts) == [0, 0, 0, 0, 1]
     assert all(librarian.library.model(model_id).pending_online_lookup for model_id, _ in models)
@@ -213,6 +213,31 @@ def test_after_an_outage_it_goes_on_by_itself(librarian, hosts, pending, importe
     assert ended.result["matched"] == 1
     assert librarian.library.model(model_id).match_method == "hash"
     assert librarian.library.model(model_id).lookup_attempts == 2
+
+
+def test_civitai_alone_is_no_reason_to_ask_again(librarian, hosts, pending, imported, finished, monkeypatch):
+    answer = hosts.answer
+    monkeypatch.setattr(
+        hosts, "answer", lambda *call: (503, {}) if call[1].startswith("/api/models") else answer(*call)
+    )
+    imported("flux-realism.safetensors")
+    pending.start()
+    assert finished(librarian.lookups.retry()).result["offline"]
+    assert {host.state for host in librarian.network.status().hosts} == {"open", "closed"}
+    began = pending._timer_at
+    pending._network_changed(librarian.network.status())
+    assert pending._timer_at == began
+
+
+def test_without_civitai_the_hub_is_still_asked(librarian, hosts, pending, imported, finished, monkeypatch):
+    answer = hosts.answer
+    monkeypatch.setattr(hosts, "answer", lambda *call: (503, {}) if "/api/v1/" in call[1] else answer(*call))
+    models = imported("flux-realism.safetensors", "sharp-lines.safetensors")
+    hosts.publish("someone/sharp-lines", "sharp-lines.safetensors", models[1][1])
+    result = finished(librarian.lookups.retry()).result
+    assert (result["matched"], result["pending"], result["offline"]) == (1, 1, False)
+    assert librarian.library.model(models[1][0]).match_method == "hash"
+    assert librarian.library.model(models[0][0]).pending_online_lookup
 
 
 def _next_lookup(librarian, known, meanwhile):
@@ -348,7 +373,7 @@ class TestApply:
         for told in ("javascript:alert(1)", "https://evil.example/x", None):
             lying = candidate.model_copy(update={"download_url": told})
             model = librarian.lookups.apply(model_id, lying)
-            assert model.download_url == f"{hosts.url}/api/download/models/2514310"
+            assert model.download_url == f"{hosts.civitai_url}/api/download/models/2514310"
         for field, value in (("revision", "1/../../x"), ("revision", "")):
             with pytest.raises(InvalidRequestError):
                 librarian.lookups.apply(model_id, candidate.model_copy(update={field: value}))
