@@ -16,7 +16,7 @@ async function linksPlace(options) {
 /** @param {Parameters<typeof openPanel>[0]} [options] */
 async function healthPage(options) {
   const page = await linksPlace(options)
-  page.button('6 links need attention').click()
+  page.button('6 problems with links').click()
   await settle()
   return page
 }
@@ -101,7 +101,7 @@ describe('health of links', () => {
     broken = false
     page.button('Retry').click()
     await settle()
-    expect(page.button('6 links need attention')).toBeTruthy()
+    expect(page.button('6 problems with links')).toBeTruthy()
   })
 
   test('Esc goes back, and the focus goes to the title of what is shown', async () => {

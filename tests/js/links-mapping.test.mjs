@@ -64,6 +64,11 @@ describe('mapping editor', () => {
     await settle()
     expect(page.find('[data-folder=checkpoints] .lib-rule').dataset.rule).toBe('vae')
     expect(page.text()).not.toContain('Chosen:')
+    expect(document.activeElement?.className).toBe('lib-rule-open')
+    page.button('Remove rule vae').click()
+    await settle()
+    expect(page.all('.lib-rule')).toHaveLength(0)
+    expect(document.activeElement?.textContent).toContain('Folders of the app')
   })
 
   test('what is chosen together is dragged together; one model is meant by its name', async () => {
@@ -156,6 +161,10 @@ describe('rules', () => {
     ['v[0-9]', 'v3', true],
     ['v[!0-9]', 'v3', false],
     ['a.b', 'axb', false],
+    ['pixel-art_{v1}+(a|b)^$/x.y', 'pixel-art_{v1}+(a|b)^$/x.y', true],
+    ['[]]*', ']x', true],
+    ['[!]]', ']', false],
+    ['a[', 'a[', true],
     ['[z-a]', 'a', false],
     [globOf('odd [1]*?.safetensors'), 'odd [1]*?.safetensors', true],
     [globOf('odd [1]*?.safetensors'), 'odd 1xx.safetensors', false]

@@ -91,9 +91,21 @@ describe('links', () => {
 
   test.each([
     ['at once', 'answer'],
-    ['when the job looks', 'job']
+    ['when the job looks', 'job'],
+    ['before the answer was read', 'overtaken'],
+    ['and begins before the answer was read', 'both']
   ])('a world that changed since the preview (%s): a new preview, and why; choices that still apply stay', async (_, when) => {
+    /** @type {any} */
     const page = await previewed({ inComfyUI: true, prepare: (fake) => {
+      const usual = /** @type {any} */ (fake.routes['POST /mappings/apply'])
+      if (when === 'overtaken' || when === 'both') {
+        fake.routes['POST /mappings/apply'] = (call) => {
+          const answer = usual(call)
+          if (when === 'both') page.event('librarian.job', fake.jobs[0])
+          page.event('librarian.job', { ...fake.jobs[0], state: 'failed', error: { code: 'plan_changed', message: 'x has changed since the preview. Preview again.' } })
+          return answer
+        }
+      }
       if (when === 'answer') fake.routes['POST /mappings/apply'] = () => problem(409, 'plan_changed', 'Things have changed')
     } })
     const copy = /** @type {any} */ (page.all('.lib-resolution')[1])

@@ -75,7 +75,7 @@ export function regexOf(pattern) {
     if (set !== undefined) return `[${not ? '^' : ''}${set.replace(/[\\\]^[]/g, '\\$&')}]`
     if (part === '*') return '[\\s\\S]*'
     if (part === '?') return '[\\s\\S]'
-    return part.replace(/[.+^${}()|\\[\]/-]/g, '\\$&')
+    return part.replace(/[.+^${}()|\\[\]/]/g, '\\$&')
   })
   try {
     return new RegExp(`^(?:${source})$`, 'iu')

@@ -36,6 +36,8 @@ export function createJobs(api, onEnd) {
 
   /** Jobs that this panel started. @type {Set<string>} */
   const ours = new Set()
+  /** Jobs whose end was told. @type {Set<string>} */
+  const told = new Set()
 
   /** @param {Job} job */
   function take(job) {
@@ -52,6 +54,7 @@ export function createJobs(api, onEnd) {
       watch()
     } else if (seenRunning.delete(job.id)) {
       heard.delete(job.id)
+      told.add(job.id)
       onEnd(job, ours.delete(job.id))
     }
   }
@@ -82,12 +85,17 @@ export function createJobs(api, onEnd) {
     ...store,
     take,
 
-    /** A job that this panel has just started. @param {Job} job */
+    /** A job that this panel has just started. @param {Job} job @returns {Job} how it stands by now */
     started(job) {
-      // It may be over before its answer was read; then its end is still news to the panel.
-      seenRunning.add(job.id)
-      ours.add(job.id)
-      take(job)
+      // It may be over before its answer was read; then its end is still news to the panel, but only once.
+      const known = store.get().jobs.find(({ id }) => id === job.id)
+      const now = known && hasEnded(known) ? known : job
+      if (!told.has(job.id)) {
+        seenRunning.add(job.id)
+        ours.add(job.id)
+        take(now)
+      }
+      return now
     },
 
     async load() {

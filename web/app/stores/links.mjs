@@ -1,4 +1,5 @@
 import { createStore } from '../store.mjs'
+import { hasEnded } from './jobs.mjs'
 
 /** @import { Api, ApiError } from '../api.mjs' */
 /** @import { Job, Plan } from '../types.mjs' */
@@ -61,7 +62,7 @@ const tidy = (plan) => ({
 
 /**
  * @param {Api} api
- * @param {(job: Job) => void} started
+ * @param {(job: Job) => Job} started takes a job, and answers how it stands by now
  */
 export function createLinks(api, started) {
   const store = createStore(
@@ -111,9 +112,15 @@ export function createLinks(api, started) {
     }
   }
 
+  /** A job has ended; a sync that found another world has changed nothing. @param {Job} job */
+  function ended(job) {
+    if (job.id === store.get().jobId && job.state === 'failed' && STALE.has(job.error?.code)) void previewAgain()
+  }
+
   return {
     ...store,
     preview,
+    ended,
 
     /** @param {LinksPage} page */
     open: (page) => store.set({ page }),
@@ -144,17 +151,13 @@ export function createLinks(api, started) {
       try {
         const { job } = await api.post('/mappings/apply', { plan_id: plan.plan_id, resolutions, default_resolution: defaultResolution })
         store.set({ applying: false, jobId: job.id })
-        started(job)
+        const now = started(job)
+        if (hasEnded(now)) ended(now)
       } catch (error) {
         const failed = /** @type {ApiError} */ (error)
         if (STALE.has(failed.code)) await previewAgain()
         else store.set({ applying: false, applyError: failed })
       }
-    },
-
-    /** A job has ended; a sync that found another world has changed nothing. @param {Job} job */
-    ended(job) {
-      if (job.id === store.get().jobId && job.state === 'failed' && STALE.has(job.error?.code)) void previewAgain()
     }
   }
 }

@@ -12,7 +12,7 @@ const DEBOUNCE = 300
 const PAGE = 500
 const MOST = 2000
 /** Models listed in the editor's library. */
-const LISTED = 12
+const LISTED = 8
 
 /** @typedef {{key: number, rule: Rule}} Draft */
 /** @typedef {{count: number, more: boolean, names: string[], loading: boolean, error: ApiError | null}} Catch what a rule wants; `more` says that not all were looked at */
@@ -31,6 +31,7 @@ const LISTED = 12
  * @property {Draft[]} drafts
  * @property {boolean} dirty
  * @property {number | null} openKey the rule that is shown whole
+ * @property {number | null} freshKey the rule that was made last
  * @property {boolean} saving
  * @property {ApiError | null} saveError
  * @property {Record<string, string>} wrong what is wrong, by `rules.0.name` and the like
@@ -47,7 +48,7 @@ const LISTED = 12
 /** @type {MappingsState} */
 const EMPTY = {
   app: null, loading: false, error: null, name: '', names: [], exists: false, problems: [], drafts: [], dirty: false,
-  openKey: null, saving: false, saveError: null, wrong: {}, catches: {}, picked: {}, pickedModel: null, dragging: null,
+  openKey: null, freshKey: null, saving: false, saveError: null, wrong: {}, catches: {}, picked: {}, pickedModel: null, dragging: null,
   text: '', models: [], facets: null, libraryError: null
 }
 
@@ -94,7 +95,7 @@ export function createMappings(api) {
       names: [...new Set([usual, ...own.map((one) => one.name)])],
       exists: own.some((one) => one.name === name),
       problems: report.problems ?? [],
-      drafts, dirty: false, openKey: null, saveError: null, wrong: {}, catches: {}, loading: false, error: null
+      drafts, dirty: false, openKey: null, freshKey: null, saveError: null, wrong: {}, catches: {}, loading: false, error: null
     })
     for (const { key } of drafts.slice(0, 20)) void look(key)
   }
@@ -167,7 +168,7 @@ export function createMappings(api) {
   /** @param {Rule} rule */
   function addRule(rule) {
     const key = ++keys
-    store.set({ drafts: [...store.get().drafts, { key, rule }], dirty: true, openKey: key, wrong: {} })
+    store.set({ drafts: [...store.get().drafts, { key, rule }], dirty: true, openKey: key, freshKey: key, wrong: {} })
     void look(key)
   }
 

@@ -46,8 +46,8 @@ function FolderCard({ folder }) {
   const usual = folder.subtypes.map((subtype) => term('subtype', subtype)).join(', ')
   const replaced = rules.some(({ rule }) => rule.enabled)
   const keeps = rules.some(({ rule }) => rule.enabled && folder.subtypes.length > 0 && folder.subtypes.every((one) => rule.filters.subtype?.includes(one)) && valuesOf(rule.filters).length === folder.subtypes.length && rule.patterns.includes('*'))
-  return html`<li class=${`lib-target ${over ? 'is-over' : ''} ${dragging && folder.inside ? 'is-ready' : ''}`} data-folder=${folder.path} ...${on}>
-    <div class="lib-target-head">
+  return html`<li class=${`lib-app-folder ${over ? 'is-over' : ''} ${dragging && folder.inside ? 'is-ready' : ''}`} data-folder=${folder.path} ...${on}>
+    <div class="lib-app-folder-head">
       <${Icon} name="folder" />
       <div class="lib-entry-text">
         <${MiddleName} text=${folder.path} />
@@ -56,8 +56,7 @@ function FolderCard({ folder }) {
       ${chosen && folder.inside && html`<${Button} icon="plus" aria-label=${t('mapping.putHereInto', { folder: folder.path })} onClick=${() => mappings.putInto(folder)}>${t('mapping.putHere')}<//>`}
     </div>
     ${rules.length > 0 && html`<ul class="lib-rules">${rules.map((draft) => html`<${RuleCard} key=${draft.key} draft=${draft} />`)}</ul>`}
-    ${replaced && usual && !keeps && html`<p class="lib-note lib-target-note">${t('mapping.replaced', { kinds: usual })}
-      <button type="button" class="lib-link" onClick=${() => mappings.addUsual(folder)}>${t('mapping.addUsual', { kinds: usual })}</button></p>`}
+    ${replaced && usual && !keeps && html`<p class="lib-note lib-app-folder-note">${t('mapping.replaced', { kinds: usual })}${' '}<button type="button" class="lib-link" onClick=${() => mappings.addUsual(folder)}>${t('mapping.addUsual', { kinds: usual })}</button></p>`}
   </li>`
 }
 
@@ -69,11 +68,11 @@ export function MappingFolders() {
   const folders = mappings.folders()
   const chosen = mappings.chosen()
   return html`<section class="lib-mapping-side" aria-label=${t('mapping.folders')}>
-    <h3 class="lib-group-title">${t('mapping.folders')} (${number(folders.length)})</h3>
+    <h3 class="lib-group-title" tabindex="-1">${t('mapping.folders')} (${number(folders.length)})</h3>
     <div class="lib-chosen" role="status">${chosen &&
       html`<span>${t('mapping.chosen', { what: chosen.model?.official_name ?? valuesOf(chosen.filters).join(', ') })}</span>
         <${IconButton} icon="close" class="is-small" label=${t('mapping.clearChosen')} onClick=${mappings.clearChosen} />`}</div>
     ${folders.length === 0 && html`<${Empty} icon="folder" title=${t('mapping.noFolders')} text=${t('mapping.noFoldersText')} />`}
-    <ul class="lib-targets">${folders.map((folder) => html`<${FolderCard} key=${folder.path} folder=${folder} />`)}</ul>
+    <ul class="lib-app-folders">${folders.map((folder) => html`<${FolderCard} key=${folder.path} folder=${folder} />`)}</ul>
   </section>`
 }

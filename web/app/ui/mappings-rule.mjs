@@ -1,4 +1,4 @@
-import { html, useState } from '../../vendor/htm-preact.mjs'
+import { html, useLayoutEffect, useRef, useState } from '../../vendor/htm-preact.mjs'
 import { RULE_FILTERS } from '../mapping-rules.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { Icon } from './icons.mjs'
@@ -119,7 +119,8 @@ export function RuleCard({ draft }) {
   const { mappings } = usePanel()
   const i18n = useI18n()
   const { t } = i18n
-  const { openKey, drafts, dragging, wrong } = useStore(mappings)
+  const { openKey, freshKey, drafts, dragging, wrong } = useStore(mappings)
+  const head = useRef(/** @type {HTMLElement | null} */ (null))
   const { key, rule } = draft
   const at = drafts.indexOf(draft)
   const open = openKey === key
@@ -128,14 +129,22 @@ export function RuleCard({ draft }) {
   const patterns = rule.patterns.filter((pattern) => pattern !== '*')
   const says = [...filters, ...patterns].join(' · ') || t('mapping.everything')
   const bad = Boolean(wrongOf(wrong, `rules.${at}`))
+  useLayoutEffect(() => {
+    // What was just made is where one goes on, wherever it was dropped or chosen from.
+    if (freshKey === key) head.current?.focus()
+  }, [])
   return html`<li class=${`lib-rule ${over ? 'is-over' : ''} ${rule.enabled ? '' : 'is-off'} ${bad ? 'is-bad' : ''}`} data-rule=${rule.name} ...${on}>
     <div class="lib-rule-head">
       <label class="lib-switch" title=${t('mapping.enabled')}><input type="checkbox" role="switch" checked=${rule.enabled} aria-label=${t('mapping.enabledOf', { name: rule.name })} onChange=${(/** @type {any} */ event) => mappings.edit(key, { enabled: event.target.checked })} /></label>
-      <button type="button" class="lib-rule-open" aria-expanded=${open ? 'true' : 'false'} onClick=${() => mappings.toggleOpen(key)}>
+      <button type="button" class="lib-rule-open" ref=${head} aria-expanded=${open ? 'true' : 'false'} onClick=${() => mappings.toggleOpen(key)}>
         <span class="lib-entry-text"><bdi>${rule.name || t('mapping.unnamed')}</bdi><span class="lib-entry-note">${says}${rule.priority !== 0 && ` · ${t('mapping.priorityOf', { priority: rule.priority })}`}</span></span>
         <${Icon} name="down" class="lib-turn" />
       </button>
-      <${IconButton} icon="trash" class="is-small" label=${t('mapping.removeRule', { name: rule.name })} onClick=${() => mappings.remove(key)} />
+      <${IconButton} icon="trash" class="is-small" label=${t('mapping.removeRule', { name: rule.name })} onClick=${(/** @type {any} */ event) => {
+        const title = event.currentTarget.closest('section')?.querySelector('h3')
+        mappings.remove(key)
+        title?.focus({ preventScroll: true })
+      }} />
     </div>
     <${Catches} id=${key} />
     ${open && html`<${RuleForm} draft=${draft} at=${at} />`}
