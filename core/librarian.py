@@ -17,7 +17,7 @@ from .library import Library, Watcher
 from .linking import AddedApps, Linker, Mappings, RegisteredFolders
 from .linking.registry import Registry
 from .loop import LoopThread, end_tasks
-from .network import Answers, NetworkManager, NetworkSettings
+from .network import Answers, NetworkManager, NetworkSettings, is_host_entry
 from .services.imports import Imports, leaving_links
 from .services.links import Links
 from .services.lookups import Lookups
@@ -180,14 +180,16 @@ class Librarian:
 
     def _network_settings(self) -> NetworkSettings:
         settings = self.preferences.current
-        endpoints = tuple(filter(None, (_hub_endpoint(), _civitai_endpoint())))
+        endpoints = filter(None, (_hub_endpoint(), _civitai_endpoint()))
+        added = (*map(_origin, endpoints), *settings.allowed_hosts)
         hosts = NetworkSettings.model_fields["allowed_hosts"].default
         hub_token = settings.huggingface_token or _environment_token("HF_TOKEN") or _hugging_face_token_file()
         civitai_token = settings.civitai_token or _environment_token("CIVITAI_API_KEY")
         tokens = {"huggingface.co": hub_token, "civitai.com": civitai_token}
         return NetworkSettings(
             online=settings.online and not os.environ.get("LIBRARIAN_OFFLINE"),
-            allowed_hosts=(*hosts, *endpoints),
+            allowed_hosts=(*hosts, *filter(is_host_entry, added)),
+            allow_private=settings.allow_private_addresses,
             tokens={host: token for host, token in tokens.items() if token is not None},
         )
 
@@ -226,6 +228,11 @@ def _hub_endpoint() -> str:
 def _civitai_endpoint() -> str:
     """The address that takes Civitai's place, or nothing."""
     return os.environ.get("CIVITAI_ENDPOINT", "").rstrip("/")
+
+
+def _origin(address: str) -> str:
+    """The part of an address that names the host."""
+    return "/".join(address.split("/")[:3])
 
 
 def _hugging_face(answers: Answers) -> HuggingFace:

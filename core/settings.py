@@ -131,6 +131,12 @@ class Settings(BaseModel):
     transfers_at_once: int | None = Field(default=None, ge=1, le=8)
     """How many imports work on one drive at once; nothing leaves it to the kind of drive."""
 
+    allowed_hosts: list[str] = Field(default_factory=list)
+    """More hosts that may be asked: ``host``, ``*.host``, or a full origin, which may be at a private address."""
+
+    allow_private_addresses: bool = False
+    """Whether any allowed host may be at a private address, as some VPNs and proxies make it look."""
+
     allow_remote: bool = False
     remote_token: SecretStr | None = None
     huggingface_token: SecretStr | None = None

@@ -12,6 +12,7 @@ from .errors import (
     OfflineError,
     RateLimitedError,
 )
+from .hosts import is_host_entry
 from .manager import NetworkManager, raise_for_status, read_json
 from .records import HostStatus, NetworkSettings, NetworkStatus, RateLimitStatus
 
@@ -32,6 +33,7 @@ __all__ = [
     "OfflineError",
     "RateLimitStatus",
     "RateLimitedError",
+    "is_host_entry",
     "raise_for_status",
     "read_json",
 ]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9_.*:-]+")
+_LONGEST_NAME = 253
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 
@@ -71,6 +72,7 @@ class AllowedHost:
         parts = urlsplit(text if full else f"//{text}")
         host, port = parts.hostname or "", parts.port
         strange = parts.username or parts.query or parts.fragment or parts.path.strip("/")
+        strange = strange or len(host) > _LONGEST_NAME
         scheme_fits = parts.scheme in _PORTS if full else True
         if not host or strange or not scheme_fits or not _NAME.fullmatch(host):
             raise ValueError(f"{entry!r} is not a host, a pattern or an origin such as https://example.org")
@@ -89,6 +91,15 @@ class AllowedHost:
     def trusts(self, host: str, port: int) -> bool:
         """Whether this is an origin there, so that it may have any address."""
         return self.scheme is not None and (self.pattern, self.port) == (host, port)
+
+
+def is_host_entry(text: str) -> bool:
+    """Whether a text can stand in the allow-list."""
+    try:
+        AllowedHost.parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_public(address: str) -> bool:

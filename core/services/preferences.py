@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import InvalidRequestError
+from ..network import is_host_entry
 from ..settings import Settings, SettingsFile, Surroundings
 from .reports import SettingsChange, SettingsReport
 
@@ -36,6 +37,8 @@ class Preferences:
             remote_search=settings.remote_search,
             index_in_place=settings.index_in_place,
             transfers_at_once=settings.transfers_at_once,
+            allowed_hosts=settings.allowed_hosts,
+            allow_private_addresses=settings.allow_private_addresses,
             allow_remote=settings.allow_remote,
             remote_token_set=settings.remote_token is not None,
             huggingface_token_set=settings.huggingface_token is not None,
@@ -46,8 +49,14 @@ class Preferences:
     def change(self, change: SettingsChange) -> SettingsReport:
         """Keep what the person chose. Another library is opened at the next start.
 
-        Raises `InvalidRequestError` for a folder that is not there or no full path.
+        Raises `InvalidRequestError` for a folder that is not there or no full path, and for what is no host.
         """
+        for host in change.allowed_hosts or []:
+            if not is_host_entry(host):
+                raise InvalidRequestError(
+                    f"{host[:100]!r} is neither a host such as example.org nor an address such as "
+                    "https://example.org:8443."
+                )
         for root in [*(change.allowed_roots or []), *([change.library_root] if change.library_root else [])]:
             if (
                 not root.is_absolute()

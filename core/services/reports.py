@@ -124,6 +124,8 @@ class SettingsReport(BaseModel):
     remote_search: bool
     index_in_place: bool
     transfers_at_once: int | None
+    allowed_hosts: list[str]
+    allow_private_addresses: bool
     allow_remote: bool
     remote_token_set: bool
     huggingface_token_set: bool
@@ -145,6 +147,8 @@ class SettingsChange(BaseModel):
     remote_search: bool | None = None
     index_in_place: bool | None = None
     transfers_at_once: int | None = Field(default=None, ge=0, le=8)
+    allowed_hosts: list[str] | None = Field(default=None, max_length=100)
+    allow_private_addresses: bool | None = None
     allow_remote: bool | None = None
     remote_token: SecretStr | None = None
     huggingface_token: SecretStr | None = None

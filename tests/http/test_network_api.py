@@ -193,3 +193,31 @@ async def test_publishers_text_arrives_as_text(api, hosts):
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         [model] = (await response.json())["models"]
     assert model["version"] == nasty
+
+
+async def test_hosts_that_the_person_adds(api, hosts, surroundings):
+    added = ["mirror.example", "http://127.0.0.1:9"]
+    status, settings = await api("PATCH", "/settings", {"allowed_hosts": added})
+    assert (status, settings["allowed_hosts"]) == (200, added)
+    assert settings["allow_private_addresses"] is False
+    for wrong in ("", "http://", "https://x/path", "a b", "https://user@x", "ftp://x", "x" * 10_000):
+        status, problem = await api("PATCH", "/settings", {"allowed_hosts": [wrong]})
+        assert (status, problem["code"]) == (400, "invalid_request")
+    _, settings = await api("GET", "/settings")
+    assert settings["allowed_hosts"] == added
+
+
+async def test_a_hand_written_setting_that_is_no_host_stops_nothing(hosts, surroundings):
+    from model_librarian.core.librarian import Librarian
+
+    surroundings.data_dir.mkdir(parents=True, exist_ok=True)
+    written = {"allowed_hosts": ["not a host", "mirror.example"]}
+    (surroundings.data_dir / "settings.json").write_text(json.dumps(written))
+    librarian = Librarian(surroundings)
+    try:
+        allowed = librarian.network.settings.allowed_hosts
+        assert "mirror.example" in allowed
+        assert "not a host" not in allowed
+        assert hosts.url in allowed
+    finally:
+        librarian.close()
