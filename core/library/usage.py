@@ -10,18 +10,22 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from ..formats import ModelFormat, SecurityTier
 from ..storage.database import Database
 from .records import Storage
 
 
 class DuplicateFile(BaseModel):
-    """One of several files that hold the same bytes."""
+    """One of several files that hold the same bytes, and what of its model decides whether a link can replace it."""
 
     model_config = ConfigDict(protected_namespaces=())
 
     model_id: str
     path: str
     storage: Storage
+    official_name: str
+    model_format: ModelFormat
+    security_tier: SecurityTier
 
 
 class DuplicateGroup(BaseModel):
@@ -74,7 +78,8 @@ class Usage:
     def duplicates(self) -> DuplicateReport:
         """Groups of files with equal bytes, among those whose hash is known."""
         rows = self._database.read().execute(
-            "SELECT f.sha256, f.size, f.inode, f.path, m.model_id, m.storage FROM model_files f "
+            "SELECT f.sha256, f.size, f.inode, f.path, m.model_id, m.storage, m.official_name, m.model_format, "
+            "m.security_tier FROM model_files f "
             "JOIN models m ON m.id = f.model WHERE f.sha256 IN "
             "(SELECT sha256 FROM model_files WHERE sha256 IS NOT NULL GROUP BY sha256 HAVING count(*) > 1) "
             "ORDER BY f.sha256, m.storage DESC, f.path"
@@ -90,9 +95,7 @@ class Usage:
                 row["sha256"],
                 DuplicateGroup(sha256=row["sha256"], size_bytes=row["size"], bytes_to_win=0, files=[]),
             )
-            group.files.append(
-                DuplicateFile(model_id=row["model_id"], path=row["path"], storage=row["storage"])
-            )
+            group.files.append(DuplicateFile(**{field: row[field] for field in DuplicateFile.model_fields}))
             group.bytes_to_win = group.size_bytes * (len(group.files) - 1)
         found = sorted(
             # Equal files within one model, such as two text encoders, are none that a person could give up.

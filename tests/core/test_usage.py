@@ -31,6 +31,8 @@ def test_equal_bytes_are_one_group_and_links_never_count(scanned, models_folder)
     report = scanned.models.duplicates()
     [group] = report.groups
     size = (models_folder / "loras" / "one.safetensors").stat().st_size
+    assert "same-bytes" in {file.official_name for file in group.files}
+    assert {(file.model_format, file.security_tier) for file in group.files} == {("single-file", "safe")}
     assert len(group.files) == 2
     assert (group.size_bytes, group.bytes_to_win, report.bytes_to_win) == (size, size, size)
     assert report.files_to_hash == 0
