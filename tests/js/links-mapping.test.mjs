@@ -59,7 +59,7 @@ describe('mapping editor', () => {
     expect(() => page.button(/^Put here/)).toThrow()
     pick(page, 'VAE').click()
     await settle()
-    expect(page.text()).toContain('Chosen: vae')
+    expect(page.text()).toContain('Chosen: VAE')
     page.button('Put here: checkpoints').click()
     await settle()
     expect(page.find('[data-folder=checkpoints] .lib-rule').dataset.rule).toBe('vae')
@@ -119,6 +119,30 @@ describe('mapping editor', () => {
     expect(page.find(`#${wrong.getAttribute('aria-describedby')}`).textContent).toContain('must be a folder below the app')
     expect(page.text()).toContain('1 field is wrong')
     expect(page.button('Save 1 rule').disabled).toBe(false)
+  })
+
+  test('what is typed stays while the rest of the rule changes', async () => {
+    const page = await editor()
+    await drag(pick(page, 'sdxl'), page.find('[data-folder=loras]'))
+    const typed = async (/** @type {any} */ field, /** @type {string} */ text) => {
+      field.value = text
+      field.dispatchEvent(new Event('input', { bubbles: true }))
+      await settle()
+      expect(field.value).toBe(text)
+    }
+    const field = (/** @type {string} */ name) => page.find(`.lib-rule-form [id$=${name}]`)
+    await typed(field('folder'), 'loras/half-typed')
+    await typed(field('patterns'), 'a*\n')
+    await typed(field('patterns'), 'a*\nb*')
+    await typed(field('priority'), '-3')
+    await typed(field('min_size_mb'), '1.50')
+    expect(field('folder').value).toBe('loras/half-typed')
+    field('folder').dispatchEvent(new Event('change', { bubbles: true }))
+    await settle()
+    expect(document.activeElement?.closest('[data-folder]')?.getAttribute('data-folder')).toBe('loras/half-typed')
+    page.button('Save 1 rule').click()
+    await settle()
+    expect(saved(page)[0].rules[0]).toMatchObject({ target_subdir: 'loras/half-typed', patterns: ['a*', 'b*'], priority: -3, filters: { min_size_mb: 1.5 } })
   })
 
   test('what was changed is not left without a question', async () => {

@@ -120,7 +120,7 @@ describe('links', () => {
       page.event('librarian.job', { ...page.fake.jobs[0], state: 'failed', error: { code: 'plan_changed', message: 'x has changed since the preview. Preview again.' } })
       await settle()
     }
-    expect(page.fake.requests.filter(({ path }) => path === '/mappings/preview')).toHaveLength(2)
+    expect(page.fake.requests.filter((/** @type {any} */ one) => one.path === '/mappings/preview')).toHaveLength(2)
     expect(page.text()).toContain('Something changed since the preview, so nothing was done')
     expect(page.button('Apply 5 changes')).toBeTruthy()
     expect(page.refreshed.times).toBe(0)

@@ -31,7 +31,7 @@ const LISTED = 8
  * @property {Draft[]} drafts
  * @property {boolean} dirty
  * @property {number | null} openKey the rule that is shown whole
- * @property {number | null} freshKey the rule that was made last
+ * @property {number | null} freshKey the rule that was made or moved last, until it has the focus
  * @property {boolean} saving
  * @property {ApiError | null} saveError
  * @property {Record<string, string>} wrong what is wrong, by `rules.0.name` and the like
@@ -161,7 +161,7 @@ export function createMappings(api) {
   /** @param {number} key @param {Partial<Rule>} change */
   function edit(key, change) {
     const drafts = store.get().drafts.map((draft) => (draft.key === key ? { key, rule: { ...draft.rule, ...change } } : draft))
-    store.set({ drafts, dirty: true, wrong: {} })
+    store.set({ drafts, dirty: true, wrong: {}, ...('target_subdir' in change && { freshKey: key }) })
     soon(key, () => void look(key))
   }
 
@@ -249,6 +249,8 @@ export function createMappings(api) {
     /** @param {number} key */
     remove: (key) => store.set({ drafts: store.get().drafts.filter((draft) => draft.key !== key), dirty: true, wrong: {} }),
 
+    seen: () => store.set({ freshKey: null }),
+
     /** @param {number} key */
     toggleOpen: (key) => store.set({ openKey: store.get().openKey === key ? null : key }),
 
@@ -263,7 +265,7 @@ export function createMappings(api) {
         return true
       } catch (error) {
         const failed = /** @type {ApiError} */ (error)
-        const wrong = Object.fromEntries(failed.fields.map(({ field, message }) => [field, message]))
+        const wrong = Object.fromEntries(failed.fields.map(({ field, message }) => [field, message.replace(/^Value error, /, '')]))
         const first = Number(/^rules\.(\d+)\./.exec(failed.fields[0]?.field ?? '')?.[1] ?? -1)
         store.set({ saving: false, saveError: failed, wrong, openKey: drafts[first]?.key ?? store.get().openKey })
         return false

@@ -1,11 +1,12 @@
 import { html, useState } from '../../vendor/htm-preact.mjs'
-import { valuesOf } from '../mapping-rules.mjs'
+import { RULE_FILTERS, valuesOf } from '../mapping-rules.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { Icon } from './icons.mjs'
+import { wordOf } from './mappings-library.mjs'
 import { RuleCard } from './mappings-rule.mjs'
 import { Button, Empty, IconButton, MiddleName } from './parts.mjs'
 
-/** @import { AppFolder } from '../mapping-rules.mjs' */
+/** @import { AppFolder, Chosen, RuleFilter } from '../mapping-rules.mjs' */
 
 /** What makes a place one to drop onto. @param {boolean} able @param {() => void} drop */
 export function useDrop(able, drop) {
@@ -60,17 +61,23 @@ function FolderCard({ folder }) {
   </li>`
 }
 
+/** @param {Parameters<typeof wordOf>[0]} i18n @param {Chosen} chosen */
+const sayChosen = (i18n, { model, filters }) =>
+  model?.official_name ??
+  /** @type {RuleFilter[]} */ (Object.keys(RULE_FILTERS)).flatMap((name) => (filters[name] ?? []).map((value) => wordOf(i18n, name, value))).join(', ')
+
 /** The app's folders, to put things into. */
 export function MappingFolders() {
   const { mappings } = usePanel()
-  const { t, number } = useI18n()
+  const i18n = useI18n()
+  const { t, number } = i18n
   useStore(mappings)
   const folders = mappings.folders()
   const chosen = mappings.chosen()
   return html`<section class="lib-mapping-side" aria-label=${t('mapping.folders')}>
     <h3 class="lib-group-title" tabindex="-1">${t('mapping.folders')} (${number(folders.length)})</h3>
     <div class="lib-chosen" role="status">${chosen &&
-      html`<span>${t('mapping.chosen', { what: chosen.model?.official_name ?? valuesOf(chosen.filters).join(', ') })}</span>
+      html`<span>${t('mapping.chosen', { what: sayChosen(i18n, chosen) })}</span>
         <${IconButton} icon="close" class="is-small" label=${t('mapping.clearChosen')} onClick=${mappings.clearChosen} />`}</div>
     ${folders.length === 0 && html`<${Empty} icon="folder" title=${t('mapping.noFolders')} text=${t('mapping.noFoldersText')} />`}
     <ul class="lib-app-folders">${folders.map((folder) => html`<${FolderCard} key=${folder.path} folder=${folder} />`)}</ul>

@@ -29,6 +29,51 @@ function Field({ id, label, wrong, hint, children }) {
   </div>`
 }
 
+/**
+ * What is typed stays as it is typed, also where it means nothing yet, and while others of the rule change.
+ * @template T
+ * @param {T} value @param {(value: T) => string} format @param {(text: string) => T} parse
+ * @returns {[string, (text: string) => void]}
+ */
+function useDraft(value, format, parse) {
+  const [text, setText] = useState(format(value))
+  const said = format(value)
+  useLayoutEffect(() => {
+    if (format(parse(text)) !== said) setText(said)
+  }, [said])
+  return [text, setText]
+}
+
+/** @param {{value: string, onChange: (value: string) => void, field: Record<string, any>}} props */
+function FolderInput({ value, onChange, field }) {
+  const [text, setText] = useDraft(value, String, (typed) => typed.trim())
+  return html`<input class="lib-input" type="text" dir="auto" spellcheck="false" value=${text} ...${field}
+    onInput=${(/** @type {any} */ event) => setText(event.target.value)} onChange=${(/** @type {any} */ event) => onChange(event.target.value.trim())} />`
+}
+
+/** @param {{value: number | null, step: string, onChange: (value: number | null) => void, field: Record<string, any>}} props */
+function NumberInput({ value, step, onChange, field }) {
+  const read = (/** @type {string} */ typed) => (typed.trim() === '' ? null : Number(typed))
+  const [text, setText] = useDraft(value, (one) => (one === null ? '' : String(one)), read)
+  return html`<input class="lib-input" type="number" step=${step} value=${text} ...${field}
+    onInput=${(/** @type {any} */ event) => {
+      setText(event.target.value)
+      // «-» alone is no number yet, and browsers tell it as nothing.
+      if (!event.target.validity?.badInput) onChange(read(event.target.value))
+    }} />`
+}
+
+/** @param {{value: string[], onChange: (value: string[]) => void, field: Record<string, any>}} props */
+function LinesInput({ value, onChange, field }) {
+  const read = (/** @type {string} */ typed) => typed.split('\n').map((line) => line.trim()).filter(Boolean)
+  const [text, setText] = useDraft(value, (lines) => lines.join('\n'), read)
+  return html`<textarea class="lib-input" rows="2" dir="auto" spellcheck="false" value=${text} ...${field}
+    onInput=${(/** @type {any} */ event) => {
+      setText(event.target.value)
+      onChange(read(event.target.value))
+    }}></textarea>`
+}
+
 /** Values of one filter: chips to take away, a field to add.
  * @param {{id: string, filter: RuleFilter | 'exclude_tags', values: string[], label: string, wrong: string | undefined, onChange: (values: string[]) => void}} props */
 function Values({ id, filter, values, label, wrong, onChange }) {
@@ -82,22 +127,21 @@ function RuleForm({ draft: { key, rule }, at }) {
   const edit = (change) => mappings.edit(key, change)
   /** @param {Record<string, any>} change */
   const filter = (change) => edit({ filters: { ...rule.filters, ...change } })
-  const amount = (/** @type {string} */ text) => (text.trim() === '' ? null : Number(text))
   return html`<div class="lib-rule-form">
     <${Field} id=${id('name')} label=${t('mapping.field.name')} wrong=${fault('name')}>
       ${(/** @type {any} */ props) => html`<input class="lib-input" type="text" value=${rule.name} ...${props} onInput=${(/** @type {any} */ event) => edit({ name: event.target.value })} />`}
     <//>
     <${Field} id=${id('folder')} label=${t('mapping.field.folder')} wrong=${fault('target_subdir')} hint=${t('mapping.field.folderHint')}>
-      ${(/** @type {any} */ props) => html`<input class="lib-input" type="text" dir="auto" spellcheck="false" value=${rule.target_subdir} ...${props} onChange=${(/** @type {any} */ event) => edit({ target_subdir: event.target.value.trim() })} />`}
+      ${(/** @type {any} */ field) => html`<${FolderInput} value=${rule.target_subdir} field=${field} onChange=${(/** @type {string} */ target_subdir) => edit({ target_subdir })} />`}
     <//>
     ${FILTERS.map((name) => html`<${Values} key=${name} id=${id(name)} filter=${name} label=${t(`filters.${RULE_FILTERS[name]}`)} values=${rule.filters[name] ?? []} wrong=${fault(`filters.${name}`)} onChange=${(/** @type {string[]} */ values) => filter({ [name]: values })} />`)}
     <${Values} id=${id('exclude')} filter="exclude_tags" label=${t('mapping.field.exclude')} values=${rule.filters.exclude_tags ?? []} wrong=${fault('filters.exclude_tags')} onChange=${(/** @type {string[]} */ values) => filter({ exclude_tags: values })} />
     <${Field} id=${id('patterns')} label=${t('mapping.field.patterns')} wrong=${fault('patterns')} hint=${t('mapping.field.patternsHint')}>
-      ${(/** @type {any} */ props) => html`<textarea class="lib-input" rows="2" dir="auto" spellcheck="false" ...${props} onInput=${(/** @type {any} */ event) => edit({ patterns: event.target.value.split('\n').map((/** @type {string} */ line) => line.trim()).filter(Boolean) })}>${rule.patterns.join('\n')}</textarea>`}
+      ${(/** @type {any} */ field) => html`<${LinesInput} value=${rule.patterns} field=${field} onChange=${(/** @type {string[]} */ patterns) => edit({ patterns })} />`}
     <//>
     <div class="lib-rule-pair">
       ${/** @type {const} */ (['min_size_mb', 'max_size_mb']).map((name) => html`<${Field} key=${name} id=${id(name)} label=${t(`mapping.field.${name}`)} wrong=${fault(`filters.${name}`)}>
-        ${(/** @type {any} */ props) => html`<input class="lib-input" type="number" step="any" value=${rule.filters[name] ?? ''} ...${props} onInput=${(/** @type {any} */ event) => filter({ [name]: amount(event.target.value) })} />`}
+        ${(/** @type {any} */ field) => html`<${NumberInput} step="any" value=${rule.filters[name] ?? null} field=${field} onChange=${(/** @type {number | null} */ size) => filter({ [name]: size })} />`}
       <//>`)}
     </div>
     <div class="lib-rule-pair">
@@ -107,7 +151,7 @@ function RuleForm({ draft: { key, rule }, at }) {
         </select>`}
       <//>
       <${Field} id=${id('priority')} label=${t('mapping.field.priority')} wrong=${fault('priority')}>
-        ${(/** @type {any} */ props) => html`<input class="lib-input" type="number" step="1" value=${rule.priority} ...${props} onInput=${(/** @type {any} */ event) => edit({ priority: Number(event.target.value) })} />`}
+        ${(/** @type {any} */ field) => html`<${NumberInput} step="1" value=${rule.priority} field=${field} onChange=${(/** @type {number | null} */ priority) => edit({ priority: priority ?? 0 })} />`}
       <//>
     </div>
     <p class="lib-entry-note">${t('mapping.field.priorityHint')}</p>
@@ -131,7 +175,9 @@ export function RuleCard({ draft }) {
   const bad = Boolean(wrongOf(wrong, `rules.${at}`))
   useLayoutEffect(() => {
     // What was just made is where one goes on, wherever it was dropped or chosen from.
-    if (freshKey === key) head.current?.focus()
+    if (freshKey !== key) return
+    head.current?.focus()
+    mappings.seen()
   }, [])
   return html`<li class=${`lib-rule ${over ? 'is-over' : ''} ${rule.enabled ? '' : 'is-off'} ${bad ? 'is-bad' : ''}`} data-rule=${rule.name} ...${on}>
     <div class="lib-rule-head">
