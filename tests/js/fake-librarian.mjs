@@ -3,6 +3,8 @@
  * Answers what spec and panel agreed on; everything a test wants different it replaces in `routes`.
  */
 
+import { networkRoutes } from './fake-network.mjs'
+
 const NAMES = [
   ['flux1-dev-fp8', 'checkpoints', 'Flux.1 D', 'flux', 17_246_524_772],
   ['sd_xl_base_1.0_0.9vae', 'checkpoints', 'SDXL 1.0', 'sdxl', 6_938_078_334],
@@ -220,8 +222,8 @@ export function createFakeLibrarian({ models: count = 40 } = {}) {
       return answer(200, job)
     },
     'POST /scan': ({ body }) => answer(202, { job: newJob('scan', { stage: body.kind === 'deep' ? 'library' : 'folders' }) }),
-    'GET /settings': () => answer(200, { library_root: '/srv/model-library', online: true, index_in_place: true, huggingface_token_set: true, civitai_token_set: false }),
-    'PATCH /settings': ({ body }) => answer(200, { library_root: '/srv/model-library', online: true, index_in_place: true, huggingface_token_set: true, civitai_token_set: false, ...body }),
+    'GET /settings': () => answer(200, { library_root: '/srv/model-library', online: true, remote_search: true, transfers_at_once: null, download_limit: null, index_in_place: true, huggingface_token_set: true, civitai_token_set: false }),
+    'PATCH /settings': ({ body }) => answer(200, { library_root: '/srv/model-library', online: true, remote_search: true, transfers_at_once: null, download_limit: null, index_in_place: true, huggingface_token_set: true, civitai_token_set: false, ...body }),
     'GET /browse': ({ query }) => {
       const path = query.get('path')
       if (!path) return answer(200, { path: '', parent: null, entries: [{ name: '/srv/downloads', path: '/srv/downloads', is_dir: true }, { name: '/mnt/two', path: '/mnt/two', is_dir: true }] })
@@ -319,6 +321,8 @@ export function createFakeLibrarian({ models: count = 40 } = {}) {
     'POST /mappings/apply': () => answer(202, { job: newJob('sync', { stage: 'links', progress: { current: 2, total: 4, unit: 'links' } }) })
   }
 
+  const downloads = networkRoutes(routes, { answer, problem, newJob })
+
   /** @param {string} method @param {string} address below the server, `/librarian/…` @param {any} body */
   function handle(method, address, body) {
     const url = new URL(address, 'http://localhost')
@@ -335,5 +339,5 @@ export function createFakeLibrarian({ models: count = 40 } = {}) {
     return problem(404, 'not_found', 'No such call')
   }
 
-  return { handle, routes, requests, jobs, status, newJob, health, get models() { return models } }
+  return { handle, routes, requests, jobs, downloads, status, newJob, health, get models() { return models } }
 }

@@ -31,6 +31,7 @@ export function createI18n(language, messages) {
   }
   const plural = new Intl.PluralRules(tag)
   const number = new Intl.NumberFormat(tag)
+  const compact = new Intl.NumberFormat(tag, { notation: 'compact', maximumFractionDigits: 1 })
   const percent = new Intl.NumberFormat(tag, { style: 'percent', maximumFractionDigits: 0 })
   const date = new Intl.DateTimeFormat(tag, { dateStyle: 'medium', timeStyle: 'short' })
 
@@ -89,6 +90,8 @@ export function createI18n(language, messages) {
     },
     /** @param {number} value */
     number: (value) => number.format(value),
+    /** A large number in few letters. @param {number} value */
+    compact: (value) => compact.format(value),
     /** @param {number} value 0 to 1 */
     percent: (value) => percent.format(value),
     bytes,

@@ -3,6 +3,7 @@ import { bareI18n, loadI18n } from './i18n.mjs'
 import { createStore } from './store.mjs'
 import { createApps } from './stores/apps.mjs'
 import { createDetails } from './stores/details.mjs'
+import { createDownloads } from './stores/downloads.mjs'
 import { createFolders } from './stores/folders.mjs'
 import { createHealth } from './stores/health.mjs'
 import { createImports } from './stores/imports.mjs'
@@ -10,6 +11,7 @@ import { createJobs } from './stores/jobs.mjs'
 import { createLinks } from './stores/links.mjs'
 import { createMappings } from './stores/mappings.mjs'
 import { createRelocation } from './stores/relocation.mjs'
+import { createRemote } from './stores/remote.mjs'
 import { createSearch } from './stores/search.mjs'
 import { createSettings } from './stores/settings.mjs'
 import { createStatus } from './stores/status.mjs'
@@ -44,7 +46,14 @@ export function createLibrarianApp(host) {
   const health = createHealth(api, { started: jobs.started, linksChanged })
   const relocation = createRelocation(api, linksChanged)
   const mappings = createMappings(api)
-  const settings = createSettings(api)
+  const settings = createSettings(api, (key) => {
+    if (key === 'online' || key === 'remote_search') remote.settingsChanged()
+  })
+  const downloads = createDownloads(api, {
+    started: jobs.started,
+    failed: (error) => toast('error', t('downloads.failed'), error.message)
+  })
+  const remote = createRemote(api, { search, settings, download: downloads.start })
   const status = createStatus(api, () => {
     if (search.get().error) void search.load()
     search.libraryChanged()
@@ -57,6 +66,17 @@ export function createLibrarianApp(host) {
   /** @param {'success' | 'info' | 'warn' | 'error'} severity @param {string} summary @param {string} [detail] */
   function toast(severity, summary, detail) {
     if (!host.toast(severity, summary, detail)) view.toast(severity, summary, detail)
+  }
+
+  /** The person says that the network is back: hosts that are left alone get one call now. */
+  async function lookForNetwork() {
+    try {
+      await api.post('/lookup/retry')
+    } catch (error) {
+      toast('error', t('banner.tryFailed'), /** @type {Error} */ (error).message)
+    }
+    remote.refresh()
+    await status.load()
   }
 
   /** Links came, went or moved. Asked once for a batch, not once for each file. */
@@ -72,8 +92,9 @@ export function createLibrarianApp(host) {
     search.libraryChanged()
     void status.load()
     if (job.kind === 'import') void imports.ended(job)
-    if (['sync', 'import', 'repair'].includes(job.kind) && (job.state === 'done' || job.state === 'cancelled')) linksChanged()
+    if (['sync', 'import', 'download', 'repair'].includes(job.kind) && (job.state === 'done' || job.state === 'cancelled')) linksChanged()
     links.ended(job)
+    downloads.jobChanged(job)
     health.takeStart(job)
     const kind = words.get().i18n.term('jobs.kind', job.kind)
     // The place that shows the result needs no second voice.
@@ -97,7 +118,11 @@ export function createLibrarianApp(host) {
   function start() {
     if (started) return
     started = true
-    host.on('librarian.job', (/** @type {Job} */ job) => jobs.take(job))
+    host.on('librarian.job', (/** @type {Job} */ job) => {
+      jobs.take(job)
+      downloads.jobChanged(job)
+    })
+    host.on('librarian.remote', (/** @type {any} */ event) => remote.event(event ?? {}))
     host.on('librarian.status', (/** @type {any} */ data) => status.event(data))
     host.on('librarian.library', (/** @type {any} */ event) => {
       search.libraryChanged()
@@ -111,7 +136,7 @@ export function createLibrarianApp(host) {
 
   return {
     host, api, words, view, search, details, jobs, folders, uploads, imports, links, apps, health, relocation, mappings,
-    settings, status, toast, start, loadWords
+    settings, remote, downloads, lookForNetwork, status, toast, start, loadWords
   }
 }
 

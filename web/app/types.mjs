@@ -106,7 +106,7 @@
  * @property {{id?: string, root?: string, models: number, files?: number, size_bytes?: number, in_place?: number}} library
  * @property {{state: string, progress?: Progress | null}} index
  * @property {{offline: boolean, hosts?: {host: string, state: string, failures?: number, retry_after_s?: number}[],
- *   rate_limit?: {host: string, remaining: number, limit: number, reset_s: number, near_limit: boolean} | null}} network
+ *   rate_limit?: {host: string, remaining: number, limit: number | null, reset_s: number, near_limit: boolean} | null}} network
  * @property {{queued: number, running: number}} jobs
  * @property {{code: string, message: string}[]} [warnings]
  * @property {boolean} [first_run]
@@ -129,7 +129,57 @@
  * @property {string} [url]
  */
 
-/** @typedef {{found: boolean, candidates: Candidate[], cached?: boolean, stale?: boolean, offline?: boolean}} LookupAnswer */
+/** @typedef {{provider: string, code: string, message: string}} SourceProblem Why a provider's part is missing. */
+
+/** @typedef {{found: boolean, candidates: Candidate[], cached?: boolean, stale?: boolean, offline?: boolean, problems?: SourceProblem[]}} LookupAnswer */
+
+/** @typedef {{path: string, size?: number | null, sha256?: string | null, kind?: string}} RemoteFile */
+
+/**
+ * @typedef {object} RemoteModel A repository of `GET /remote`.
+ * @property {string} provider
+ * @property {string} repo_id
+ * @property {string} [name]
+ * @property {string} [version]
+ * @property {string} [author]
+ * @property {string} [revision]
+ * @property {string} [kind]
+ * @property {string | null} [base_model]
+ * @property {string} [description]
+ * @property {string | null} [licence]
+ * @property {number} [downloads]
+ * @property {number} [likes]
+ * @property {boolean} [gated] terms must be accepted at its host first
+ * @property {boolean} [nsfw]
+ * @property {string[]} [file_names]
+ * @property {RemoteFile[]} [files] where their sizes are known
+ * @property {string} [page_url]
+ */
+
+/** @typedef {{provider: string, repo_id: string, revision?: string, files: string[], acknowledge_pickle?: boolean, link?: boolean}} DownloadRequest */
+
+/**
+ * @typedef {object} Download
+ * @property {string} id
+ * @property {string | null} [job_id]
+ * @property {string} provider
+ * @property {string} [repo_id]
+ * @property {string} [revision]
+ * @property {string} name
+ * @property {string | null} [page_url]
+ * @property {'queued' | 'downloading' | 'waiting' | 'paused' | 'importing' | 'done' | 'failed'} state
+ * @property {{code: string, message: string} | null} [reason] why it waits or failed
+ * @property {number | null} [retry_after_s]
+ * @property {{path: string, size?: number | null, received?: number, state: string, asked?: boolean, reason?: {code: string, message: string} | null}[]} files
+ * @property {number | null} [size] bytes
+ * @property {number} [received] bytes
+ * @property {number | null} [rate] bytes a second
+ * @property {number | null} [eta_s]
+ * @property {boolean} [link]
+ * @property {string[]} [models] ids of what it became
+ * @property {{path: string, size?: number | null, subtype: string}[]} [related]
+ * @property {string} [created_at]
+ */
 
 /** @typedef {{code: string, message: string}} Warning What should be known before. */
 

@@ -10,8 +10,11 @@ import { createStore } from '../store.mjs'
  * @property {ApiError | null} saveError
  */
 
-/** @param {Api} api */
-export function createSettings(api) {
+/**
+ * @param {Api} api
+ * @param {(key: string) => void} [saved] told of each setting that changed
+ */
+export function createSettings(api, saved = () => {}) {
   const store = createStore(
     /** @type {SettingsState} */ ({ settings: null, error: null, saving: null, saveError: null })
   )
@@ -33,6 +36,7 @@ export function createSettings(api) {
       try {
         const settings = await api.patch('/settings', { [key]: value })
         store.set({ settings, saving: null })
+        saved(key)
         return true
       } catch (error) {
         store.set({ saving: null, saveError: /** @type {ApiError} */ (error) })

@@ -1,6 +1,6 @@
-import { html, useEffect, useState } from '../../vendor/htm-preact.mjs'
+import { html, useState } from '../../vendor/htm-preact.mjs'
 import { errorWords } from './parts.mjs'
-import { useI18n, usePanel, useStore } from './context.mjs'
+import { useI18n, usePanel, useSeconds, useStore } from './context.mjs'
 import { Icon } from './icons.mjs'
 import { Button, IconButton } from './parts.mjs'
 
@@ -13,16 +13,37 @@ function Banner({ severity, icon, children, action, id }) {
   </div>`
 }
 
-/** Renders again each second while `running`. @param {boolean} running */
-function useSeconds(running) {
-  const [now, setNow] = useState(Date.now())
-  useEffect(() => {
-    if (!running) return undefined
-    setNow(Date.now())
-    const timer = setInterval(() => setNow(Date.now()), 1000)
-    return () => clearInterval(timer)
-  }, [running])
-  return now
+/** No host can be asked, or one of them cannot: what is shown is what is remembered. The seconds left are no news
+ * to a screen reader. */
+function OfflineBanner() {
+  const { status: store, settings, view, lookForNetwork } = usePanel()
+  const { t, duration } = useI18n()
+  const { status, receivedAt } = useStore(store)
+  const { settings: known } = useStore(settings)
+  const [trying, setTrying] = useState(false)
+  const hosts = (status?.network.hosts ?? []).filter(({ state }) => state !== 'closed')
+  const now = useSeconds(hosts.length > 0)
+  const offline = Boolean(status?.network.offline)
+  if (!offline && hosts.length === 0) return null
+
+  if (hosts.length === 0 || known?.['online'] === false) {
+    return html`<${Banner} id="offline" severity="info" icon="offline"
+      action=${html`<${Button} kind="quiet" onClick=${() => view.openSheet('settings')}>${t('settings.title')}<//>`}>
+      ${t('banner.offline')} <span class="lib-banner-aside">${t('banner.switchedOff')}</span>
+    <//>`
+  }
+  const waits = hosts.map(({ retry_after_s }) => (retry_after_s ?? 0) - Math.floor((now - receivedAt) / 1000))
+  const left = Math.max(0, ...waits)
+  const tryNow = async () => {
+    setTrying(true)
+    await lookForNetwork()
+    setTrying(false)
+  }
+  return html`<${Banner} id="offline" severity="warn" icon="offline"
+    action=${html`<${Button} kind="quiet" busy=${trying} onClick=${tryNow}>${t('banner.tryNow')}<//>`}>
+    ${offline ? t('banner.offline') : t('banner.hostOffline', { host: hosts.map(({ host }) => host).join(', ') })}
+    ${left > 0 && html` <span class="lib-banner-aside" role="timer" aria-live="off">${t('banner.retryIn', { time: duration(left) })}</span>`}
+  <//>`
 }
 
 /** What one should know at any moment: not answering, offline, limits, indexing, warnings. */
@@ -30,10 +51,8 @@ export function Banners() {
   const { status: store } = usePanel()
   const i18n = useI18n()
   const { t } = i18n
-  const { status, receivedAt, error, asking } = useStore(store)
+  const { status, error, asking } = useStore(store)
   const [hidden, setHidden] = useState(/** @type {string[]} */ ([]))
-  const offline = Boolean(status?.network.offline)
-  const now = useSeconds(offline && !error)
 
   /** @type {any[]} */
   const banners = []
@@ -47,20 +66,18 @@ export function Banners() {
     <//>`)
   }
   if (status && !error) {
-    if (offline) {
-      const waits = (status.network.hosts ?? [])
-        .filter(({ state }) => state !== 'closed')
-        .map(({ retry_after_s }) => (retry_after_s ?? 0) - Math.floor((now - receivedAt) / 1000))
-      const left = Math.max(0, ...waits)
-      banners.push(html`<${Banner} key="offline" id="offline" severity="warn" icon="offline">
-        ${t('banner.offline')} ${left > 0 && html`<span class="lib-banner-aside">${t('banner.retryIn', { time: i18n.duration(left) })}</span>`}
-      <//>`)
-    }
+    banners.push(html`<${OfflineBanner} key="offline" />`)
     const limit = status.network.rate_limit
-    if (limit?.near_limit) {
+    // A host that cannot be asked at all is said above.
+    if (limit?.near_limit && !status.network.offline) {
       banners.push(html`<${Banner} key="limit" id="rate-limit" severity="warn" icon="warn">
         ${t('banner.rateLimit')}
-        <span class="lib-banner-aside">${t('banner.rateLimitLeft', { host: limit.host, remaining: limit.remaining, limit: limit.limit })}</span>
+        <span class="lib-banner-aside" aria-live="off">
+          ${limit.limit === null
+            ? t('banner.rateLimitRest', { host: limit.host, remaining: limit.remaining })
+            : t('banner.rateLimitLeft', { host: limit.host, remaining: limit.remaining, limit: limit.limit })}
+          ${limit.reset_s > 0 ? ` · ${t('banner.rateLimitReset', { time: i18n.duration(limit.reset_s) })}` : ''}
+        </span>
       <//>`)
     }
     if (status.index.state === 'indexing') {

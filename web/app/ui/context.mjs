@@ -1,4 +1,4 @@
-import { createContext, useContext, useLayoutEffect, useState } from '../../vendor/htm-preact.mjs'
+import { createContext, useContext, useEffect, useLayoutEffect, useState } from '../../vendor/htm-preact.mjs'
 
 /** @import { LibrarianPanel } from '../librarian-app.mjs' */
 
@@ -20,6 +20,18 @@ export function useStore(store) {
     return store.subscribe(() => setState(store.get()))
   }, [store])
   return state
+}
+
+/** The time in milliseconds, anew each second while `running`. @param {boolean} running */
+export function useSeconds(running) {
+  const [now, setNow] = useState(Date.now())
+  useEffect(() => {
+    if (!running) return undefined
+    setNow(Date.now())
+    const timer = setInterval(() => setNow(Date.now()), 1000)
+    return () => clearInterval(timer)
+  }, [running])
+  return now
 }
 
 /** Words, numbers and dates. */

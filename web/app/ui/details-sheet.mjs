@@ -5,7 +5,7 @@ import { DeleteDialog } from './delete-dialog.mjs'
 import { EditableField } from './editable.mjs'
 import { addToGraph, canAdd } from './graph.mjs'
 import { Icon } from './icons.mjs'
-import { LookupSection } from './lookup-section.mjs'
+import { LookupSection, TrustReason } from './lookup-section.mjs'
 import { lineage, nameOf } from './model-list.mjs'
 import { Button, CopyButton, ErrorBox, IconButton, MiddleName, Sheet, SkeletonRows, TierBadge, Tile, TrustBadge } from './parts.mjs'
 import { PickleNote } from './pickle-note.mjs'
@@ -151,6 +151,7 @@ function Facts({ record }) {
         <${Fact} label=${t('field.match_method')}>
           <${TrustBadge} model=${record} />
           ${record.match_source === 'manual' && html`<span class="lib-fact-aside">${t('details.manual')}</span>`}
+          <${TrustReason} record=${record} />
         <//>
         ${record.repo_id &&
         html`<${Fact} label=${t('field.repo_id')}>

@@ -1,6 +1,6 @@
 import { html } from '../../vendor/htm-preact.mjs'
 import { guessOf, isImportable, isUploaded, valueOf } from '../stores/drafts.mjs'
-import { trustOf } from '../trust.mjs'
+import { isMatched } from '../trust.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { SUBTYPES, webAddress } from './details-sheet.mjs'
 import { Icon, iconOf } from './icons.mjs'
@@ -156,7 +156,7 @@ export function DraftRow({ draft }) {
         <span class=${`lib-entry-note ${unclear ? 'lib-warn-text' : ''}`}>${facts.join(' · ')}</span>
       </label>
       <span class="lib-draft-marks">
-        ${best && trustOf(best) !== 'none' && html`<${TrustBadge} model=${best} iconOnly />`}
+        ${best && isMatched(best) && html`<${TrustBadge} model=${best} iconOnly />`}
         ${(able || group.security_tier !== 'unknown') && html`<${TierBadge} tier=${group.security_tier} />`}
         ${able && html`<${IconButton} icon="down" class="is-small lib-draft-toggle" label=${t(open ? 'import.close' : 'import.open', { name })} aria-expanded=${open ? 'true' : 'false'} onClick=${() => imports.toggle(draft.key)} />`}
       </span>

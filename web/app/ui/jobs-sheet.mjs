@@ -1,6 +1,7 @@
 import { html, useEffect, useState } from '../../vendor/htm-preact.mjs'
 import { hasEnded } from '../stores/jobs.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
+import { DownloadsList } from './downloads-list.mjs'
 import { Icon } from './icons.mjs'
 import { Button, Empty, ErrorBox, ProgressBar, Sheet } from './parts.mjs'
 
@@ -85,15 +86,19 @@ function JobEntry({ job }) {
 
 /** Work under way and how the last of it ended. */
 export function JobsSheet() {
-  const { jobs, view } = usePanel()
+  const { jobs, view, downloads } = usePanel()
   const { t } = useI18n()
-  const { jobs: all, error } = useStore(jobs)
+  const { jobs: known, error } = useStore(jobs)
+  const { downloads: files } = useStore(downloads)
+  // A download tells more of itself than its job does.
+  const all = known.filter(({ kind }) => kind !== 'download')
   useEffect(() => void jobs.load(), [])
   const running = all.filter((job) => !hasEnded(job))
   const ended = all.filter(hasEnded)
   return html`<${Sheet} title=${t('jobs.title')} onClose=${view.closeSheet} class="lib-side">
     ${error && html`<${ErrorBox} compact what=${t('jobs.failedToLoad')} error=${error} onRetry=${jobs.load} />`}
-    ${all.length === 0 && !error && html`<${Empty} icon="activity" title=${t('jobs.none')} text=${t('jobs.noneText')} />`}
+    <${DownloadsList} />
+    ${all.length === 0 && files.length === 0 && !error && html`<${Empty} icon="activity" title=${t('jobs.none')} text=${t('jobs.noneText')} />`}
     ${running.length > 0 && html`<h3 class="lib-group-title">${t('jobs.now')}</h3><ul class="lib-job-list">${running.map((job) => html`<${JobEntry} key=${job.id} job=${job} />`)}</ul>`}
     ${ended.length > 0 && html`<h3 class="lib-group-title">${t('jobs.recent')}</h3><ul class="lib-job-list">${ended.map((job) => html`<${JobEntry} key=${job.id} job=${job} />`)}</ul>`}
   <//>`

@@ -9,21 +9,25 @@ import { Button, ErrorBox, IconButton, SkeletonRows, TrustBadge } from './parts.
 /** @param {{candidate: Candidate, record: ModelRecord}} props */
 function CandidateEntry({ candidate, record }) {
   const { details } = usePanel()
-  const { t, term } = useI18n()
+  const { t, term, percent } = useI18n()
   const { applying } = useStore(details)
-  const page = webAddress(candidate.url) ?? (candidate.provider === 'huggingface' ? `https://huggingface.co/${candidate.repo_id}` : undefined)
+  const page = webAddress(candidate.page_url ?? candidate.url) ?? (candidate.provider === 'huggingface' ? `https://huggingface.co/${candidate.repo_id}` : undefined)
   const applied = record.repo_id === candidate.repo_id && record.match_method === candidate.match_method
   const unsure = candidate.requires_confirmation || trustOf(candidate) === 'low' || candidate.hash_mismatch
   const file = candidate.filename ?? candidate.file_name
+  const name = candidate.provider === 'civitai' ? candidate.official_name || candidate.repo_id : candidate.repo_id
   return html`<li class="lib-candidate">
     <div class="lib-candidate-text">
       ${page
-        ? html`<a href=${page} target="_blank" rel="noreferrer noopener">${candidate.repo_id}</a>`
-        : html`<span>${candidate.repo_id}</span>`}
-      <span class="lib-entry-note">${[term('provider', candidate.provider), file].filter(Boolean).join(' · ')}</span>
+        ? html`<a href=${page} target="_blank" rel="noreferrer noopener">${name}</a>`
+        : html`<span>${name}</span>`}
+      <span class="lib-entry-note">${[term('provider', candidate.provider), file, candidate.base_model].filter(Boolean).join(' · ')}</span>
     </div>
     <div class="lib-candidate-side">
-      <${TrustBadge} model=${candidate} />
+      <span class="lib-candidate-trust">
+        <${TrustBadge} model=${candidate} />
+        ${typeof candidate.match_confidence === 'number' && html`<span class="lib-entry-note">${t('lookup.confidence', { share: percent(candidate.match_confidence) })}</span>`}
+      </span>
       <${Button}
         kind=${unsure ? '' : 'primary'}
         busy=${applying === candidate.repo_id}
@@ -37,10 +41,17 @@ function CandidateEntry({ candidate, record }) {
   </li>`
 }
 
-/** What Hugging Face knows about the file; applied only when the person says so. @param {{record: ModelRecord}} props */
+/** Why a badge says what it says. @param {{record: ModelRecord}} props */
+export function TrustReason({ record }) {
+  const { t, percent } = useI18n()
+  const confidence = typeof record.match_confidence === 'number' ? percent(record.match_confidence) : '–'
+  return html`<p class="lib-trust-reason">${t(`trust.why.${trustOf(record)}`, { confidence })}</p>`
+}
+
+/** What Hugging Face and Civitai know about the file; applied only when the person says so. @param {{record: ModelRecord}} props */
 export function LookupSection({ record }) {
   const { details } = usePanel()
-  const { t } = useI18n()
+  const { t, term } = useI18n()
   const { lookup, lookingUp, lookupError } = useStore(details)
   if (!lookup && !lookingUp && !lookupError) return null
   return html`<section class="lib-section lib-lookup" aria-live="polite">
@@ -55,12 +66,13 @@ export function LookupSection({ record }) {
     html`
       ${(lookup.offline || lookup.stale) && lookup.candidates.length > 0 && html`<p class="lib-note">${t(lookup.offline ? 'lookup.offline' : 'lookup.stale')}</p>`}
       ${lookup.candidates.length === 0
-        ? html`<p class="lib-note"><${TrustBadge} model=${{ match_method: 'none' }} /> ${t(lookup.offline ? 'lookup.offlineNothing' : 'lookup.nothing')}</p>`
+        ? html`<p class="lib-note">${!lookup.offline && html`<${TrustBadge} model=${{ match_method: 'none' }} />`} ${t(lookup.offline ? 'lookup.offlineNothing' : (lookup.problems ?? []).length > 0 ? 'lookup.partly' : 'lookup.nothing')}</p>`
         : html`<ul class="lib-candidates">
             ${lookup.candidates.map(
-              (candidate) => html`<${CandidateEntry} key=${`${candidate.provider}/${candidate.repo_id}`} candidate=${candidate} record=${record} />`
+              (candidate) => html`<${CandidateEntry} key=${`${candidate.provider}/${candidate.repo_id}/${candidate.file_name ?? ''}`} candidate=${candidate} record=${record} />`
             )}
           </ul>`}
+      ${(lookup.problems ?? []).map(({ provider, message }) => html`<p class="lib-note" key=${provider}>${t('remote.problem', { provider: term('provider', provider), message })}</p>`)}
     `}
   </section>`
 }

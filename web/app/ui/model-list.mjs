@@ -8,7 +8,7 @@ import { html, useEffect, useLayoutEffect, useReducer, useRef } from '../../vend
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { addToGraph, canAdd } from './graph.mjs'
 import { Icon } from './icons.mjs'
-import { trustOf } from '../trust.mjs'
+import { isMatched } from '../trust.mjs'
 import { MiddleName, SkeletonRow, TierBadge, Tile, TrustBadge } from './parts.mjs'
 
 /** @import { ModelRow } from '../types.mjs' */
@@ -157,7 +157,7 @@ export function ModelList({ onOpen, openId }) {
               html`<span class="lib-mark" role="img" aria-label=${t('model.linked')} title=${t('model.linked')}>
                 <${Icon} name="link" />
               </span>`}
-              ${trustOf(model) !== 'none' && html`<${TrustBadge} model=${model} iconOnly />`}
+              ${isMatched(model) && html`<${TrustBadge} model=${model} iconOnly />`}
             </span>
             <${TierBadge} tier=${model.security_tier} pickle=${model.pickle_state} />
           </span>

@@ -1,4 +1,5 @@
 import { html, useEffect, useLayoutEffect, useRef } from '../../vendor/htm-preact.mjs'
+import { remoteKey } from '../remote-files.mjs'
 import { FILTERS, SORTS } from '../stores/search.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { DetailsSheet } from './details-sheet.mjs'
@@ -6,6 +7,8 @@ import { addToGraph, canAdd } from './graph.mjs'
 import { Icon } from './icons.mjs'
 import { ModelList } from './model-list.mjs'
 import { Button, Empty, ErrorBox, IconButton, Popover, SkeletonRows } from './parts.mjs'
+import { RemoteSection } from './remote-section.mjs'
+import { RemoteSheet } from './remote-sheet.mjs'
 
 /** @import { FilterName } from '../stores/search.mjs' */
 /** @import { ModelRow } from '../types.mjs' */
@@ -239,11 +242,12 @@ function Results({ onOpen, openId }) {
 
 /** @param {{wide: boolean}} props */
 export function ModelsPlace({ wide }) {
-  const { search, details } = usePanel()
+  const { search, details, remote } = usePanel()
   const { t } = useI18n()
   const { modelId } = useStore(details)
+  const { open: repository } = useStore(remote)
   const list = useRef(/** @type {any} */ (null))
-  const covered = Boolean(modelId) && !wide
+  const covered = Boolean(modelId || repository) && !wide
 
   // `inert` is a property that this Preact does not know; a covered list takes no focus and no click.
   useLayoutEffect(() => {
@@ -258,6 +262,7 @@ export function ModelsPlace({ wide }) {
 
   /** @param {ModelRow} model */
   const onOpen = (model) => {
+    remote.close()
     search.setActive(model.model_id)
     details.open(model.model_id, model)
   }
@@ -270,9 +275,12 @@ export function ModelsPlace({ wide }) {
         <${ResultLine} />
       </div>
       <div class="lib-results"><${Results} onOpen=${onOpen} openId=${modelId} /></div>
+      <${RemoteSection} />
     </section>
     ${modelId
       ? html`<${DetailsSheet} key=${modelId} />`
+      : repository
+      ? html`<${RemoteSheet} key=${remoteKey(repository.model)} />`
       : wide && html`<div class="lib-sheet lib-sheet-empty"><${Empty} icon="box" title=${t('details.none')} text=${t('details.noneText')} /></div>`}
   </div>`
 }

@@ -198,6 +198,7 @@ function Body() {
       event.stopPropagation()
       view.go('models')
       panel.details.close()
+      panel.remote.close()
       requestAnimationFrame(() => focusSearch(/** @type {HTMLElement} */ (root.current)))
     }
     target.addEventListener('keydown', onKeyDown)

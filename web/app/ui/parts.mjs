@@ -61,7 +61,7 @@ export function Tile({ model, class: className = '' }) {
   </span>`
 }
 
-const TRUST_ICONS = { verified: 'verified', high: 'likely', low: 'unsure', modified: 'modified', none: 'dash' }
+const TRUST_ICONS = { verified: 'verified', high: 'likely', low: 'unsure', modified: 'modified', none: 'dash', never: 'dash' }
 
 /** How far a match can be trusted. @param {{model: any, iconOnly?: boolean}} props */
 export function TrustBadge({ model, iconOnly = false }) {

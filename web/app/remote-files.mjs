@@ -1,0 +1,89 @@
+/** @import { RemoteFile, RemoteModel } from './types.mjs' */
+
+/**
+ * @typedef {object} FileGroup What is chosen with one tick: a file, or all parts of a set.
+ * @property {string} key the path of its first file
+ * @property {string} name
+ * @property {string[]} paths
+ * @property {number | null} size bytes of all of it; null where the host does not say
+ * @property {boolean} pickle loading it can run code
+ * @property {boolean} belongs needed beside a model rather than a model itself: a VAE, a text encoder, a config
+ * @property {number} missing parts of the set that the host does not list
+ */
+
+const WEIGHTS = /\.(safetensors|sft|gguf|ckpt|pt2?|pth|bin|pkl|onnx)$/i
+const PICKLE = /\.(ckpt|pt2?|pth|bin|pkl)$/i
+/** What training leaves behind; it loads nowhere. */
+const LEFTOVER = /(^|\/)(training_args|optimizer|scheduler|rng_state|random_states)[^/]*$/i
+const SHARD = /^(.+?)-(\d+)-of-(\d+)(\.[^./]+)$/i
+const INDEX = /\.index\.json$/i
+const BESIDE = /(^|[/_.-])(vae|ae|text_encoder|text_encoders|image_encoder|clip|clip_l|clip_g|clip_vision|t5xxl)(_\d)?([/_.-]|$)/i
+const BESIDE_KINDS = new Set(['VAE', 'Text Encoder', 'Config'])
+
+/** One remote model among others. @param {{provider: string, repo_id: string}} model */
+export const remoteKey = ({ provider, repo_id }) => `${provider}/${repo_id}`
+
+/** @param {RemoteModel} model @returns {RemoteFile[]} */
+const filesOf = (model) =>
+  model.files?.length ? model.files : (model.file_names ?? []).map((path) => ({ path, size: null }))
+
+/** @param {(number | null | undefined)[]} sizes */
+const sum = (sizes) => (sizes.every((size) => typeof size === 'number') ? sizes.reduce((all, size) => Number(all) + Number(size), 0) ?? null : null)
+
+/**
+ * The files of a repository as they can be chosen: what is no model is left out, a set is one.
+ * @param {RemoteModel} model
+ * @returns {FileGroup[]} models first, then what belongs to them
+ */
+export function groupFiles(model) {
+  const files = filesOf(model)
+  /** @type {Map<string, {files: RemoteFile[], total: number, name: string}>} */
+  const sets = new Map()
+  for (const file of files) {
+    if (!WEIGHTS.test(file.path) || LEFTOVER.test(file.path)) continue
+    const [, stem = '', , total = '', ending = ''] = SHARD.exec(file.path) ?? []
+    const key = stem ? `${stem}*${total}${ending}` : file.path
+    const set = sets.get(key) ?? { files: [], total: Number(total) || 1, name: stem ? `${stem}${ending}` : file.path }
+    set.files.push(file)
+    sets.set(key, set)
+  }
+  const stems = new Set([...sets.values()].map(({ name }) => name.replace(WEIGHTS, '')))
+  const configs = files.filter(({ path }) => /\.ya?ml$/i.test(path) && stems.has(path.replace(/\.ya?ml$/i, '')))
+  const indexes = files.filter(({ path }) => INDEX.test(path))
+
+  const groups = [...sets.values()].map(({ files: own, total, name }) => {
+    const index = own.length > 1 || total > 1 ? indexes.filter(({ path }) => path === `${name}.index.json`) : []
+    const all = [...own, ...index]
+    return {
+      key: own[0]?.path ?? name,
+      name,
+      paths: all.map(({ path }) => path),
+      size: sum(own.map(({ size }) => size)),
+      pickle: PICKLE.test(name),
+      belongs: BESIDE.test(name) || own.some(({ kind }) => BESIDE_KINDS.has(kind ?? '')),
+      missing: Math.max(0, total - own.length)
+    }
+  })
+  const models = groups.filter(({ belongs }) => !belongs)
+  // A repository of nothing but VAEs is one of VAEs.
+  const [first, beside] = models.length > 0 ? [models, groups.filter(({ belongs }) => belongs)] : [groups, []]
+  return [
+    ...first.map((group) => ({ ...group, belongs: false })),
+    ...beside,
+    ...configs.map(({ path, size }) => ({ key: path, name: path, paths: [path], size: size ?? null, pickle: false, belongs: true, missing: 0 }))
+  ]
+}
+
+/** Whether what can be loaded runs code: `safe` if there is something that does not, else `pickle`; empty where
+ * no file is known. @param {RemoteModel} model */
+export function remoteTier(model) {
+  const groups = groupFiles(model).filter(({ belongs }) => !belongs)
+  if (groups.length === 0) return ''
+  return groups.some(({ pickle }) => !pickle) ? 'safe' : 'pickle'
+}
+
+/** Bytes of the only model, where there is one and its size is known. @param {RemoteModel} model */
+export function remoteSize(model) {
+  const groups = groupFiles(model).filter(({ belongs }) => !belongs)
+  return groups.length === 1 ? (groups[0]?.size ?? null) : null
+}

@@ -1,0 +1,246 @@
+import { isAbort, query } from '../api.mjs'
+import { groupFiles, remoteKey } from '../remote-files.mjs'
+import { createStore } from '../store.mjs'
+import { fold } from '../text.mjs'
+
+/** @import { Api, ApiError } from '../api.mjs' */
+/** @import { DownloadRequest, RemoteModel, SourceProblem } from '../types.mjs' */
+/** @import { Search } from './search.mjs' */
+/** @import { SettingsStore } from './settings.mjs' */
+
+/** Milliseconds after the local answer before the hosts are asked. */
+export const REMOTE_DEBOUNCE = 500
+/** Fewer letters find everything. */
+const SHORTEST = 2
+/** Models of each host. */
+const LIMIT = 20
+/** Milliseconds until another look at an answer that was stale; a fresh one that says the same comes without event. */
+const LOOKS = [1500, 3000, 6000]
+/** Milliseconds in which the hosts' news are one. */
+const GATHER = 150
+
+/**
+ * @typedef {object} Chosen A repository that is open, and what of it is wanted.
+ * @property {RemoteModel} model
+ * @property {string[]} keys of the chosen groups of files
+ * @property {boolean} acknowledged that what can run code was chosen on purpose
+ * @property {boolean} link into the apps when it is here
+ * @property {boolean} starting
+ * @property {ApiError | null} error
+ * @property {boolean} filesLoading
+ */
+
+/**
+ * @typedef {object} RemoteState
+ * @property {string} query what was asked; empty when nothing was
+ * @property {RemoteModel[]} models in the order in which they are shown
+ * @property {boolean} loading the first answer is on its way
+ * @property {boolean} refreshing what is shown is old, and newer is on its way
+ * @property {boolean} cached
+ * @property {boolean} stale
+ * @property {boolean} offline
+ * @property {string | null} fetchedAt
+ * @property {SourceProblem[]} problems
+ * @property {ApiError | null} error
+ * @property {RemoteModel[] | null} fresh an answer that would move rows; shown when the person says so
+ * @property {Chosen | null} open
+ * @property {boolean} folded whether only the heading is shown
+ */
+
+/** @type {Omit<RemoteState, 'open' | 'folded'>} */
+const NOTHING = {
+  query: '',
+  models: [],
+  loading: false,
+  refreshing: false,
+  cached: false,
+  stale: false,
+  offline: false,
+  fetchedAt: null,
+  problems: [],
+  error: null,
+  fresh: null
+}
+
+/**
+ * The rows of before at their places, what is new below them; null when a row is gone.
+ * @param {RemoteModel[]} shown @param {RemoteModel[]} fresh
+ */
+export function mergeRemote(shown, fresh) {
+  const byKey = new Map(fresh.map((model) => [remoteKey(model), model]))
+  if (shown.some((model) => !byKey.has(remoteKey(model)))) return null
+  const here = new Set(shown.map(remoteKey))
+  return [...shown.map((model) => byKey.get(remoteKey(model)) ?? model), ...fresh.filter((model) => !here.has(remoteKey(model)))]
+}
+
+/**
+ * What the hosts have for the words in the search field. They are asked after the library answered and the keys
+ * rested, and not at all when the person switched that off.
+ * @param {Api} api
+ * @param {{search: Search, settings: SettingsStore, download: (request: DownloadRequest) => Promise<void>}} parts
+ */
+export function createRemote(api, { search, settings, download }) {
+  const store = createStore(/** @type {RemoteState} */ ({ ...NOTHING, open: null, folded: false }))
+  /** What is wanted by now; asked or not. */
+  let wanted = ''
+  let sequence = 0
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer
+  /** @type {AbortController | null} */
+  let running = null
+
+  function drop() {
+    clearTimeout(timer)
+    sequence += 1
+    running?.abort()
+    store.set(NOTHING)
+  }
+
+  async function isAllowed() {
+    if (!settings.get().settings) await settings.load()
+    const { settings: known, error } = settings.get()
+    if (!known) throw error ?? new Error('settings')
+    return known['online'] !== false && known['remote_search'] !== false
+  }
+
+  /** @param {number} looks how often a stale answer was looked at again; the first question drops what is shown */
+  async function ask(looks) {
+    clearTimeout(timer)
+    const mine = ++sequence
+    running?.abort()
+    running = new AbortController()
+    if (looks === 0) store.set({ ...NOTHING, query: wanted, loading: true })
+    try {
+      if (!(await isAllowed())) {
+        if (mine === sequence) store.set(NOTHING)
+        return
+      }
+      if (mine !== sequence) return
+      const answer = await api.get(`/remote${query({ q: wanted, limit: LIMIT })}`, { signal: running.signal })
+      if (mine === sequence) take(answer, looks)
+    } catch (error) {
+      if (mine !== sequence || isAbort(error)) return
+      // What is shown stays; only who waits for the first answer is told.
+      store.set(looks === 0 ? { loading: false, error: /** @type {ApiError} */ (error) } : { refreshing: false })
+    }
+  }
+
+  /** @param {any} answer @param {number} looks */
+  function take(answer, looks) {
+    const { models } = store.get()
+    const fresh = /** @type {RemoteModel[]} */ (answer.models ?? [])
+    const merged = models.length > 0 ? mergeRemote(models, fresh) : fresh
+    const wait = answer.stale && !answer.offline ? LOOKS[looks] : undefined
+    store.set({
+      models: merged ?? models,
+      fresh: merged ? null : fresh,
+      loading: false,
+      error: null,
+      refreshing: wait !== undefined,
+      cached: Boolean(answer.cached),
+      stale: Boolean(answer.stale),
+      offline: Boolean(answer.offline),
+      fetchedAt: answer.fetched_at ?? null,
+      problems: answer.problems ?? []
+    })
+    if (wait !== undefined) timer = setTimeout(() => ask(looks + 1), wait)
+  }
+
+  search.subscribe(() => {
+    const { text, loading, error } = search.get()
+    const q = text.trim()
+    if (q !== wanted) {
+      wanted = q
+      if (store.get().query || timer) drop()
+    }
+    if (loading || error || q.length < SHORTEST || store.get().query === q) return
+    clearTimeout(timer)
+    timer = setTimeout(() => ask(0), REMOTE_DEBOUNCE)
+  })
+
+  /** @param {Partial<Chosen>} patch */
+  function setOpen(patch) {
+    const { open } = store.get()
+    if (open) store.set({ open: { ...open, ...patch } })
+  }
+
+  return {
+    ...store,
+
+    retry: () => ask(0),
+    fold: () => store.set({ folded: !store.get().folded }),
+
+    /** Ask again behind what is shown, such as when the network is back. */
+    refresh() {
+      if (!store.get().query) return
+      if (store.get().models.length > 0) void ask(1)
+      else void ask(0)
+    },
+
+    /** The person switched something: what is shown is asked for anew. */
+    settingsChanged() {
+      drop()
+      if (wanted.length >= SHORTEST) void ask(0)
+    },
+
+    /** A `librarian.remote` event. @param {{provider?: string, q?: string | null}} event */
+    event({ q }) {
+      if (!store.get().query || q === null || q === undefined || fold(q) !== fold(wanted)) return
+      clearTimeout(timer)
+      timer = setTimeout(() => ask(1), GATHER)
+    },
+
+    /** Show the answer that moves rows. */
+    update() {
+      const { fresh } = store.get()
+      if (fresh) store.set({ models: fresh, fresh: null })
+    },
+
+    /** @param {RemoteModel} model */
+    open(model) {
+      const groups = groupFiles(model).filter(({ belongs }) => !belongs)
+      const keys = groups.length === 1 && groups[0] ? [groups[0].key] : []
+      store.set({ open: { model, keys, acknowledged: false, link: true, starting: false, error: null, filesLoading: false } })
+    },
+
+    close: () => store.set({ open: null }),
+
+    /** @param {string} key */
+    toggle(key) {
+      const keys = store.get().open?.keys ?? []
+      setOpen({ keys: keys.includes(key) ? keys.filter((other) => other !== key) : [...keys, key], acknowledged: false })
+    },
+
+    /** @param {boolean} acknowledged */
+    acknowledge: (acknowledged) => setOpen({ acknowledged }),
+
+    /** @param {boolean} link */
+    setLink: (link) => setOpen({ link }),
+
+    /** Ask for what is chosen. @returns {Promise<boolean>} */
+    async start() {
+      const { open } = store.get()
+      if (!open) return false
+      const { model, keys, acknowledged, link } = open
+      const groups = groupFiles(model).filter(({ key }) => keys.includes(key))
+      setOpen({ starting: true, error: null })
+      try {
+        await download({
+          provider: model.provider,
+          repo_id: model.repo_id,
+          ...(model.revision && model.revision !== 'main' ? { revision: model.revision } : {}),
+          files: groups.flatMap(({ paths }) => paths),
+          ...(groups.some(({ pickle }) => pickle) ? { acknowledge_pickle: acknowledged } : {}),
+          link
+        })
+        if (store.get().open?.model === model) store.set({ open: null })
+        return true
+      } catch (error) {
+        setOpen({ starting: false, error: /** @type {ApiError} */ (error) })
+        return false
+      }
+    }
+  }
+}
+
+/** @typedef {ReturnType<typeof createRemote>} Remote */
