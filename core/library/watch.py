@@ -1,17 +1,26 @@
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import sys
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from stat import S_ISREG
 
 from ..settings import MODEL_EXTENSIONS
+from ..turns import give_way
 from .metadata import INCOMING, METADATA_NAME
 
 logger = logging.getLogger(__name__)
 
 SETTLE_MS = 500
 """A change is told when nothing more has changed for this long: a copy is one change, not thousands."""
+
+PATIENCE_MS = 4 * SETTLE_MS
+"""After so long it is told although more is changing."""
 
 
 class Watcher:
@@ -39,28 +48,99 @@ class Watcher:
             self._thread.join()
 
     def _watch(self) -> None:
-        from watchfiles import Change, watch
-
-        def matters(_change: Change, path: str) -> bool:
-            found = Path(path)
-            if INCOMING in found.parts:
-                return False
-            return found.suffix.lower() in MODEL_EXTENSIONS or found.name == METADATA_NAME or found.is_dir()
-
+        notified = _by_inotify if sys.platform == "linux" else _by_watchfiles
         try:
-            for changes in watch(
-                *self._folders,
-                watch_filter=matters,
-                step=SETTLE_MS // 5,
-                debounce=SETTLE_MS * 4,
-                stop_event=self._stop,
-                rust_timeout=500,
-                yield_on_timeout=False,
-                raise_interrupt=False,
-            ):
+            for paths in notified(self._folders, self._stop):
                 try:
-                    self._changed({Path(path) for _, path in changes})
+                    self._changed(paths)
                 except Exception:  # the next change is told all the same
                     logger.exception("a change in the models folders was not looked at")
         except (OSError, RuntimeError) as error:
             logger.info("changes in the models folders are not noticed by themselves here: %s", error)
+
+
+def _matters(path: Path) -> bool:
+    if INCOMING in path.parts:
+        return False
+    return path.suffix.lower() in MODEL_EXTENSIONS or path.name == METADATA_NAME or path.is_dir()
+
+
+def _by_watchfiles(folders: list[Path], stop: threading.Event) -> Iterator[set[Path]]:
+    from watchfiles import watch
+
+    for changes in watch(
+        *folders,
+        watch_filter=lambda _, path: _matters(Path(path)),
+        step=SETTLE_MS // 5,
+        debounce=PATIENCE_MS,
+        stop_event=stop,
+        rust_timeout=SETTLE_MS,
+        yield_on_timeout=False,
+        raise_interrupt=False,
+    ):
+        yield {Path(path) for _, path in changes}
+
+
+def _by_inotify(folders: list[Path], stop: threading.Event) -> Iterator[set[Path]]:
+    """Watch each directory by itself; docs/decisions/0007 says why not by watchfiles here. Raises `OSError`."""
+    from inotify_simple import INotify, flags
+
+    watched = (
+        flags.CREATE | flags.CLOSE_WRITE | flags.MOVED_FROM | flags.MOVED_TO | flags.DELETE | flags.ONLYDIR
+    )
+    directories: dict[int, str] = {}
+
+    def watch(folder: str) -> None:
+        """Watch a directory and all below it, also through links; one that is watched already ends the way."""
+        waiting = [folder]
+        while waiting and not stop.is_set():
+            directory = waiting.pop()
+            if os.path.basename(directory) == INCOMING:  # noqa: PTH119
+                continue
+            try:
+                number = inotify.add_watch(directory, watched)
+                if number in directories and os.path.isdir(directories[number]):  # noqa: PTH112
+                    continue
+                directories[number] = directory
+                with os.scandir(directory) as entries:
+                    waiting += [entry.path for entry in entries if entry.is_dir()]
+            except OSError as error:
+                if error.errno == errno.ENOSPC:  # the table of watches is full
+                    raise
+            give_way()
+
+    with INotify() as inotify:
+        for folder in folders:
+            watch(str(folder))
+        changed: set[Path] = set()
+        since = 0.0
+        while not stop.is_set():
+            events = inotify.read(timeout=SETTLE_MS)
+            for event in events:
+                if event.mask & flags.Q_OVERFLOW:
+                    changed.update(folders)
+                if event.mask & flags.IGNORED:
+                    directories.pop(event.wd, None)
+                if event.wd not in directories or not event.name:
+                    continue
+                path = Path(directories[event.wd], event.name)
+                if event.mask & flags.ISDIR:
+                    if event.mask & (flags.CREATE | flags.MOVED_TO):
+                        watch(str(path))
+                    changed.add(path)
+                elif _matters(path) and not (event.mask & flags.CREATE and _is_being_written(path)):
+                    changed.add(path)
+            if changed and not since:
+                since = time.monotonic()
+            if changed and (not events or time.monotonic() - since > PATIENCE_MS / 1000):
+                yield changed
+                changed, since = set(), 0.0
+
+
+def _is_being_written(path: Path) -> bool:
+    """Whether a file that was just made will be told of once it is closed, too; links are whole at once."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return S_ISREG(status.st_mode) and status.st_nlink == 1
