@@ -22,7 +22,8 @@ class ModelLoader(io.ComfyNode):  # type: ignore[misc]
     def define_schema(cls) -> io.Schema:
         """Inputs and outputs of the core's own node, but models by identity.
 
-        ``object_info`` does not grow with the library. The option ``librarian`` tells the panel which models fit.
+        ``object_info`` does not grow with the library. The option ``librarian`` tells the panel which models fit,
+        and which input of ComfyUI's own node takes the same ones by name.
         """
         loader = cls.LOADER
         models = [_model_input(loader, number) for number in range(len(loader.inputs))]
@@ -90,7 +91,7 @@ def _model_input(loader: Loader, number: int) -> Any:
         tooltip=f"Which {loader.what} to load{which}: its id in the library, its hash, or its file's name.",
     )
     made.extra_dict = {
-        "librarian": {"subtypes": list(loader.subtypes)}
+        "librarian": {"subtypes": list(loader.subtypes), "core": [loader.core, loader.arguments[number]]}
     }  # older cores take it in this way only
     return made
 

@@ -17,13 +17,17 @@ const TAB = 'librarian'
 const EVENTS = ['librarian.job', 'librarian.library', 'librarian.status', 'librarian.remote']
 const REPOSITORY = 'https://github.com/model-librarian/model-librarian'
 
-/** @typedef {{mount: (element: HTMLElement) => Promise<void>, unmount: (element: HTMLElement) => void,
+/** @import { LibrarianPanel } from './app/librarian-app.mjs' */
+
+/** @typedef {{panel: LibrarianPanel, mount: (element: HTMLElement) => Promise<void>, unmount: (element: HTMLElement) => void,
  *   focusSearch: (element: HTMLElement) => void}} MountedPanel */
 
 /** @type {Promise<MountedPanel> | null} */
 let loading = null
 /** @type {HTMLElement | null} */
 let mountedIn = null
+/** What draws models in nodes; without it they are texts, and work as well. @type {any} */
+let widgets = null
 
 /** @returns {Promise<MountedPanel>} */
 function load() {
@@ -32,7 +36,7 @@ function load() {
       import(api.apiURL('/librarian/web/app/main.mjs')),
       import(api.apiURL('/librarian/web/app/host/comfyui.mjs'))
     ])
-    return createPanel(createComfyHost(app, api, badge))
+    return createPanel(createComfyHost(app, api, { badge, open: () => void openTab() }))
   })()
   // A failure is not kept: the next try may find the server again.
   loading.catch(() => (loading = null))
@@ -72,7 +76,7 @@ function sayUnreachable(element) {
   element.replaceChildren(box)
 }
 
-/** How many links want attention, at the tab's button; nothing for none. @param {number} count */
+/** How many things want attention, at the tab's button; nothing for none. @param {number} count */
 function badge(count) {
   const manager = /** @type {any} */ (app.extensionManager)
   // The frontend's own record of the tab is watched, the one that was handed over is not.
@@ -81,17 +85,18 @@ function badge(count) {
   if (tab) tab.iconBadge = count > 0 ? String(count) : ''
 }
 
-/** What the server found when it looked at the links at its start. */
-async function badgeOfStart() {
-  try {
-    const response = await api.fetchApi('/librarian/jobs')
-    const { jobs } = await response.json()
-    const look = jobs.find((/** @type {any} */ job) => job.kind === 'health' && job.state === 'done')
-    // The panel knows better once it is loaded.
-    if (!loading) badge(look?.result?.total_issues ?? 0)
-  } catch {
-    // Without an answer there is nothing to point to; the panel says that nobody answers.
-  }
+/** Look what the open workflow misses; quietly, and not while ComfyUI is busy with it. */
+function workflowOpened() {
+  const idle = globalThis.requestIdleCallback ?? setTimeout
+  idle(async () => {
+    try {
+      const { panel } = await load()
+      await panel.begin()
+      await panel.workflow.look()
+    } catch {
+      // Without an answer there is nothing to point to; the panel says that nobody answers.
+    }
+  })
 }
 
 /** @param {() => void} [then] */
@@ -118,18 +123,43 @@ app.registerExtension({
           // The tab is drawn after the toggle.
           setTimeout(() => mountedIn && panel.focusSearch(mountedIn), 50)
         })
+    },
+    {
+      id: 'ModelLibrarian.MissingModels',
+      label: 'Missing models in this workflow (Model Librarian)',
+      icon: 'pi pi-book',
+      function: () =>
+        openTab(async () => {
+          const { panel } = await load()
+          panel.view.openSheet('workflow')
+          void panel.workflow.look()
+        })
     }
   ],
   keybindings: [{ combo: { key: 'l', ctrl: true, shift: true }, commandId: 'ModelLibrarian.Search' }],
-  menuCommands: [{ path: ['Extensions'], commands: ['ModelLibrarian.Search'] }],
+  menuCommands: [{ path: ['Extensions'], commands: ['ModelLibrarian.Search', 'ModelLibrarian.MissingModels'] }],
+
+  async init() {
+    try {
+      widgets = await import(api.apiURL('/librarian/web/app/nodes/model-widget.mjs'))
+    } catch (error) {
+      console.error('Model Librarian:', error)
+    }
+  },
+
+  getCustomWidgets: () => ({
+    /** @param {any} node @param {string} name @param {any} spec */
+    LIBRARIAN_MODEL: (node, name, spec) => widgets.modelWidget(node, name, spec, load)
+  }),
+
+  /** @param {any} _ @param {any} definition */
+  beforeRegisterNodeDef: (_, definition) => widgets?.learnNode(definition),
+
+  afterConfigureGraph: workflowOpened,
 
   setup() {
     // Known before the first one arrives, or the frontend reports them as unknown messages.
-    const events = /** @type {any} */ (api)
-    for (const name of EVENTS) events.addEventListener(name, () => {})
-    events.addEventListener('librarian.job', (/** @type {any} */ { detail: job }) => {
-      if (!loading && job?.kind === 'health' && job.state === 'done') badge(job.result?.total_issues ?? 0)
-    })
+    for (const name of EVENTS) /** @type {any} */ (api).addEventListener(name, () => {})
 
     app.extensionManager.registerSidebarTab({
       id: TAB,
@@ -144,6 +174,6 @@ app.registerExtension({
         if (element) void loading?.then((panel) => panel.unmount(element))
       }
     })
-    void badgeOfStart()
+    workflowOpened()
   }
 })

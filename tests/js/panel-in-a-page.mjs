@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createPanel } from '../../web/app/main.mjs'
+import { learnNode } from '../../web/app/nodes/loaders.mjs'
 import { createFakeLibrarian } from './fake-librarian.mjs'
 
 const english = JSON.parse(readFileSync(join(import.meta.dirname, '..', '..', 'locales', 'en', 'main.json'), 'utf8'))
@@ -22,6 +23,22 @@ export async function openPanel({ models = 40, inComfyUI = false, down = false, 
   /** What the tab's button says. */
   const badge = { count: 0 }
 
+  /** @type {import('../../web/app/types.mjs').GraphHost} */
+  const graph = {
+    add(nodeId, widgets) {
+      added.push({ nodeId, widgets })
+      return true
+    },
+    at: () => null,
+    serialize: () => null,
+    ours: () => [],
+    set: () => {},
+    replace: () => []
+  }
+  for (const [name, subtype] of Object.entries({ LibrarianLoadLora: 'loras', LibrarianLoadUpscaleModel: 'upscale_models' })) {
+    learnNode({ name, input: { required: { model_id: ['STRING', { librarian: { subtypes: [subtype] } }] } } })
+  }
+
   /** @type {import('../../web/app/types.mjs').Host} */
   const host = {
     kind: inComfyUI ? 'comfyui' : 'page',
@@ -41,12 +58,8 @@ export async function openPanel({ models = 40, inComfyUI = false, down = false, 
     toast: () => false,
     refreshNodes: async () => void (refreshed.times += 1),
     badge: (count) => void (badge.count = count),
-    addNode: inComfyUI
-      ? (nodeId, widgets) => {
-          added.push({ nodeId, widgets })
-          return true
-        }
-      : null,
+    open: () => {},
+    graph: inComfyUI ? graph : null,
     language: () => 'en'
   }
 

@@ -68,6 +68,7 @@ describe('the list', () => {
     await settle()
     page.panel.panel.search.setActive(fakeModel(6).model_id)
     press(page.find('[data-lib-search]'), 'Enter')
+    await settle()
     expect(page.added).toEqual([{ nodeId: 'LibrarianLoadLora', widgets: { model_id: fakeModel(6).model_id } }])
   })
 
@@ -325,6 +326,7 @@ describe('details', () => {
     await settle()
     await openDetails(page, fakeModel(16).model_id)
     page.button('Add to graph').click()
+    await settle()
     expect(page.added).toEqual([{ nodeId: 'LibrarianLoadUpscaleModel', widgets: { model_id: fakeModel(16).model_id } }])
     await openDetails(page, fakeModel(10).model_id)
     expect(() => page.button('Add to graph')).toThrow()

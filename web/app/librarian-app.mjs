@@ -10,6 +10,7 @@ import { createImports } from './stores/imports.mjs'
 import { createJobs } from './stores/jobs.mjs'
 import { createLinks } from './stores/links.mjs'
 import { createMappings } from './stores/mappings.mjs'
+import { createNames } from './stores/names.mjs'
 import { createRelocation } from './stores/relocation.mjs'
 import { createRemote } from './stores/remote.mjs'
 import { createSearch } from './stores/search.mjs'
@@ -17,6 +18,7 @@ import { createSettings } from './stores/settings.mjs'
 import { createStatus } from './stores/status.mjs'
 import { createUploads } from './stores/uploads.mjs'
 import { createView } from './stores/view.mjs'
+import { createWorkflow } from './stores/workflow.mjs'
 
 /** @import { Host, Job } from './types.mjs' */
 /** @import { I18n } from './i18n.mjs' */
@@ -54,6 +56,8 @@ export function createLibrarianApp(host) {
     failed: (error) => toast('error', t('downloads.failed'), error.message)
   })
   const remote = createRemote(api, { search, settings, download: downloads.start })
+  const names = createNames(api)
+  const workflow = createWorkflow(api, host, { names, jobs })
   const status = createStatus(api, () => {
     if (search.get().error) void search.load()
     search.libraryChanged()
@@ -95,6 +99,7 @@ export function createLibrarianApp(host) {
     if (['sync', 'import', 'download', 'repair'].includes(job.kind) && (job.state === 'done' || job.state === 'cancelled')) linksChanged()
     links.ended(job)
     downloads.jobChanged(job)
+    workflow.ended(job)
     health.takeStart(job)
     const kind = words.get().i18n.term('jobs.kind', job.kind)
     // The place that shows the result needs no second voice.
@@ -113,11 +118,15 @@ export function createLibrarianApp(host) {
     }
   }
 
-  let started = false
-  /** The first questions; asked once, when the panel is opened for the first time. */
-  function start() {
-    if (started) return
-    started = true
+  /** @type {Promise<void> | null} */
+  let begun = null
+  /** What nodes and the tab's badge need, whether the panel is open or not. */
+  function begin() {
+    begun ??= listen()
+    return begun
+  }
+
+  async function listen() {
     host.on('librarian.job', (/** @type {Job} */ job) => {
       jobs.take(job)
       downloads.jobChanged(job)
@@ -127,16 +136,35 @@ export function createLibrarianApp(host) {
     host.on('librarian.library', (/** @type {any} */ event) => {
       search.libraryChanged()
       details.libraryChanged(event ?? {})
+      names.forget()
     })
-    void loadWords()
-    void search.load()
+    const badge = () => host.badge((health.get().report?.total_issues ?? 0) + workflow.missing())
+    health.subscribe(badge)
+    workflow.subscribe(badge)
     void jobs.load().then(() => jobs.get().jobs.forEach(health.takeStart))
-    health.subscribe(() => host.badge(health.get().report?.total_issues ?? 0))
+    await loadWords()
+  }
+
+  let started = false
+  /** The first questions; asked once, when the panel is opened for the first time. */
+  function start() {
+    if (started) return
+    started = true
+    void begin()
+    void search.load()
+  }
+
+  /** Show a model in the list, or those of its kinds. @param {string} modelId @param {string[]} subtypes */
+  function reveal(modelId, subtypes) {
+    host.open()
+    view.go('models')
+    if (modelId) details.open(modelId)
+    else search.showOnly({ subtype: subtypes })
   }
 
   return {
     host, api, words, view, search, details, jobs, folders, uploads, imports, links, apps, health, relocation, mappings,
-    settings, remote, downloads, lookForNetwork, status, toast, start, loadWords
+    names, workflow, settings, remote, downloads, lookForNetwork, status, toast, begin, start, reveal, loadWords
   }
 }
 

@@ -1,10 +1,9 @@
 import { html, render } from '../vendor/htm-preact.mjs'
 import { createLibrarianApp } from './librarian-app.mjs'
+import { loadStyles } from './styles.mjs'
 import { Panel, focusSearch } from './ui/panel.mjs'
 
 /** @import { Host } from './types.mjs' */
-
-const STYLES = 'librarian-styles'
 
 /**
  * The panel of one page: it may be mounted and unmounted as often as the tab opens and closes, and
@@ -35,22 +34,4 @@ export function createPanel(host) {
 
     panel
   }
-}
-
-/** Once a page; waits, so that nothing is ever drawn without its looks. @param {Host} host @returns {Promise<void>} */
-function loadStyles(host) {
-  if (document.getElementById(STYLES)) return Promise.resolve()
-  return new Promise((resolve) => {
-    const link = document.createElement('link')
-    link.id = STYLES
-    link.rel = 'stylesheet'
-    link.href = host.url('librarian/web/app/panel.css')
-    link.addEventListener('load', () => resolve())
-    link.addEventListener('error', () => {
-      // Unstyled is better than nothing, and the next opening tries again.
-      link.id = ''
-      resolve()
-    })
-    document.head.append(link)
-  })
 }

@@ -232,6 +232,69 @@
 
 /** @typedef {Record<string, {value: string, count: number}[]>} Facets for each filter its values, and how many models have each */
 
+/**
+ * @typedef {object} NamedModel What a node says of its model.
+ * @property {string} model_id
+ * @property {string} name
+ * @property {string} file its file's name
+ * @property {string} subtype
+ * @property {string} url where it can be had; empty where that is not known
+ * @property {string} sha256 empty where it is not known
+ */
+
+/**
+ * @typedef {object} ModelInput An input of a node that takes a model.
+ * @property {string} name
+ * @property {boolean} ours whether it takes a model's id; else the name that ComfyUI has for it
+ * @property {string[] | null} subtypes what fits; null where that is not known
+ * @property {string} value
+ * @property {HTMLElement | null} element what it is drawn as, if that is an element
+ * @property {() => string[]} options the names that it takes
+ * @property {(value: string) => void} set a step that ComfyUI can undo
+ */
+
+/** @typedef {{title: string, place: DOMRect, inputs: ModelInput[], inputAt: string | null}} GraphNode `place` is in the page, pixels */
+
+/**
+ * @typedef {object} Replacement Another value wherever a workflow names a model so.
+ * @property {boolean} ours whether in nodes of ours, which take ids
+ * @property {string} folder
+ * @property {string} name
+ * @property {string} value
+ */
+
+/**
+ * @typedef {object} GraphHost The graph of the open workflow. What it changes is one step that ComfyUI can undo.
+ * @property {(nodeId: string, widgets: Record<string, string>, at?: {x: number, y: number}) => boolean} add at a point of
+ *   the page, else in the middle of what is shown; false where there is no such node
+ * @property {(x: number, y: number) => {node: GraphNode | null} | null} at what lies at a point of the page; null beside the graph
+ * @property {() => any} serialize the open workflow as ComfyUI saves it
+ * @property {() => {value: string, subtypes: string[], stated: any}[]} ours the models of our nodes, and what the workflow says of them
+ * @property {(node: any, input: string, value: string) => void} set
+ * @property {(replacements: Replacement[]) => Replacement[]} replace in subgraphs too; answers those that no node took
+ */
+
+/**
+ * @typedef {object} ResolvedModel
+ * @property {string} model_id
+ * @property {string} name
+ * @property {string} [subtype]
+ * @property {number} [size_bytes]
+ * @property {string | null} [value] what the app calls it, if it can see it
+ */
+
+/**
+ * @typedef {object} Resolution One result of `POST /resolve`.
+ * @property {string} folder
+ * @property {string} name
+ * @property {'present' | 'elsewhere' | 'in_library' | 'downloadable' | 'unknown'} state
+ * @property {string | null} [value]
+ * @property {string | null} [model_id]
+ * @property {string | null} [url]
+ * @property {boolean} [hash_mismatch]
+ * @property {ResolvedModel[]} candidates
+ */
+
 /** What stands between the panel and where it runs: ComfyUI, or a page of its own.
  * @typedef {object} Host
  * @property {'comfyui' | 'page'} kind
@@ -241,8 +304,9 @@
  * @property {(severity: 'success' | 'info' | 'warn' | 'error', summary: string, detail?: string) => boolean} toast
  *   false when the host has none, so that the panel shows its own
  * @property {() => Promise<void>} refreshNodes tells combos that files came or went
+ * @property {() => void} open shows the panel
  * @property {(count: number) => void} badge how many things want attention, at the button that opens the panel
- * @property {((nodeId: string, widgets: Record<string, string>) => boolean) | null} addNode null where there is no graph
+ * @property {GraphHost | null} graph null where there is none
  * @property {() => string} language a BCP 47 tag
  */
 

@@ -1,3 +1,5 @@
+import { createComfyGraph } from './graph.mjs'
+
 /** @import { ComfyApi, ComfyApp } from '@comfyorg/comfyui-frontend-types' */
 /** @import { Host } from '../types.mjs' */
 
@@ -8,10 +10,10 @@ const TOAST = 5000
  * Inside ComfyUI. What differs between frontends (1.27 to 1.58) is asked for before it is used.
  * @param {ComfyApp} app
  * @param {ComfyApi} api
- * @param {(count: number) => void} badge
+ * @param {{badge: (count: number) => void, open: () => void}} tab
  * @returns {Host}
  */
-export function createComfyHost(app, api, badge) {
+export function createComfyHost(app, api, { badge, open }) {
   // The frontend's own types cover less than what runs, and differ between its versions.
   const manager = /** @type {any} */ (app.extensionManager)
   const graphApp = /** @type {any} */ (app)
@@ -19,6 +21,7 @@ export function createComfyHost(app, api, badge) {
   return {
     kind: 'comfyui',
     badge,
+    open,
     url: (path) => api.apiURL(`/${path.replace(/^\//, '')}`),
     fetch: (path, init) => api.fetchApi(path, init),
 
@@ -51,30 +54,7 @@ export function createComfyHost(app, api, badge) {
       }
     },
 
-    addNode(nodeId, widgets) {
-      const litegraph = /** @type {any} */ (globalThis).LiteGraph
-      const node = litegraph?.createNode?.(nodeId)
-      if (!node) return false
-      // Inside a subgraph the canvas shows another graph than the workflow's root.
-      const graph = graphApp.canvas?.graph ?? graphApp.graph
-      const area = graphApp.canvas?.ds?.visible_area ?? graphApp.canvas?.visible_area
-      if (area) {
-        const [x, y, width, height] = area
-        // A little aside for each, so that two new nodes do not cover each other.
-        const aside = ((graph._nodes?.length ?? 0) % 6) * 24
-        node.pos = [x + width / 2 - node.size[0] / 2 + aside, y + height / 2 - node.size[1] / 2 + aside]
-      }
-      graph.add(node)
-      for (const [name, value] of Object.entries(widgets)) {
-        const widget = node.widgets?.find((/** @type {any} */ other) => other.name === name)
-        if (!widget) continue
-        widget.value = value
-        widget.callback?.(value, graphApp.canvas, node, node.pos)
-      }
-      graphApp.canvas?.selectNode?.(node)
-      graph.setDirtyCanvas?.(true, true)
-      return true
-    },
+    graph: createComfyGraph(app),
 
     language: () => manager?.setting?.get?.('Comfy.Locale') || navigator.language || 'en'
   }

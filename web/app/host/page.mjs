@@ -38,7 +38,8 @@ export function createPageHost(base) {
     toast: () => false,
     refreshNodes: async () => {},
     badge: () => {},
-    addNode: null,
+    open: () => {},
+    graph: null,
     language: () => navigator.language || 'en'
   }
 }

@@ -274,6 +274,12 @@ export function createSearch(api) {
       setFilter(name, before.includes(value) ? before.filter((other) => other !== value) : [...before, value])
     },
 
+    /** Everything that passes these filters. @param {Filters} filters */
+    showOnly(filters) {
+      store.set({ text: '', filters })
+      void load()
+    },
+
     /** @param {FilterName} name */
     clearFilter: (name) => setFilter(name, []),
 

@@ -6,7 +6,7 @@ import { createStore } from '../store.mjs'
 /**
  * @typedef {object} ViewState
  * @property {Place} place
- * @property {'jobs' | 'settings' | null} sheet
+ * @property {'jobs' | 'settings' | 'workflow' | null} sheet
  * @property {Toast[]} toasts
  */
 

@@ -6,7 +6,7 @@ import {
 } from '../../vendor/virtual-core/index.mjs'
 import { html, useEffect, useLayoutEffect, useReducer, useRef } from '../../vendor/htm-preact.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
-import { addToGraph, canAdd } from './graph.mjs'
+import { addToGraph, canAdd, dragToGraph } from './graph.mjs'
 import { Icon } from './icons.mjs'
 import { isMatched } from '../trust.mjs'
 import { MiddleName, SkeletonRow, TierBadge, Tile, TrustBadge } from './parts.mjs'
@@ -23,8 +23,8 @@ export const nameOf = (model) => model.official_name || model.file_name || model
 export const lineage = (model) =>
   [model.base_model, model.family].find((word) => word && word !== 'unknown') ?? ''
 
-/** @param {string} modelId */
-const optionId = (modelId) => `lib-option-${encodeURIComponent(modelId)}`
+/** @param {string} list @param {string} modelId */
+export const optionId = (list, modelId) => `${list}-option-${encodeURIComponent(modelId)}`
 
 /** The rows to draw of a long list. @param {{current: HTMLElement | null}} scroller @param {number} count
  * @param {number} initialOffset */
@@ -66,8 +66,8 @@ function RowText({ model }) {
   </span>`
 }
 
-/** The models found. @param {{onOpen: (model: ModelRow) => void, openId: string | null}} props */
-export function ModelList({ onOpen, openId }) {
+/** The models found. @param {{onOpen: (model: ModelRow) => void, openId: string | null, id?: string}} props */
+export function ModelList({ onOpen, openId, id = 'lib' }) {
   const panel = usePanel()
   const { search } = panel
   const { t } = useI18n()
@@ -116,12 +116,12 @@ export function ModelList({ onOpen, openId }) {
   return html`<div
     class="lib-list"
     ref=${scroller}
-    id="lib-list"
+    id=${`${id}-list`}
     role="listbox"
     tabindex="0"
     aria-label=${t('search.results')}
     aria-busy=${state.loading ? 'true' : 'false'}
-    aria-activedescendant=${state.activeId ? optionId(state.activeId) : undefined}
+    aria-activedescendant=${state.activeId ? optionId(id, state.activeId) : undefined}
     onKeyDown=${onKeyDown}
     onScroll=${() => (search.position.scrollTop = scroller.current?.scrollTop ?? 0)}
   >
@@ -138,12 +138,13 @@ export function ModelList({ onOpen, openId }) {
         return html`<div
           class=${`lib-slot lib-row ${active ? 'is-active' : ''} ${model.model_id === openId ? 'is-open' : ''}`}
           key=${model.model_id}
-          id=${optionId(model.model_id)}
+          id=${optionId(id, model.model_id)}
           role="option"
           aria-selected=${active ? 'true' : 'false'}
           aria-setsize=${count}
           aria-posinset=${item.index + 1}
           style=${place}
+          onPointerDown=${(/** @type {PointerEvent} */ event) => dragToGraph(panel, model, event)}
           onClick=${() => {
             search.setActive(model.model_id)
             onOpen(model)

@@ -5,7 +5,7 @@ import { useI18n, usePanel, useStore } from './context.mjs'
 import { DetailsSheet } from './details-sheet.mjs'
 import { addToGraph, canAdd } from './graph.mjs'
 import { Icon } from './icons.mjs'
-import { ModelList } from './model-list.mjs'
+import { ModelList, optionId } from './model-list.mjs'
 import { Button, Empty, ErrorBox, IconButton, Popover, SkeletonRows } from './parts.mjs'
 import { RemoteSection } from './remote-section.mjs'
 import { RemoteSheet } from './remote-sheet.mjs'
@@ -16,8 +16,8 @@ import { RemoteSheet } from './remote-sheet.mjs'
 /** Where the words of a filter's values stand in the locales. @type {Partial<Record<FilterName, string>>} */
 const TERMS = { subtype: 'subtype', type: 'type', tier: 'tier' }
 
-/** @param {{onOpen: (model: ModelRow) => void}} props */
-function SearchField({ onOpen }) {
+/** @param {{onOpen: (model: ModelRow) => void, id?: string}} props `id` sets several lists in one page apart */
+export function SearchField({ onOpen, id = 'lib' }) {
   const panel = usePanel()
   const { search } = panel
   const { t } = useI18n()
@@ -55,9 +55,9 @@ function SearchField({ onOpen }) {
       type="search"
       class="lib-search-input"
       data-lib-search
-      aria-controls="lib-list"
+      aria-controls=${`${id}-list`}
       aria-autocomplete="list"
-      aria-activedescendant=${activeId ? `lib-option-${encodeURIComponent(activeId)}` : undefined}
+      aria-activedescendant=${activeId ? optionId(id, activeId) : undefined}
       aria-label=${t('search.label')}
       placeholder=${t('search.placeholder')}
       autocomplete="off"

@@ -10,6 +10,7 @@ import { LinksPlace } from './links-place.mjs'
 import { ModelsPlace } from './models-place.mjs'
 import { ErrorBox, IconButton, Popover, SkeletonRows } from './parts.mjs'
 import { SettingsSheet } from './settings-sheet.mjs'
+import { WorkflowNotice, WorkflowSheet } from './workflow-sheet.mjs'
 
 /** @import { LibrarianPanel } from '../librarian-app.mjs' */
 /** @import { Place } from '../stores/view.mjs' */
@@ -70,6 +71,15 @@ function Header() {
               <span class="lib-menu-text">${t(`scan.${kind}`)}<small>${t(`scan.${kind}Text`)}</small></span>
             </button>`
         )}
+        ${panel.host.graph &&
+        html`<button type="button" class="lib-menu-item" role="menuitem"
+          onClick=${() => {
+            close()
+            view.openSheet('workflow')
+            void panel.workflow.look()
+          }}>
+          <${Icon} name="layers" /><span class="lib-menu-text">${t('workflow.title')}</span>
+        </button>`}
         <button type="button" class="lib-menu-item" role="menuitem"
           onClick=${() => {
             close()
@@ -210,9 +220,11 @@ function Body() {
       ? html`<${Guard}>
           <${Header} />
           <${Banners} />
+          <${WorkflowNotice} />
           <div class="lib-main">
             <main class="lib-place" ref=${main}><${PlaceContent} wide=${wide} /></main>
             ${sheet === 'jobs' && html`<${JobsSheet} />`} ${sheet === 'settings' && html`<${SettingsSheet} />`}
+            ${sheet === 'workflow' && html`<${WorkflowSheet} />`}
           </div>
           <${Places} />
           <${Toasts} />
