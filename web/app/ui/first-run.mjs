@@ -14,7 +14,7 @@ export function FirstRun() {
   return html`<section class="lib-first-run" aria-label=${t('firstRun.label')}>
     <${Icon} name="library" />
     <div>
-      <h3>${t('firstRun.found', { count: in_place, size: bytes(size_bytes) })}</h3>
+      <h2>${t('firstRun.found', { count: in_place, size: bytes(size_bytes) })}</h2>
       <p>${t('firstRun.untouched')}</p>
       <${Button} kind="primary" icon="drive" onClick=${() => {
         view.introduce()
