@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { foldersOf, globOf, regexOf, ruleOf, wants } from '../../web/app/mapping-rules.mjs'
-import { openPanel, settle } from './panel-in-a-page.mjs'
+import { foldersOf, globOf, queryOf, regexOf, ruleOf, wants } from '../../web/app/mapping-rules.mjs'
+import { openPanel, press, settle } from './panel-in-a-page.mjs'
 
 afterEach(() => {
   document.body.replaceChildren()
@@ -148,12 +148,14 @@ describe('mapping editor', () => {
   test('what was changed is not left without a question', async () => {
     const page = await editor()
     await drag(pick(page, 'sdxl'), page.find('[data-folder=loras]'))
-    page.button('Back').click()
-    await settle()
-    expect(page.find('.lib-dialog').textContent).toContain('not saved yet')
-    page.find('[data-cancel]').click()
-    await settle()
-    expect(page.all('.lib-rule')).toHaveLength(1)
+    for (const leave of [() => page.button('Back').click(), () => press(document.activeElement, 'Escape')]) {
+      leave()
+      await settle()
+      expect(page.find('.lib-dialog').textContent).toContain('not saved yet')
+      page.find('[data-cancel]').click()
+      await settle()
+      expect(page.all('.lib-rule')).toHaveLength(1)
+    }
   })
 
   test('back to the usual rules', async () => {
@@ -205,6 +207,13 @@ describe('rules', () => {
     expect(having({ exclude_tags: ['nsfw'] })).toBe(false)
     expect(wants({ ...rule, link_type: 'directory' }, model)).toBe(false)
     expect(wants({ ...rule, link_type: 'directory' }, { ...model, model_format: 'diffusion-folder' })).toBe(true)
+  })
+
+  test('values are asked for as the library spells them', () => {
+    const facets = { family: [{ value: 'SDXL', count: 1 }, { value: 'sdxl', count: 2 }], subtype: [{ value: 'text_encoders', count: 1 }] }
+    expect(queryOf({ families: ['Sdxl', 'Other'], subtype: ['CLIP', 'unet'] }, facets)).toEqual({
+      family: ['SDXL', 'sdxl', 'Other'], subtype: ['text_encoders', 'diffusion_models'], type: [], base_model: [], tag: []
+    })
   })
 
   test('folders below the root by their relative path, those elsewhere cannot be meant', () => {

@@ -1,4 +1,4 @@
-/** @import { LibrarianApp, ModelRow } from './types.mjs' */
+/** @import { Facets, LibrarianApp, ModelRow } from './types.mjs' */
 
 /** Filters of a rule, and the filter of `GET /models` that asks for the same. */
 export const RULE_FILTERS = /** @type {const} */ ({
@@ -85,9 +85,26 @@ export function regexOf(pattern) {
   }
 }
 
-/** What `GET /models` can be asked for; the rest of a rule is looked at here. @param {RuleFilters} filters */
-export const queryOf = (filters) =>
-  Object.fromEntries(Object.entries(RULE_FILTERS).map(([name, asked]) => [asked, filters[/** @type {RuleFilter} */ (name)] ?? []]))
+/** Names of ComfyUI's folders that mean the same. @type {Record<string, string>} */
+const ALIASES = { unet: 'diffusion_models', clip: 'text_encoders' }
+
+/**
+ * What `GET /models` can be asked for; the rest of a rule is looked at here. Rules compare without regard to
+ * case, `GET /models` does not, so values are spelled as the library spells them.
+ * @param {RuleFilters} filters @param {Facets | null} facets
+ */
+export const queryOf = (filters, facets) =>
+  Object.fromEntries(
+    Object.entries(RULE_FILTERS).map(([name, asked]) => {
+      const values = (filters[/** @type {RuleFilter} */ (name)] ?? []).flatMap((value) => {
+        const folded = value.toLowerCase()
+        const meant = name === 'subtype' ? (ALIASES[folded] ?? folded) : folded
+        const spelled = (facets?.[asked] ?? []).map((one) => one.value).filter((one) => one.toLowerCase() === meant)
+        return spelled.length > 0 ? spelled : [meant === folded ? value : meant]
+      })
+      return [asked, values]
+    })
+  )
 
 /** Whether a rule wants a model that `GET /models` answered for it. @param {Rule} rule @param {ModelRow} model */
 export function wants(rule, model) {

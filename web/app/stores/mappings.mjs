@@ -68,6 +68,8 @@ export function createMappings(api) {
   let keys = 0
   let sequence = 0
   let librarySequence = 0
+  /** @type {Promise<void>} */
+  let libraryLoaded = Promise.resolve()
   /** @type {Map<number, number>} */
   const catching = new Map()
   /** @type {Map<number | 'library', ReturnType<typeof setTimeout>>} */
@@ -105,7 +107,7 @@ export function createMappings(api) {
     const mine = ++sequence
     const another = store.get().app?.app !== app.app
     store.set({ ...(another ? EMPTY : {}), app, loading: true, error: null })
-    void loadLibrary()
+    libraryLoaded = loadLibrary()
     try {
       const report = await api.get('/mappings')
       if (mine === sequence) show(report, app, name)
@@ -120,7 +122,7 @@ export function createMappings(api) {
     try {
       const [facets, { models }] = await Promise.all([
         store.get().facets ?? api.get(`/facets${query({ storage: 'owned' })}`),
-        api.get(`/models${query({ q: text.trim(), storage: 'owned', limit: LISTED, ...queryOf(picked) })}`)
+        api.get(`/models${query({ q: text.trim(), storage: 'owned', limit: LISTED, ...queryOf(picked, null) })}`)
       ])
       if (mine === librarySequence) store.set({ facets, models, libraryError: null })
     } catch (error) {
@@ -141,13 +143,14 @@ export function createMappings(api) {
       store.set({ catches: { ...catches, [key]: { ...before, ...change } } })
     }
     tell({ loading: true, error: null })
+    await libraryLoaded
     try {
       /** @type {ModelRow[]} */
       const found = []
       let offset = 0
       let total = 1
       while (offset < Math.min(total, MOST) && catching.get(key) === mine) {
-        const answer = await api.get(`/models${query({ storage: 'owned', limit: PAGE, offset, sort: 'name', order: 'asc', ...queryOf(rule.filters) })}`)
+        const answer = await api.get(`/models${query({ storage: 'owned', limit: PAGE, offset, sort: 'name', order: 'asc', ...queryOf(rule.filters, store.get().facets) })}`)
         found.push(...answer.models.filter((/** @type {ModelRow} */ model) => wants(rule, model)))
         total = answer.total
         offset += PAGE

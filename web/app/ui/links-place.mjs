@@ -32,11 +32,12 @@ export function LinksPlace() {
 
   /** @param {KeyboardEvent} event */
   const onKeyDown = (event) => {
-    if (event.key !== 'Escape' || shown === 'apps' || shown === 'result') return
+    // Esc is the same as the arrow at the top, which asks where something would be lost.
+    const back = /** @type {HTMLElement | null} */ (column.current?.querySelector('.lib-place-head button'))
+    if (event.key !== 'Escape' || !back) return
     event.stopPropagation()
     event.preventDefault()
-    if (planning) links.leavePlan()
-    else links.open('apps')
+    back.click()
   }
 
   const Page = PAGES[page]
