@@ -2,6 +2,7 @@ import { createApi } from './api.mjs'
 import { bareI18n, loadI18n } from './i18n.mjs'
 import { createStore } from './store.mjs'
 import { createApps } from './stores/apps.mjs'
+import { createBulk } from './stores/bulk.mjs'
 import { createDetails } from './stores/details.mjs'
 import { createDownloads } from './stores/downloads.mjs'
 import { createFolders } from './stores/folders.mjs'
@@ -14,8 +15,10 @@ import { createNames } from './stores/names.mjs'
 import { createRelocation } from './stores/relocation.mjs'
 import { createRemote } from './stores/remote.mjs'
 import { createSearch } from './stores/search.mjs'
+import { createSelection } from './stores/selection.mjs'
 import { createSettings } from './stores/settings.mjs'
 import { createStatus } from './stores/status.mjs'
+import { createStorage } from './stores/storage.mjs'
 import { createUploads } from './stores/uploads.mjs'
 import { createView } from './stores/view.mjs'
 import { createWorkflow } from './stores/workflow.mjs'
@@ -35,11 +38,14 @@ export function createLibrarianApp(host) {
   )
   const view = createView()
   const search = createSearch(api)
+  const selection = createSelection(search)
   const details = createDetails(api, {
     recordChanged: (record) => search.patchRow(record),
     modelRemoved: (modelId) => search.removeRow(modelId)
   })
   const jobs = createJobs(api, jobEnded)
+  const bulk = createBulk(api, { jobs, search, selection })
+  const storage = createStorage(api, { started: jobs.started, jobs })
   const folders = createFolders(api)
   const uploads = createUploads(api)
   const imports = createImports(api, { started: jobs.started, uploads })
@@ -48,6 +54,8 @@ export function createLibrarianApp(host) {
   const health = createHealth(api, { started: jobs.started, linksChanged })
   const relocation = createRelocation(api, linksChanged)
   const mappings = createMappings(api)
+  const names = createNames(api)
+  const workflow = createWorkflow(api, host, { names, jobs })
   const settings = createSettings(api, (key) => {
     if (key === 'online' || key === 'remote_search') remote.settingsChanged()
   })
@@ -56,8 +64,6 @@ export function createLibrarianApp(host) {
     failed: (error) => toast('error', t('downloads.failed'), error.message)
   })
   const remote = createRemote(api, { search, settings, download: downloads.start })
-  const names = createNames(api)
-  const workflow = createWorkflow(api, host, { names, jobs })
   const status = createStatus(api, () => {
     if (search.get().error) void search.load()
     search.libraryChanged()
@@ -99,6 +105,8 @@ export function createLibrarianApp(host) {
     if (['sync', 'import', 'download', 'repair'].includes(job.kind) && (job.state === 'done' || job.state === 'cancelled')) linksChanged()
     links.ended(job)
     downloads.jobChanged(job)
+    storage.ended(job)
+    storage.changed()
     workflow.ended(job)
     health.takeStart(job)
     const kind = words.get().i18n.term('jobs.kind', job.kind)
@@ -163,7 +171,7 @@ export function createLibrarianApp(host) {
   }
 
   return {
-    host, api, words, view, search, details, jobs, folders, uploads, imports, links, apps, health, relocation, mappings,
+    host, api, words, view, search, selection, bulk, details, jobs, storage, folders, uploads, imports, links, apps, health, relocation, mappings,
     names, workflow, settings, remote, downloads, lookForNetwork, status, toast, begin, start, reveal, loadWords
   }
 }

@@ -9,6 +9,12 @@ import { fold } from '../text.mjs'
 export const DEBOUNCE = 300
 /** Rows of one request. */
 export const PAGE = 100
+/** Rows of one request where all of them are wanted; the most that the server gives. */
+const BIGGEST_PAGE = 500
+/** Pages kept: what was scrolled past long ago is fetched again rather than kept for ever. */
+export const PAGES_KEPT = 40
+/** Pages fetched at a time: whoever scrolls fast wants the last ones. */
+const PAGES_AT_A_TIME = 3
 /** Milliseconds to gather `librarian.library` events in, so that a scan does not cause a storm. */
 const GATHER = 700
 
@@ -97,7 +103,7 @@ export function createSearch(api) {
     })
   )
   /** Where the list was scrolled to, in pixels; survives a closed tab. Not shown, so not in the store. */
-  const position = { scrollTop: 0 }
+  const position = { scrollTop: 0, columns: 1 }
 
   let sequence = 0
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -108,6 +114,8 @@ export function createSearch(api) {
   let running = null
   /** @type {Set<number>} */
   const pagesAsked = new Set()
+  /** The rows in sight. */
+  let wanted = { from: 0, to: 0 }
   let facetsSequence = 0
 
   const filterQuery = () => {
@@ -183,10 +191,12 @@ export function createSearch(api) {
   /** See to it that rows `from` to `to` get fetched. @param {number} from @param {number} to */
   function ensure(from, to) {
     const { rows, total, loading, error } = store.get()
+    wanted = { from, to }
     if (loading || error) return
     for (let page = Math.floor(from / PAGE); page <= Math.floor(to / PAGE); page += 1) {
       const first = page * PAGE
       if (first >= total || pagesAsked.has(page) || isWhole(rows, first, Math.min(first + PAGE, total))) continue
+      if (pagesAsked.size >= PAGES_AT_A_TIME) return
       pagesAsked.add(page)
       void fetchPage(page)
     }
@@ -199,15 +209,40 @@ export function createSearch(api) {
     try {
       const answer = await ask(offset)
       if (mine !== sequence) return
-      const rows = store.get().rows.slice()
+      const rows = withoutFarPages(store.get().rows.slice(), page)
       answer.models.forEach((/** @type {ModelRow} */ row, /** @type {number} */ at) => (rows[offset + at] = row))
       // The library shrank meanwhile: the list ends where the rows end.
       const total = answer.models.length < PAGE ? offset + answer.models.length : Math.max(answer.total, store.get().total)
+      pagesAsked.delete(page)
       store.set({ rows, total, pageError: null })
+      ensure(wanted.from, wanted.to)
     } catch (error) {
       if (mine !== sequence) return
       pagesAsked.delete(page)
       store.set({ pageError: /** @type {ApiError} */ (error) })
+    }
+  }
+
+  /** Room for one more page: those farthest from it go, but never the first. @param {(ModelRow | undefined)[]} rows @param {number} page */
+  function withoutFarPages(rows, page) {
+    const there = []
+    for (let at = 1; at * PAGE < rows.length; at += 1) if (rows[at * PAGE] && at !== page) there.push(at)
+    const far = there.sort((one, other) => Math.abs(other - page) - Math.abs(one - page)).slice(0, Math.max(0, there.length - PAGES_KEPT))
+    for (const at of far) for (let row = at * PAGE; row < Math.min((at + 1) * PAGE, rows.length); row += 1) delete rows[row]
+    return rows
+  }
+
+  /** Every row of what is found, whether it is in sight or not. @param {AbortSignal} signal @returns {Promise<ModelRow[]>} */
+  async function everything(signal) {
+    const chosen = SORTS.find(({ id }) => id === store.get().sortId)
+    const asked = { ...filterQuery(), sort: chosen?.sort, order: chosen?.order, limit: BIGGEST_PAGE }
+    /** @type {ModelRow[]} */
+    const found = []
+    for (;;) {
+      const answer = await api.get(`/models${query({ ...asked, offset: found.length })}`, { signal })
+      signal.throwIfAborted()
+      found.push(...answer.models)
+      if (answer.models.length === 0 || found.length >= answer.total) return found
     }
   }
 
@@ -237,6 +272,44 @@ export function createSearch(api) {
     }
   }
 
+  /** @param {Map<string, Partial<ModelRow>>} changes by model id */
+  function patchRows(changes) {
+    const rows = store.get().rows.slice()
+    let found = false
+    rows.forEach((row, at) => {
+      const changed = row && changes.get(row.model_id)
+      if (!changed) return
+      /** @type {any} */
+      const patched = { ...row }
+      for (const key of Object.keys(row)) if (key in changed) patched[key] = /** @type {any} */ (changed)[key]
+      rows[at] = patched
+      found = true
+    })
+    if (found) store.set({ rows })
+  }
+
+  /** @param {Set<string>} modelIds */
+  function removeRows(modelIds) {
+    const { rows, total, activeId } = store.get()
+    /** @type {(ModelRow | undefined)[]} */
+    const left = []
+    let gone = 0
+    let next = activeId
+    rows.forEach((row, at) => {
+      if (row && modelIds.has(row.model_id)) {
+        gone += 1
+        if (row.model_id === activeId) next = null
+      } else {
+        left[at - gone] = row
+        next ??= row?.model_id ?? null
+      }
+    })
+    if (gone === 0) return
+    left.length = Math.max(0, rows.length - gone)
+    pagesAsked.clear()
+    store.set({ rows: left, total: Math.max(0, total - gone), activeId: next })
+  }
+
   /** @param {FilterName} name @param {string[]} values */
   function setFilter(name, values) {
     const filters = { ...store.get().filters }
@@ -252,6 +325,7 @@ export function createSearch(api) {
     position,
     load,
     ensure,
+    everything,
 
     /** @param {string} text */
     setText(text) {
@@ -315,30 +389,12 @@ export function createSearch(api) {
     },
 
     /** @param {Partial<ModelRow> & {model_id: string}} changed put what was edited into the list at once */
-    patchRow(changed) {
-      const rows = store.get().rows.slice()
-      let found = false
-      for (const [at, row] of rows.entries()) {
-        if (row?.model_id !== changed.model_id) continue
-        /** @type {any} */
-        const patched = { ...row }
-        for (const key of Object.keys(row)) if (key in changed) patched[key] = /** @type {any} */ (changed)[key]
-        rows[at] = patched
-        found = true
-      }
-      if (found) store.set({ rows })
-    },
+    patchRow: (changed) => patchRows(new Map([[changed.model_id, changed]])),
+    patchRows,
 
     /** @param {string} modelId */
-    removeRow(modelId) {
-      const { rows, total } = store.get()
-      const at = rows.findIndex((row) => row?.model_id === modelId)
-      if (at < 0) return
-      const left = rows.slice()
-      left.splice(at, 1)
-      pagesAsked.clear()
-      store.set({ rows: left, total: Math.max(0, total - 1), activeId: left[at]?.model_id ?? null })
-    },
+    removeRow: (modelId) => removeRows(new Set([modelId])),
+    removeRows,
 
     /** A `librarian.library` event. */
     libraryChanged() {

@@ -1,21 +1,43 @@
 import { createStore } from '../store.mjs'
 
-/** @typedef {'models' | 'import' | 'links'} Place */
-/** @typedef {{id: number, severity: 'success' | 'info' | 'warn' | 'error', summary: string, detail: string}} Toast */
+/** @typedef {'models' | 'import' | 'links' | 'storage'} Place */
+/** @typedef {{id: number, severity: 'success' | 'info' | 'warn' | 'error', summary: string, detail: string, action?: {label: string, run: () => void}}} Toast */
 
 /**
  * @typedef {object} ViewState
  * @property {Place} place
  * @property {'jobs' | 'settings' | 'workflow' | null} sheet
  * @property {Toast[]} toasts
+ * @property {boolean} grid whether models are shown as a grid of previews
+ * @property {boolean} introduced whether the person has seen what the first start found
  */
 
 /** Milliseconds that a toast stays; an error stays until it is dismissed. */
 const TOAST = 5000
 
+/** What stays from one visit to the next; without a storage of the browser's it stays for this one. */
+const kept = {
+  /** @param {string} name */
+  has(name) {
+    try {
+      return localStorage.getItem(`librarian.${name}`) === 'yes'
+    } catch {
+      return false
+    }
+  },
+  /** @param {string} name @param {boolean} value */
+  set(name, value) {
+    try {
+      localStorage.setItem(`librarian.${name}`, value ? 'yes' : 'no')
+    } catch {
+      // Such as in a private window.
+    }
+  }
+}
+
 /** Where in the panel the person is. */
 export function createView() {
-  const store = createStore(/** @type {ViewState} */ ({ place: 'models', sheet: null, toasts: [] }))
+  const store = createStore(/** @type {ViewState} */ ({ place: 'models', sheet: null, toasts: [], grid: kept.has('grid'), introduced: kept.has('introduced') }))
   let ids = 0
 
   /** @param {number} id */
@@ -29,12 +51,24 @@ export function createView() {
     openSheet: (sheet) => store.set({ sheet }),
     closeSheet: () => store.set({ sheet: null }),
 
-    /** @param {Toast['severity']} severity @param {string} summary @param {string} [detail] */
-    toast(severity, summary, detail = '') {
+    /** @param {boolean} grid */
+    setGrid(grid) {
+      kept.set('grid', grid)
+      store.set({ grid })
+    },
+
+    introduce() {
+      kept.set('introduced', true)
+      store.set({ introduced: true })
+    },
+
+    /** One that offers something stays until it is dismissed, as an error does.
+     * @param {Toast['severity']} severity @param {string} summary @param {string} [detail] @param {Toast['action']} [action] */
+    toast(severity, summary, detail = '', action) {
       ids += 1
       const id = ids
-      store.set({ toasts: [...store.get().toasts.slice(-2), { id, severity, summary, detail }] })
-      if (severity !== 'error') setTimeout(() => dismiss(id), TOAST)
+      store.set({ toasts: [...store.get().toasts.slice(-2), { id, severity, summary, detail, ...(action && { action }) }] })
+      if (severity !== 'error' && !action) setTimeout(() => dismiss(id), TOAST)
     },
     dismiss
   }

@@ -4,7 +4,7 @@ import {
   observeElementOffset,
   observeElementRect
 } from '../../vendor/virtual-core/index.mjs'
-import { html, useEffect, useLayoutEffect, useReducer, useRef } from '../../vendor/htm-preact.mjs'
+import { html, useEffect, useLayoutEffect, useReducer, useRef, useState } from '../../vendor/htm-preact.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { addToGraph, canAdd, dragToGraph } from './graph.mjs'
 import { Icon } from './icons.mjs'
@@ -15,6 +15,10 @@ import { MiddleName, SkeletonRow, TierBadge, Tile, TrustBadge } from './parts.mj
 
 /** Height of a row in pixels; panel.css says the same. */
 export const ROW = 56
+/** A card of the grid, in pixels: its least width, and what stands below its picture; models.css says the same. */
+const CARD = 120
+const CARD_TEXT = 58
+const CARD_GAP = 8
 
 /** @param {ModelRow} model */
 export const nameOf = (model) => model.official_name || model.file_name || model.model_id
@@ -26,17 +30,24 @@ export const lineage = (model) =>
 /** @param {string} list @param {string} modelId */
 export const optionId = (list, modelId) => `${list}-option-${encodeURIComponent(modelId)}`
 
-/** The rows to draw of a long list. @param {{current: HTMLElement | null}} scroller @param {number} count
- * @param {number} initialOffset */
-function useVirtualRows(scroller, count, initialOffset) {
+/** How the cards of the grid fit into a width. @param {number} width pixels */
+export function cardsIn(width) {
+  const columns = Math.max(2, Math.floor((width - CARD_GAP) / (CARD + CARD_GAP)))
+  const card = (width - CARD_GAP * (columns + 1)) / columns
+  return { columns, card, height: Math.round(card + CARD_TEXT + CARD_GAP) }
+}
+
+/** The lines to draw of a long list. @param {{current: HTMLElement | null}} scroller @param {number} count
+ * @param {number} initialOffset @param {number} height of a line, in pixels */
+function useVirtualRows(scroller, count, initialOffset, height) {
   const [, draw] = useReducer((/** @type {number} */ times, /** @type {void} */ _) => times + 1, 0)
   const kept = useRef(/** @type {Virtualizer<HTMLElement, HTMLElement> | null} */ (null))
   /** @type {ConstructorParameters<typeof Virtualizer<HTMLElement, HTMLElement>>[0]} */
   const options = {
     count,
     getScrollElement: () => scroller.current,
-    estimateSize: () => ROW,
-    overscan: 6,
+    estimateSize: () => height,
+    overscan: height > ROW ? 2 : 6,
     initialOffset,
     // A hidden panel has no height; it keeps the rows it would show.
     observeElementRect: (instance, tell) =>
@@ -48,9 +59,27 @@ function useVirtualRows(scroller, count, initialOffset) {
   kept.current ??= new Virtualizer(options)
   const virtualizer = kept.current
   virtualizer.setOptions(options)
+  const measured = useRef(height)
+  if (measured.current !== height) {
+    measured.current = height
+    virtualizer.measure()
+  }
   useLayoutEffect(() => virtualizer._didMount(), [])
   useLayoutEffect(() => virtualizer._willUpdate())
   return virtualizer
+}
+
+/** The width of an element, in pixels. @param {{current: HTMLElement | null}} element */
+function useWidth(element) {
+  const [width, setWidth] = useState(320)
+  useLayoutEffect(() => {
+    const measure = () => setWidth(element.current?.clientWidth || 320)
+    measure()
+    const sizes = new ResizeObserver(measure)
+    sizes.observe(/** @type {HTMLElement} */ (element.current))
+    return () => sizes.disconnect()
+  }, [])
+  return width
 }
 
 /** @param {{model: ModelRow}} props */
@@ -66,20 +95,99 @@ function RowText({ model }) {
   </span>`
 }
 
-/** The models found. @param {{onOpen: (model: ModelRow) => void, openId: string | null, id?: string}} props */
-export function ModelList({ onOpen, openId, id = 'lib' }) {
+/** The marks at the end of a row. @param {{model: ModelRow}} props */
+function Marks({ model }) {
+  const { t } = useI18n()
+  return html`<span class="lib-row-marks">
+    <span class="lib-row-marks-line">
+      ${model.linked &&
+      html`<span class="lib-mark" role="img" aria-label=${t('model.linked')} title=${t('model.linked')}>
+        <${Icon} name="link" />
+      </span>`}
+      ${isMatched(model) && html`<${TrustBadge} model=${model} iconOnly />`}
+    </span>
+    <${TierBadge} tier=${model.security_tier} pickle=${model.pickle_state} />
+  </span>`
+}
+
+/**
+ * One model of the list. Ctrl (or ⌘) and a click choose it, Shift and a click choose all up to it.
+ * @param {{model: ModelRow, id: string, at: number, count: number, place: Record<string, string>, active: boolean, open: boolean,
+ *   choosable: boolean, chosen: boolean, selecting: boolean, grid: boolean, onOpen: (model: ModelRow) => void}} props
+ */
+function Option({ model, id, at, count, place, active, open, choosable, chosen, selecting, grid, onOpen }) {
   const panel = usePanel()
-  const { search } = panel
+  const { search, selection } = panel
+  const { t } = useI18n()
+  /** @param {MouseEvent} event */
+  const choose = (event) => {
+    search.setActive(model.model_id)
+    const { rows, atHand } = search.get()
+    if (event.shiftKey) selection.extend(model, atHand ?? rows)
+    else selection.toggle(model)
+  }
+  return html`<div
+    class=${`lib-slot ${grid ? 'lib-card' : 'lib-row'} ${active ? 'is-active' : ''} ${open ? 'is-open' : ''} ${chosen ? 'is-chosen' : ''}`}
+    id=${optionId(id, model.model_id)}
+    role="option"
+    aria-selected=${(selecting ? chosen : active) ? 'true' : 'false'}
+    aria-setsize=${count}
+    aria-posinset=${at + 1}
+    style=${place}
+    onPointerDown=${(/** @type {PointerEvent} */ event) => dragToGraph(panel, model, event)}
+    onClick=${(/** @type {MouseEvent} */ event) => {
+      if (choosable && (event.ctrlKey || event.metaKey || event.shiftKey)) return choose(event)
+      search.setActive(model.model_id)
+      onOpen(model)
+    }}
+  >
+    ${choosable &&
+    html`<span class="lib-tick" aria-hidden="true" title=${t('bulk.choose')}
+      onPointerDown=${(/** @type {Event} */ event) => event.stopPropagation()}
+      onClick=${(/** @type {MouseEvent} */ event) => {
+        event.stopPropagation()
+        choose(event)
+      }}><span>${chosen && html`<${Icon} name="check" />`}</span></span>`}
+    <${Tile} model=${model} />
+    <${RowText} model=${model} />
+    <${Marks} model=${model} />
+    ${canAdd(panel, model) &&
+    html`<span
+      class="lib-row-add"
+      aria-hidden="true"
+      title=${t('graph.add')}
+      onPointerDown=${(/** @type {Event} */ event) => event.stopPropagation()}
+      onClick=${(/** @type {Event} */ event) => {
+        event.stopPropagation()
+        addToGraph(panel, model)
+      }}
+    >
+      <${Icon} name="plus" />
+    </span>`}
+  </div>`
+}
+
+/** The models found. @param {{onOpen: (model: ModelRow) => void, openId: string | null, id?: string, choosable?: boolean}} props
+ *  `choosable` lists take a selection and may be a grid */
+export function ModelList({ onOpen, openId, id = 'lib', choosable = false }) {
+  const panel = usePanel()
+  const { search, selection, view } = panel
   const { t } = useI18n()
   const state = useStore(search)
+  const { chosen, selecting } = useStore(selection)
+  const { grid: wantsGrid } = useStore(view)
+  const grid = choosable && wantsGrid
   const scroller = useRef(/** @type {HTMLElement | null} */ (null))
+  const width = useWidth(scroller)
 
   const rows = state.atHand ?? state.rows
   const count = state.atHand ? state.atHand.length : state.total
-  const virtualizer = useVirtualRows(scroller, count, search.position.scrollTop)
-  const items = virtualizer.getVirtualItems()
-  const first = items[0]?.index ?? 0
-  const last = items[items.length - 1]?.index ?? 0
+  const { columns, card, height } = grid ? cardsIn(width) : { columns: 1, card: 0, height: ROW }
+  search.position.columns = columns
+  const virtualizer = useVirtualRows(scroller, Math.ceil(count / columns), search.position.scrollTop, height)
+  const lines = virtualizer.getVirtualItems()
+  const first = (lines[0]?.index ?? 0) * columns
+  const last = Math.max(first, Math.min(count, ((lines[lines.length - 1]?.index ?? 0) + 1) * columns) - 1)
 
   useLayoutEffect(() => {
     // Back where one was, after the tab was closed and opened again.
@@ -99,84 +207,76 @@ export function ModelList({ onOpen, openId, id = 'lib' }) {
 
   useLayoutEffect(() => {
     const at = state.activeId ? rows.findIndex((row) => row?.model_id === state.activeId) : -1
-    if (at >= 0) virtualizer.scrollToIndex(at, { align: 'auto' })
-  }, [state.activeId])
+    if (at >= 0) virtualizer.scrollToIndex(Math.floor(at / columns), { align: 'auto' })
+  }, [state.activeId, columns])
 
   /** @param {KeyboardEvent} event */
   const onKeyDown = (event) => {
-    const at = rows.findIndex((row) => row?.model_id === state.activeId)
-    const model = rows[at]
-    if (model && (event.key === ' ' || event.key === 'ArrowRight')) {
-      onOpen(model)
-      event.preventDefault()
-      event.stopPropagation()
-    }
+    const now = search.get()
+    const shown = now.atHand ?? now.rows
+    const found = now.activeId ? shown.findIndex((row) => row?.model_id === now.activeId) : -1
+    const model = shown[found]
+    const forward = scroller.current && getComputedStyle(scroller.current).direction === 'rtl' ? -1 : 1
+    const page = Math.max(1, Math.floor((scroller.current?.clientHeight ?? height) / height) - 1) * columns
+    const steps = /** @type {Record<string, number>} */ ({
+      ArrowDown: columns, ArrowUp: -columns, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity,
+      ...(grid && { ArrowRight: forward, ArrowLeft: -forward })
+    })
+    const step = steps[event.key]
+    const all = event.key.toLowerCase() === 'a' && (event.ctrlKey || event.metaKey)
+    if (step !== undefined) {
+      const to = found < 0 ? (step === Infinity ? count - 1 : step === -Infinity ? 0 : first) : Math.max(0, Math.min(count - 1, found + step))
+      const next = shown[to]
+      if (next) search.setActive(next.model_id)
+      // Not fetched yet: go there, its rows follow.
+      else virtualizer.scrollToIndex(Math.floor(to / columns))
+      if (next && event.shiftKey && choosable) {
+        if (chosen.size === 0 && model) selection.toggle(model)
+        selection.extend(next, shown)
+      }
+    } else if (choosable && all) void selection.all()
+    else if (choosable && event.key === 'Escape' && selection.get().selecting) selection.clear()
+    else if (choosable && model && event.key === ' ') selection.toggle(model)
+    else if (model && (event.key === 'Enter' || event.key === ' ' || event.key === 'ArrowRight')) onOpen(model)
+    else return
+    event.preventDefault()
+    event.stopPropagation()
   }
 
+  const places = lines.flatMap((line) =>
+    Array.from({ length: Math.min(columns, count - line.index * columns) }, (_, column) => ({
+      at: line.index * columns + column,
+      place: /** @type {Record<string, string>} */ (
+        grid
+          ? { transform: `translateY(${line.start + CARD_GAP}px)`, insetInlineStart: `${CARD_GAP + column * (card + CARD_GAP)}px`, width: `${card}px`, height: `${height - CARD_GAP}px` }
+          : { transform: `translateY(${line.start}px)` }
+      )
+    }))
+  )
   return html`<div
-    class="lib-list"
+    class=${`lib-list ${grid ? 'is-grid' : ''} ${choosable ? 'is-choosable' : ''} ${selecting && choosable ? 'is-selecting' : ''}`}
     ref=${scroller}
     id=${`${id}-list`}
     role="listbox"
     tabindex="0"
     aria-label=${t('search.results')}
+    aria-multiselectable=${choosable && selecting ? 'true' : undefined}
     aria-busy=${state.loading ? 'true' : 'false'}
-    aria-activedescendant=${state.activeId ? optionId(id, state.activeId) : undefined}
+    aria-activedescendant=${places.some(({ at }) => rows[at] && rows[at]?.model_id === state.activeId) ? optionId(id, /** @type {string} */ (state.activeId)) : undefined}
     onKeyDown=${onKeyDown}
     onScroll=${() => (search.position.scrollTop = scroller.current?.scrollTop ?? 0)}
   >
-    <div class="lib-list-space" role="presentation" style=${{ height: `${virtualizer.getTotalSize()}px` }}>
-      ${items.map((item) => {
-        const model = rows[item.index]
-        const place = { transform: `translateY(${item.start}px)` }
+    <div class="lib-list-space" role="presentation" style=${{ height: `${virtualizer.getTotalSize() + (grid ? CARD_GAP : 0)}px` }}>
+      ${places.map(({ at, place }) => {
+        const model = rows[at]
         if (!model) {
-          return html`<div class="lib-slot" role="presentation" key=${`hole-${item.index}`} style=${place}>
-            <${SkeletonRow} at=${item.index} />
+          return html`<div class=${`lib-slot ${grid ? 'lib-card is-skeleton' : ''}`} role="presentation" key=${`hole-${at}`} style=${place}>
+            ${grid ? html`<span class="lib-tile"></span>` : html`<${SkeletonRow} at=${at} />`}
           </div>`
         }
-        const active = model.model_id === state.activeId
-        return html`<div
-          class=${`lib-slot lib-row ${active ? 'is-active' : ''} ${model.model_id === openId ? 'is-open' : ''}`}
-          key=${model.model_id}
-          id=${optionId(id, model.model_id)}
-          role="option"
-          aria-selected=${active ? 'true' : 'false'}
-          aria-setsize=${count}
-          aria-posinset=${item.index + 1}
-          style=${place}
-          onPointerDown=${(/** @type {PointerEvent} */ event) => dragToGraph(panel, model, event)}
-          onClick=${() => {
-            search.setActive(model.model_id)
-            onOpen(model)
-          }}
-        >
-          <${Tile} model=${model} />
-          <${RowText} model=${model} />
-          <span class="lib-row-marks">
-            <span class="lib-row-marks-line">
-              ${model.linked &&
-              html`<span class="lib-mark" role="img" aria-label=${t('model.linked')} title=${t('model.linked')}>
-                <${Icon} name="link" />
-              </span>`}
-              ${isMatched(model) && html`<${TrustBadge} model=${model} iconOnly />`}
-            </span>
-            <${TierBadge} tier=${model.security_tier} pickle=${model.pickle_state} />
-          </span>
-          ${canAdd(panel, model) &&
-          html`<button
-            type="button"
-            class="lib-row-add"
-            tabindex="-1"
-            aria-hidden="true"
-            title=${t('graph.add')}
-            onClick=${(/** @type {Event} */ event) => {
-              event.stopPropagation()
-              addToGraph(panel, model)
-            }}
-          >
-            <${Icon} name="plus" />
-          </button>`}
-        </div>`
+        return html`<${Option} key=${model.model_id} model=${model} id=${id} at=${at} count=${count} place=${place}
+          active=${model.model_id === state.activeId} open=${model.model_id === openId} choosable=${choosable}
+          chosen=${choosable && chosen.has(model.model_id)} selecting=${choosable && selecting} grid=${grid} onOpen=${onOpen} />`
       })}
     </div>
   </div>`

@@ -1,8 +1,10 @@
 import { html, useEffect, useLayoutEffect, useRef } from '../../vendor/htm-preact.mjs'
 import { remoteKey } from '../remote-files.mjs'
 import { FILTERS, SORTS } from '../stores/search.mjs'
+import { BulkBar } from './bulk-bar.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { DetailsSheet } from './details-sheet.mjs'
+import { FirstRun, NothingYet } from './first-run.mjs'
 import { addToGraph, canAdd } from './graph.mjs'
 import { Icon } from './icons.mjs'
 import { ModelList, optionId } from './model-list.mjs'
@@ -29,7 +31,8 @@ export function SearchField({ onOpen, id = 'lib' }) {
     const now = search.get()
     const shown = /** @type {ModelRow[]} */ ((now.atHand ?? now.rows).filter(Boolean))
     const at = shown.findIndex((row) => row.model_id === now.activeId)
-    const move = { ArrowDown: 1, ArrowUp: -1, PageDown: 8, PageUp: -8 }[event.key]
+    const { columns } = search.position
+    const move = { ArrowDown: columns, ArrowUp: -columns, PageDown: 8, PageUp: -8 }[event.key]
     if (move !== undefined && shown.length > 0) {
       const next = at < 0 ? (move > 0 ? 0 : shown.length - 1) : Math.max(0, Math.min(shown.length - 1, at + move))
       search.setActive(shown[next]?.model_id ?? null)
@@ -187,7 +190,9 @@ function SortMenu() {
 
 /** How many, and in which order. */
 function ResultLine() {
-  const { search } = usePanel()
+  const { search, selection, view } = usePanel()
+  const { selecting } = useStore(selection)
+  const { grid } = useStore(view)
   const { t } = useI18n()
   const { total, loaded, loading, error, atHand, text, match, filters, updateOffered } = useStore(search)
   const count = atHand ? atHand.length : total
@@ -202,13 +207,15 @@ function ResultLine() {
     html`<button type="button" class="lib-update" onClick=${() => search.load()}>
       <${Icon} name="refresh" />${t('search.newResults')}
     </button>`}
+    ${count > 0 && html`<${IconButton} icon="tick" class="is-small" label=${t('bulk.begin')} aria-pressed=${selecting ? 'true' : 'false'} onClick=${() => (selecting ? selection.clear() : selection.begin())} />
+      <${IconButton} icon=${grid ? 'list' : 'grid'} class="is-small" label=${t(grid ? 'search.asList' : 'search.asGrid')} onClick=${() => view.setGrid(!grid)} />`}
     <${SortMenu} />
   </div>`
 }
 
 /** @param {{onOpen: (model: ModelRow) => void, openId: string | null}} props */
 function Results({ onOpen, openId }) {
-  const { search, status, view } = usePanel()
+  const { search, status } = usePanel()
   const { t } = useI18n()
   const state = useStore(search)
   const { status: told } = useStore(status)
@@ -225,18 +232,12 @@ function Results({ onOpen, openId }) {
       ${Object.keys(state.filters).length > 0 && html`<${Button} onClick=${search.clearFilters}>${t('filters.clear')}<//>`}
     <//>`
   }
-  if (shown === 0 && told?.index.state === 'indexing') {
-    return html`<${Empty} icon="library" title=${t('empty.indexing')} text=${t('empty.indexingText')} />`
-  }
-  if (shown === 0) {
-    return html`<${Empty} icon="library" title=${t('empty.first')} text=${t('empty.firstText')}>
-      <${Button} kind="primary" icon="tray" onClick=${() => view.go('import')}>${t('empty.firstStep')}<//>
-    <//>`
-  }
+  if (shown === 0) return html`<${NothingYet} indexing=${told?.index.state === 'indexing'} />`
   return html`
+    ${!asked && html`<${FirstRun} />`}
     ${state.pageError &&
     html`<${ErrorBox} compact what=${t('search.pageFailed')} error=${state.pageError} onRetry=${search.retryPages} />`}
-    <${ModelList} onOpen=${onOpen} openId=${openId} />
+    <${ModelList} onOpen=${onOpen} openId=${openId} choosable />
   `
 }
 
@@ -276,6 +277,7 @@ export function ModelsPlace({ wide }) {
       </div>
       <div class="lib-results"><${Results} onOpen=${onOpen} openId=${modelId} /></div>
       <${RemoteSection} />
+      <${BulkBar} />
     </section>
     ${modelId
       ? html`<${DetailsSheet} key=${modelId} />`

@@ -8,8 +8,9 @@ import { ImportPlace } from './import-place.mjs'
 import { JobsSheet } from './jobs-sheet.mjs'
 import { LinksPlace } from './links-place.mjs'
 import { ModelsPlace } from './models-place.mjs'
-import { ErrorBox, IconButton, Popover, SkeletonRows } from './parts.mjs'
+import { Button, ErrorBox, IconButton, Popover, SkeletonRows } from './parts.mjs'
 import { SettingsSheet } from './settings-sheet.mjs'
+import { StoragePlace } from './storage-place.mjs'
 import { WorkflowNotice, WorkflowSheet } from './workflow-sheet.mjs'
 
 /** @import { LibrarianPanel } from '../librarian-app.mjs' */
@@ -95,25 +96,28 @@ function Header() {
 
 /** What wants attention, by place. */
 function useAttention() {
-  const { search, imports, uploads, links, health, jobs, status } = usePanel()
+  const { search, imports, uploads, links, health, jobs, status, storage } = usePanel()
   const { updateOffered, error } = useStore(search)
   const { runs } = useStore(imports)
   const sent = useStore(uploads).uploads
   const { plan, jobId: syncId } = useStore(links)
   const { report } = useStore(health)
   const { status: told } = useStore(status)
+  const { outcome, jobIds: replacing } = useStore(storage)
   const importing = useStore(jobs).jobs.some((job) => job.kind === 'import' && !hasEnded(job))
   return {
     models: updateOffered || Boolean(error) || told?.index.state === 'error',
     import: importing || runs.some(({ seen }) => !seen) || sent.length > 0,
-    links: Boolean(plan && !syncId && plan.conflicts.length > 0) || Boolean(report?.total_issues) || Boolean(told?.warnings?.some(({ code }) => code.includes('link')))
+    links: Boolean(plan && !syncId && plan.conflicts.length > 0) || Boolean(report?.total_issues) || Boolean(told?.warnings?.some(({ code }) => code.includes('link'))),
+    storage: replacing.length > 0 || outcome !== null
   }
 }
 
 const PLACES = /** @type {const} */ ([
   ['models', 'library'],
   ['import', 'tray'],
-  ['links', 'link']
+  ['links', 'link'],
+  ['storage', 'drive']
 ])
 
 function Places() {
@@ -144,7 +148,11 @@ function Toasts() {
       (toast) =>
         html`<div class="lib-toast" key=${toast.id} data-severity=${toast.severity}>
           <${Icon} name=${{ success: 'check', info: 'info', warn: 'warn', error: 'error' }[toast.severity]} />
-          <div><strong>${toast.summary}</strong>${toast.detail && html`<p>${toast.detail}</p>`}</div>
+          <div><strong>${toast.summary}</strong>${toast.detail && html`<p>${toast.detail}</p>`}
+            ${toast.action && html`<${Button} icon="undo" onClick=${() => {
+              view.dismiss(toast.id)
+              toast.action?.run()
+            }}>${toast.action.label}<//>`}</div>
           <${IconButton} icon="close" class="is-small" label=${t('action.dismiss')} onClick=${() => view.dismiss(toast.id)} />
         </div>`
     )}
@@ -157,6 +165,7 @@ function PlaceContent({ wide }) {
   const { place } = useStore(view)
   if (place === 'import') return html`<${ImportPlace} />`
   if (place === 'links') return html`<${LinksPlace} />`
+  if (place === 'storage') return html`<${StoragePlace} />`
   return html`<${ModelsPlace} wide=${wide} />`
 }
 
