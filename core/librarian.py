@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from .downloading import Origins
 from .errors import LibrarianError, StorageError
 from .events import Events
 from .importing import Importer
@@ -18,6 +19,7 @@ from .linking import AddedApps, Linker, Mappings, RegisteredFolders
 from .linking.registry import Registry
 from .loop import LoopThread, end_tasks
 from .network import Answers, NetworkManager, NetworkSettings, is_host_entry
+from .services.downloads import Downloads
 from .services.imports import Imports, leaving_links
 from .services.links import Links
 from .services.lookups import Lookups
@@ -41,9 +43,9 @@ logger = logging.getLogger(__name__)
 class Librarian:
     """Builds the parts, owns their life, and is what every door calls.
 
-    What can be done is grouped by what it is about: ``models``, ``imports``, ``scans``, ``links``, ``lookups``,
-    ``workflows``, ``preferences``. Methods block (they touch disks and databases): call them from a thread,
-    never from an event loop. `start` begins the background work, `close` ends everything.
+    What can be done is grouped by what it is about: ``models``, ``imports``, ``downloads``, ``scans``, ``links``,
+    ``lookups``, ``workflows``, ``preferences``. Methods block (they touch disks and databases): call them from a
+    thread, never from an event loop. `start` begins the background work, `close` ends everything.
     """
 
     def __init__(self, surroundings: Surroundings) -> None:
@@ -90,6 +92,17 @@ class Librarian:
         lookup = Lookup(hub, civitai)
         pending = PendingLookups(lookup, self._loop, self.library, self.jobs, self.network, self.events)
         self.lookups = Lookups(lookup, Remote(hub, civitai), self._loop, self.library, self.models, pending)
+
+        self.downloads = Downloads(
+            Origins(self.network, hub, civitai),
+            self.imports,
+            self.uploads,
+            self.library,
+            self.network,
+            self._loop,
+            self.jobs,
+            lambda: self.preferences.current.download_limit,
+        )
 
         self._watcher = Watcher(
             [root, *(folder.path for folder in places.indexed_in_place())], self.scans.look_at
@@ -138,6 +151,7 @@ class Librarian:
         self.linker.recover()
         self.links.mend_in_background()
         self.scans.start("quick")
+        self.downloads.start()
         self.lookups.pending.start()
         self._watcher.start()
 
@@ -145,6 +159,7 @@ class Librarian:
         """Stop jobs between two chunks and close everything. May take as long as one chunk."""
         self._watcher.close()
         self.lookups.pending.close()
+        self.downloads.close()
         self.uploads.close()
         self.jobs.close()
         with suppress(LibrarianError):
@@ -176,6 +191,7 @@ class Librarian:
     def _settings_changed(self) -> None:
         self.network.configure(self._network_settings())
         self.lookups.pending.wake()
+        self.downloads.network_changed()
         self._tell_status()
 
     def _network_settings(self) -> NetworkSettings:

@@ -131,6 +131,9 @@ class Settings(BaseModel):
     transfers_at_once: int | None = Field(default=None, ge=1, le=8)
     """How many imports work on one drive at once; nothing leaves it to the kind of drive."""
 
+    download_limit: int | None = Field(default=None, ge=10_000)
+    """Bytes a second for all downloads together; nothing for all that there is."""
+
     allowed_hosts: list[str] = Field(default_factory=list)
     """More hosts that may be asked: ``host``, ``*.host``, or a full origin, which may be at a private address."""
 

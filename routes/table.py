@@ -46,6 +46,12 @@ ROUTES = (
     Route("PATCH", "/uploads/{upload_id}", "uploads", "patch", streams=True),
     Route("DELETE", "/uploads/{upload_id}", "uploads", "delete", streams=True),
     Route("POST", "/uploads/{upload_id}", "uploads", "override", streams=True),
+    Route("GET", "/downloads", "downloads", "downloads"),
+    Route("POST", "/downloads", "downloads", "download"),
+    Route("GET", "/downloads/{download_id}", "downloads", "one"),
+    Route("DELETE", "/downloads/{download_id}", "downloads", "remove"),
+    Route("POST", "/downloads/{download_id}/pause", "downloads", "pause"),
+    Route("POST", "/downloads/{download_id}/resume", "downloads", "resume"),
     Route("GET", "/jobs", "jobs", "jobs"),
     Route("GET", "/jobs/{job_id}", "jobs", "job"),
     Route("POST", "/jobs/{job_id}/cancel", "jobs", "cancel"),
@@ -71,4 +77,5 @@ ROUTES = (
     Route("POST", "/lookup/apply", "network", "apply_candidate"),
     Route("POST", "/lookup/retry", "network", "retry"),
     Route("GET", "/remote", "network", "remote"),
+    Route("GET", "/remote/files", "network", "remote_files"),
 )

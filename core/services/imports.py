@@ -142,7 +142,7 @@ class Imports:
                 "links": None,
             }
             if request.link and imported:
-                result["links"] = self._link(imported, job).model_dump()
+                result["links"] = self.link(imported, job).model_dump()
             return result
 
         return self._jobs.submit(
@@ -152,8 +152,11 @@ class Imports:
             items=[self._item(*of) for of in zip(request.items, paths, strict=True)],
         )
 
-    def _link(self, model_ids: list[str], job: JobContext) -> SyncResult:
-        """Link new models into the apps; they are in the library, whatever becomes of their links."""
+    def link(self, model_ids: list[str], job: JobContext) -> SyncResult:
+        """Link new models into the apps; they are in the library, whatever becomes of their links.
+
+        Raises `CancelledError`.
+        """
         try:
             plan = self._linker.preview(model_ids=model_ids)
             return self._linker.apply(LinkChoice(plan_id=plan.plan_id), job)

@@ -9,6 +9,9 @@ from ..network import is_host_entry
 from ..settings import Settings, SettingsFile, Surroundings
 from .reports import SettingsChange, SettingsReport
 
+SLOWEST_DOWNLOAD = 10_000
+"""Bytes a second that downloads are held to at the least."""
+
 SECRETS = frozenset({"remote_token", "huggingface_token", "civitai_token"})
 
 
@@ -37,6 +40,7 @@ class Preferences:
             remote_search=settings.remote_search,
             index_in_place=settings.index_in_place,
             transfers_at_once=settings.transfers_at_once,
+            download_limit=settings.download_limit,
             allowed_hosts=settings.allowed_hosts,
             allow_private_addresses=settings.allow_private_addresses,
             allow_remote=settings.allow_remote,
@@ -72,8 +76,12 @@ class Preferences:
             for name in SECRETS & values.keys():
                 secret = values[name]
                 values[name] = secret if secret is not None and secret.get_secret_value() else None
-            if values.get("transfers_at_once") == 0:
-                values["transfers_at_once"] = None
+            for name in ("transfers_at_once", "download_limit"):
+                if values.get(name) == 0:
+                    values[name] = None
+            limit = values.get("download_limit")
+            if limit is not None:
+                values["download_limit"] = max(limit, SLOWEST_DOWNLOAD)
             before = self.current.library_root
             self.current = self.current.model_copy(update=values)
             self._file.save(self.current)

@@ -124,6 +124,7 @@ class SettingsReport(BaseModel):
     remote_search: bool
     index_in_place: bool
     transfers_at_once: int | None
+    download_limit: int | None = None
     allowed_hosts: list[str]
     allow_private_addresses: bool
     allow_remote: bool
@@ -137,6 +138,7 @@ class SettingsChange(BaseModel):
     """Settings to change; what is left out stays. An empty token, or null for it, removes it.
 
     ``transfers_at_once`` is how many imports work on one drive at once; 0 leaves it to the kind of drive.
+    ``download_limit`` is in bytes a second for all downloads together, 10,000 at least; 0 removes it.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -147,6 +149,7 @@ class SettingsChange(BaseModel):
     remote_search: bool | None = None
     index_in_place: bool | None = None
     transfers_at_once: int | None = Field(default=None, ge=0, le=8)
+    download_limit: int | None = Field(default=None, ge=0, le=2**53)
     allowed_hosts: list[str] | None = Field(default=None, max_length=100)
     allow_private_addresses: bool | None = None
     allow_remote: bool | None = None

@@ -1,0 +1,19 @@
+"""Files that come from elsewhere: what they are, how they arrive, and what is written down of it."""
+
+from .errors import DownloadExistsError, HashMismatchError, SizeMismatchError, WebPageError
+from .origins import Origins
+from .records import Download, DownloadFile, DownloadRequest, DownloadState, Reason, RelatedFile
+
+__all__ = [
+    "Download",
+    "DownloadExistsError",
+    "DownloadFile",
+    "DownloadRequest",
+    "DownloadState",
+    "HashMismatchError",
+    "Origins",
+    "Reason",
+    "RelatedFile",
+    "SizeMismatchError",
+    "WebPageError",
+]

@@ -1,0 +1,112 @@
+"""What is written down of downloads, so that they outlive this process and the machine."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from ..library.metadata import INCOMING
+from ..storage.atomic import make_directories, remove_tree, write_atomic
+from ..storage.disk import storage_error
+from .records import Entry
+
+logger = logging.getLogger(__name__)
+
+_JOURNAL = "download.json"
+_LOCK = "lock"
+_FOLDER = re.compile(r"download-[0-9a-f]{32}")
+
+
+class Kept:
+    """One download's folder in ``.incoming``, held by this process until it is released or removed.
+
+    ``download-<id>/download.json`` is the entry, ``download-<id>/lock`` is held by the process that works on it.
+    """
+
+    def __init__(self, folder: Path, lock: FileLock) -> None:
+        self.folder = folder
+        self._lock = lock
+
+    def write(self, entry: Entry) -> None:
+        """Write the entry down, durably. Raises `StorageError`."""
+        try:
+            write_atomic(self.folder / _JOURNAL, entry.model_dump_json().encode())
+        except OSError as error:
+            raise storage_error(error, self.folder) from error
+
+    def release(self) -> None:
+        """Leave it to whoever looks next."""
+        self._lock.release()
+
+    def remove(self) -> None:
+        """Remove it, the entry first, so that what a crash leaves is nobody's. Raises `StorageError`."""
+        try:
+            (self.folder / _JOURNAL).unlink(missing_ok=True)
+            self._lock.release()
+            remove_tree(self.folder)
+        except OSError as error:
+            raise storage_error(error, self.folder) from error
+
+
+class Store:
+    """The downloads of a library."""
+
+    def __init__(self, root: Path) -> None:
+        self._incoming = root / INCOMING
+
+    def create(self, entry: Entry) -> Kept:
+        """Write a new download down. Raises `StorageError`."""
+        folder = self._incoming / f"download-{entry.id}"
+        try:
+            make_directories(folder)
+            lock = FileLock(folder / _LOCK, thread_local=False)
+            lock.acquire(timeout=0)
+        except (OSError, Timeout) as error:
+            if isinstance(error, Timeout):
+                raise
+            raise storage_error(error, folder) from error
+        kept = Kept(folder, lock)
+        try:
+            kept.write(entry)
+        except BaseException:
+            lock.release()
+            with suppress(OSError):
+                remove_tree(folder)
+            raise
+        return kept
+
+    def load(self) -> Iterator[tuple[Entry, Kept]]:
+        """The downloads that no other process works on, oldest first. Never raises: what cannot be read is kept."""
+        found: list[tuple[Entry, Kept]] = []
+        for folder in self._folders():
+            lock = FileLock(folder / _LOCK, thread_local=False)
+            try:
+                lock.acquire(timeout=0)
+            except (OSError, Timeout):
+                continue
+            kept = Kept(folder, lock)
+            try:
+                found.append((Entry.model_validate_json((folder / _JOURNAL).read_bytes()), kept))
+            except FileNotFoundError:  # it was cut off while it was created or removed
+                with suppress(Exception):
+                    kept.remove()
+            except (OSError, ValidationError) as error:
+                logger.warning("%s holds a download that cannot be understood and is kept: %s", folder, error)
+                lock.release()
+        yield from sorted(found, key=lambda one: one[0].created_at)
+
+    def _folders(self) -> list[Path]:
+        try:
+            return [
+                path
+                for path in self._incoming.iterdir()
+                if _FOLDER.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+            ]
+        except OSError:
+            return []
