@@ -256,6 +256,43 @@ export function createFakeLibrarian({ models: count = 40 } = {}) {
           items: body.items.map((/** @type {any} */ item, /** @type {number} */ at) => ({ name: (item.paths ?? item.uploads)[0].split('/').pop(), state: at ? 'queued' : 'running', message: null, model_id: null, current: at ? 0 : 6_100_000_000, total: at ? null : 17_236_328_572 }))
         })
       }),
+    'PATCH /models': ({ body }) => {
+      const touched = models.filter((model) => body.model_ids.includes(model.model_id))
+      for (const model of touched) {
+        Object.assign(model, body.fields)
+        model.tags = [...new Set([...model.tags, ...body.add_tags])].filter((tag) => !body.remove_tags.includes(tag))
+      }
+      const outcomes = body.model_ids.map((/** @type {string} */ model_id) => ({ model_id, edited: true, code: null, message: null }))
+      return answer(202, { job: newJob('edit', { state: 'done', result: { edited: outcomes.length, failed: 0, models: outcomes } }) })
+    },
+    'GET /storage': () => {
+      /** @param {(model: any) => string} name */
+      const shares = (name) => {
+        /** @type {Map<string, {name: string, models: number, size_bytes: number}>} */
+        const all = new Map()
+        for (const model of models) {
+          const share = all.get(name(model)) ?? { name: name(model), models: 0, size_bytes: 0 }
+          all.set(share.name, { ...share, models: share.models + 1, size_bytes: share.size_bytes + model.size_bytes })
+        }
+        return [...all.values()].sort((one, other) => other.size_bytes - one.size_bytes)
+      }
+      return answer(200, {
+        size_bytes: models.reduce((sum, model) => sum + model.size_bytes, 0),
+        by_type: shares((model) => model.subtype),
+        by_family: shares((model) => model.family),
+        by_drive: shares((model) => (model.storage === 'owned' ? '/srv' : '/mnt/two')).map((share) => ({ ...share, total_bytes: 4_000_000_000_000, free_bytes: 812_000_000_000 }))
+      })
+    },
+    'GET /duplicates': () => {
+      /** @param {string} model_id @param {string} path @param {string} storage @param {string} [model_format] */
+      const file = (model_id, path, storage, model_format = 'single-file') => ({ model_id, path, storage, official_name: path.split('/').pop()?.replace(/\.\w+$/, ''), model_format, security_tier: path.endsWith('.pth') ? 'pickle' : 'safe' })
+      const groups = [
+        { sha256: 'a1'.repeat(32), size_bytes: 6_938_078_334, bytes_to_win: 13_876_156_668, files: [file('diffusion/sdxl/sd_xl_base_1.0_0.9vae', '/srv/model-library/diffusion/sdxl/x/sd_xl_base_1.0_0.9vae.safetensors', 'owned'), file('in-place/sdxl-1', '/home/me/ComfyUI/models/checkpoints/sd_xl_base_1.0_0.9vae.safetensors', 'in-place'), file('in-place/sdxl-2', '/mnt/two/forge/models/Stable-diffusion/sdxl-base.safetensors', 'in-place')] },
+        { sha256: 'b2'.repeat(32), size_bytes: 67_040_989, bytes_to_win: 67_040_989, files: [file('in-place/esrgan-1', '/home/me/ComfyUI/models/upscale_models/RealESRGAN_x4.pth', 'in-place'), file('in-place/esrgan-2', '/mnt/two/forge/models/ESRGAN/RealESRGAN_x4.pth', 'in-place')] },
+        { sha256: 'c3'.repeat(32), size_bytes: 246_144_152, bytes_to_win: 246_144_152, files: [file('diffusion/flux/one', '/srv/model-library/diffusion/flux/one/text_encoder/model.safetensors', 'owned', 'diffusion-folder'), file('in-place/two', '/mnt/two/diffusers/two/text_encoder/model.safetensors', 'in-place', 'diffusion-folder')] }
+      ]
+      return answer(200, { groups, bytes_to_win: groups.reduce((sum, group) => sum + group.bytes_to_win, 0), files_to_hash: 3 })
+    },
     'GET /apps': () => answer(200, { apps }),
     'POST /mappings/preview': () =>
       answer(200, {
