@@ -7,13 +7,13 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** @param {Parameters<typeof openPanel>[0]} [options] */
-async function editor(options) {
+/** @param {Parameters<typeof openPanel>[0]} [options] @param {string} [app] */
+async function editor(options, app = 'ComfyUI') {
   const page = await openPanel(options)
   await settle()
   page.panel.panel.view.go('links')
   await settle()
-  page.button('More for ComfyUI').click()
+  page.button(`More for ${app}`).click()
   await settle()
   page.all('[role=menuitem]')[0]?.click()
   await settle()
@@ -170,6 +170,27 @@ describe('mapping editor', () => {
     await settle()
     expect(page.fake.requests.some(({ method, path }) => method === 'DELETE' && decodeURIComponent(path) === '/mappings/comfyui_*_default')).toBe(true)
     expect(page.all('.lib-rule')).toHaveLength(0)
+  })
+
+  test.each([
+    ['of the preset’s name begins with its rules, since it takes its place', 'forge', ['checkpoints', 'loras', 'sdxl']],
+    ['of another name stands above the preset, folder by folder', 'webui', ['sdxl']]
+  ])('an app that was added: a mapping %s', async (_, app, names) => {
+    const rule = (/** @type {string} */ name, /** @type {string} */ folder) => ({ name, target_subdir: folder, patterns: ['*'], link_type: 'file', filters: { subtype: [name] }, enabled: true, priority: 0 })
+    const preset = { name: 'forge_*_default', source: 'preset', mapping: { app: 'forge', version: '*', variant: 'default', rules: [rule('checkpoints', 'models/Stable-diffusion'), rule('loras', 'models/Lora')] } }
+    const page = await editor({ prepare: (fake) => {
+      fake.routes['GET /mappings'] = () => ({ status: 200, body: { mappings: [preset], problems: [] } })
+      // Folders that rules of the person name are told first.
+      fake.routes['GET /apps'] = () => ({ status: 200, body: { apps: [{ app, name: app, kind: 'forge', root: '/opt/forge', added: true, links: 0, folders: { loras: ['/opt/forge/models/Lora/sdxl', '/opt/forge/models/Lora'] } }] } })
+    } }, app)
+    expect(page.find('[data-folder="models/Lora"]').textContent).toContain('By itself: LoRA')
+    expect(page.find('[data-folder="models/Lora/sdxl"]').textContent).toContain('Nothing by itself')
+    await drag(pick(page, 'sdxl'), page.find('[data-folder="models/Lora"]'))
+    page.button(/^Save/).click()
+    await settle()
+    const [{ path, rules }] = saved(page)
+    expect(path).toBe(`/mappings/${app}_*_default`)
+    expect(rules.map((/** @type {any} */ one) => one.name)).toEqual(names)
   })
 
   test('a mapping that cannot be used is named with key and reason', async () => {

@@ -42,9 +42,10 @@ const lastName = (path) => path.split('/').pop()
 /**
  * The folders of an app, each with the kinds of models that go there by themselves.
  * @param {LibrarianApp} app @param {Pick<Rule, 'target_subdir'>[]} rules folders that only rules name are listed as well
+ * @param {Rule[]} [preset] the rules that ship with Librarian for this kind of app, where they hold
  * @returns {AppFolder[]}
  */
-export function foldersOf(app, rules) {
+export function foldersOf(app, rules, preset = []) {
   const root = slashes(app.root ?? '')
   /** @type {Map<string, AppFolder>} */
   const found = new Map()
@@ -53,13 +54,15 @@ export function foldersOf(app, rules) {
     found.set(path, known)
     return known
   }
+  for (const { target_subdir, filters } of preset) folder(target_subdir, true).subtypes.push(...(filters.subtype ?? []))
+  const placed = new Set(preset.flatMap(({ filters }) => filters.subtype ?? []))
   for (const [subtype, paths] of Object.entries(app.folders ?? {})) {
     const all = paths.map(slashes)
     const first = all.find((path) => lastName(path) === subtype) ?? all[0]
     for (const path of all) {
       const inside = path.startsWith(`${root}/`)
       const one = folder(inside ? path.slice(root.length + 1) : path, inside)
-      if (path === first) one.subtypes.push(subtype)
+      if (path === first && !placed.has(subtype)) one.subtypes.push(subtype)
     }
   }
   for (const { target_subdir } of rules) if (target_subdir) folder(target_subdir, true)

@@ -28,6 +28,7 @@ const LISTED = 8
  * @property {string[]} names of all of the person's mappings for this app
  * @property {boolean} exists whether there is one of the person's with this name
  * @property {MappingProblem[]} problems
+ * @property {Rule[]} preset the rules that ship with Librarian for this app; those of the person stand above them, by folder
  * @property {Draft[]} drafts
  * @property {boolean} dirty
  * @property {number | null} openKey the rule that is shown whole
@@ -47,7 +48,7 @@ const LISTED = 8
 
 /** @type {MappingsState} */
 const EMPTY = {
-  app: null, loading: false, error: null, name: '', names: [], exists: false, problems: [], drafts: [], dirty: false,
+  app: null, loading: false, error: null, name: '', names: [], exists: false, problems: [], preset: [], drafts: [], dirty: false,
   openKey: null, freshKey: null, saving: false, saveError: null, wrong: {}, catches: {}, picked: {}, pickedModel: null, dragging: null,
   text: '', models: [], facets: null, libraryError: null
 }
@@ -91,12 +92,19 @@ export function createMappings(api) {
     )
     const usual = `${app.app}_*_default`
     const name = wanted ?? (own.some((one) => one.name === usual) ? usual : (own[0]?.name ?? usual))
-    const drafts = draftsOf(own.find((one) => one.name === name)?.mapping.rules ?? [])
+    // Of an app that was found, the folders are known; a preset is for those that were added.
+    const preset = app.added
+      ? /** @type {NamedMapping | undefined} */ ((report.mappings ?? []).find((/** @type {NamedMapping} */ one) => one.source === 'preset' && one.mapping.app === app.kind))
+      : undefined
+    const edited = own.find((one) => one.name === name)
+    // One of the same name takes the place of the preset as a whole, so it begins with its rules.
+    const drafts = draftsOf((edited ?? (preset?.name === name ? preset : undefined))?.mapping.rules ?? [])
     store.set({
       name,
       names: [...new Set([usual, ...own.map((one) => one.name)])],
-      exists: own.some((one) => one.name === name),
+      exists: edited !== undefined,
       problems: report.problems ?? [],
+      preset: (preset?.mapping.rules ?? []).map(tidyRule),
       drafts, dirty: false, openKey: null, freshKey: null, saveError: null, wrong: {}, catches: {}, loading: false, error: null
     })
     for (const { key } of drafts.slice(0, 20)) void look(key)
@@ -202,8 +210,8 @@ export function createMappings(api) {
     },
 
     folders: () => {
-      const { app, drafts } = store.get()
-      return app ? foldersOf(app, drafts.map(({ rule }) => rule)) : []
+      const { app, drafts, preset } = store.get()
+      return app ? foldersOf(app, drafts.map(({ rule }) => rule), preset) : []
     },
 
     /** @param {string} text */
