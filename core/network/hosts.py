@@ -72,9 +72,9 @@ class AllowedHost:
         parts = urlsplit(text if full else f"//{text}")
         host, port = parts.hostname or "", parts.port
         strange = parts.username or parts.query or parts.fragment or parts.path.strip("/")
-        strange = strange or len(host) > _LONGEST_NAME
+        too_long = len(host) > _LONGEST_NAME
         scheme_fits = parts.scheme in _PORTS if full else True
-        if not host or strange or not scheme_fits or not _NAME.fullmatch(host):
+        if not host or strange or too_long or not scheme_fits or not _NAME.fullmatch(host):
             raise ValueError(f"{entry!r} is not a host, a pattern or an origin such as https://example.org")
         if full:
             if "*" in host:

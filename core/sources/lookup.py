@@ -33,6 +33,9 @@ PUBLISHERS = ("Comfy-Org", "Kijai", "comfyanonymous")
 
 _DEADLINE_S = 7.0
 _FOUND = 40
+_PATIENCE_S = 1.0
+"""How long the search by name waits for what Civitai knows, which would save calls."""
+
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 Answered = TypeVar("Answered", HubSearch, HubFiles)
@@ -159,9 +162,8 @@ class _Search:
     async def run(self) -> LookupResult:
         by_hash = asyncio.ensure_future(self._by_hash())
         try:
-            repositories = await self._repositories(by_hash)
+            found = await self._rated(await self._repositories(by_hash))
             exact = await by_hash
-            found = await self._rated(repositories)
         finally:
             by_hash.cancel()
         refused = [exc for exc in self._problems.values() if not is_outage(exc)]
@@ -194,7 +196,7 @@ class _Search:
         models = answer.models if answer is not None else []
         return [(Match(file_with(model.files, self._sha256), "hash", 1.0), model) for model in models]
 
-    async def _repositories(self, by_hash: Awaitable[list[tuple[Match, HubModel]]]) -> list[HubModel]:
+    async def _repositories(self, by_hash: asyncio.Future[list[tuple[Match, HubModel]]]) -> list[HubModel]:
         """Repositories that may have the file; as soon as one has a file of its name, no more are searched."""
         found: dict[str, HubModel] = {}
         searches = queries(self._filename)
@@ -212,10 +214,11 @@ class _Search:
         return list(found.values())
 
     async def _may_search_on(
-        self, found: Mapping[str, HubModel], by_hash: Awaitable[list[tuple[Match, HubModel]]]
+        self, found: Mapping[str, HubModel], by_hash: asyncio.Future[list[tuple[Match, HubModel]]]
     ) -> bool:
         """Whether there is a reason to search on, and a call left for it, after one to check what was found."""
-        exact = await by_hash
+        await asyncio.wait({by_hash}, timeout=min(_PATIENCE_S, max(self._left(), 0.0)))
+        exact = by_hash.done() and by_hash.result()
         reason = not exact and not self._has_name(found.values())
         return reason and "huggingface" not in self._problems and self._calls + bool(found) < MOST_CALLS
 
@@ -267,14 +270,14 @@ class _Search:
         self, provider: Provider, asked: Awaitable[Answered], *, needed: bool = True
     ) -> Answered | None:
         """An answer, or None, and why there is none is kept; of what is not needed only that a host is out."""
+        self._calls += 1
         try:
             answer = await asked
         except NetworkError as exc:
-            self._calls += 1
             if needed or is_outage(exc):
                 self._problems[provider] = exc
             return None
-        self._calls += answer.calls
+        self._calls += answer.calls - 1
         self._answers.append(answer)
         return answer
 

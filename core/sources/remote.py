@@ -7,7 +7,7 @@ from ..network import NetworkError
 from .civitai import Civitai
 from .huggingface import HuggingFace
 from .lookup import is_outage, problem_of
-from .records import HubModel, HubSearch, Provider, RemoteResult
+from .records import HubFiles, HubModel, HubSearch, Provider, RemoteResult
 from .text import plain_text
 
 _DEADLINE_S = 7.0
@@ -72,6 +72,18 @@ class Remote:
             retry_after_s=max(waits, default=None),
             problems=[problem_of(name, error) for name, error in failed.items()],
         )
+
+    async def files(
+        self, provider: Provider, repo_id: str, revision: str = "main", *, deadline_s: float = _DEADLINE_S
+    ) -> HubFiles:
+        """The files of a repository, with their sizes. Remembered for 24 hours.
+
+        Raises:
+            InvalidRequestError: ``repo_id`` is none.
+            HttpStatusError: 401, 403 or 404, and so on.
+            NetworkError: The provider cannot be asked, and nothing is remembered.
+        """
+        return await self._sources[provider].files(repo_id, revision, deadline_s=deadline_s)
 
 
 def _brief(model: HubModel) -> HubModel:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 
@@ -16,6 +17,7 @@ from model_librarian.core.network import (
     NetworkSettings,
 )
 from model_librarian.core.sources import Civitai, HuggingFace, Lookup
+from model_librarian.core.sources import lookup as lookup_module
 
 from . import civitai_answers as answers_of
 
@@ -339,3 +341,27 @@ async def test_a_short_name_of_a_publishers_file_needs_the_hash(fake, lookup):
     assert by_name.requires_confirmation
     by_bytes = (await lookup.find("ae.safetensors", sha256_of("ae"))).candidates[0]
     assert (by_bytes.match_method, by_bytes.requires_confirmation) == ("hash", False)
+
+
+async def test_a_host_that_says_nothing_does_not_hold_up_the_other(fake, by_hash, both, monkeypatch):
+    monkeypatch.setattr(lookup_module, "_PATIENCE_S", 0.01)
+    fake.add("Comfy-Org/z_image_turbo", {"split_files/vae/sharp_vae.safetensors": "vae"})
+    checked = asyncio.Event()
+
+    class Asked(list):
+        def append(self, request):
+            super().append(request)
+            if "/tree/" in request.url.path:
+                checked.set()
+
+    fake.asked = Asked()
+
+    async def when_the_other_is_done(request):
+        await checked.wait()
+        return httpx.Response(404)
+
+    by_hash.mock(side_effect=when_the_other_is_done)
+    result = await both.find("sharp_vae.safetensors", sha256_of("vae"))
+    assert result.candidates[0].match_method == "hash"
+    assert result.calls == 4
+    assert not result.offline
