@@ -33,8 +33,9 @@ class ModelLoader(io.ComfyNode):  # type: ignore[misc]
             node_id=loader.node_id,
             display_name=f"{loader.name} (Librarian)",
             category=CATEGORY,
-            description=f"{loader.name} by what it is, wherever it lies.",
+            description=f"ComfyUI's «{loader.name}» for any model of your library, wherever its file lies.",
             inputs=[*wired, *models, *(other for other in others if other not in wired)],
+            hidden=[io.Hidden.unique_id],
             outputs=[io.Custom(kind).Output(tooltip=tooltip) for kind, tooltip in loader.outputs],
         )
 
@@ -61,22 +62,26 @@ class ModelLoader(io.ComfyNode):  # type: ignore[misc]
         )
         for name in cls.LOADER.inputs:
             reference = given[name]
-            problem = None if reference is None else await check_model(reference)
+            problem = None if reference is None else await check_model(reference, folder=cls.LOADER.folder)
             if problem is not None:
                 return f"{name}: {problem}"
         return True
 
     @classmethod
     def fingerprint_inputs(cls, **inputs: Any) -> str:
-        """The files' hashes."""
-        return " ".join(model_fingerprint(inputs[name]) for name in cls.LOADER.inputs)
+        """The files' hashes. What another node will give is not known yet; ComfyUI sees by itself if that changes."""
+        given = (inputs.get(name) for name in cls.LOADER.inputs)
+        return " ".join(
+            "" if reference is None else model_fingerprint(reference, cls.hidden.unique_id)
+            for reference in given
+        )
 
     @classmethod
     def execute(cls, **inputs: Any) -> io.NodeOutput:
         """Load as the core's node does."""
         loader = cls.LOADER
         paths = {
-            argument: str(model_path(inputs.pop(name)))
+            argument: str(model_path(inputs.pop(name), folder=loader.folder))
             for argument, name in zip(loader.arguments, loader.inputs, strict=True)
         }
         result = core_loader(loader.core)(**inputs, **paths)
@@ -85,10 +90,11 @@ class ModelLoader(io.ComfyNode):  # type: ignore[misc]
 
 def _model_input(loader: Loader, number: int) -> Any:
     which = f" as number {number + 1}" if len(loader.inputs) > 1 else ""
+    names = "or its folder's name" if loader.folder else "its hash, or its file's name"
     made = io.String.Input(
         loader.inputs[number],
         default="",
-        tooltip=f"Which {loader.what} to load{which}: its id in the library, its hash, or its file's name.",
+        tooltip=f"Which {loader.what} to load{which}: its id in the library, {names}.",
     )
     made.extra_dict = {
         "librarian": {"subtypes": list(loader.subtypes), "core": [loader.core, loader.arguments[number]]}

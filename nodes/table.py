@@ -80,7 +80,7 @@ class Loader(NamedTuple):
     """A loader by identity: ``core`` is ComfyUI's own node, ``arguments`` are those of its inputs that name files.
 
     ``others`` makes the inputs that are no models; they have the names that they have in the core. ``subtypes``
-    are the folders whose models fit.
+    are the folders whose models fit; with ``folder`` a model is a Diffusers folder instead of a file.
     """
 
     node_id: str
@@ -91,6 +91,7 @@ class Loader(NamedTuple):
     arguments: tuple[str, ...]
     outputs: tuple[tuple[str, str], ...]
     others: Callable[[], list[Any]] = _none
+    folder: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -108,6 +109,8 @@ LOADERS = (
            "CheckpointLoaderSimple", ("ckpt_name",), (_MODEL, _CLIP, _VAE)),
     Loader("LibrarianLoadUnCLIPCheckpoint", "Load unCLIP Checkpoint", "unCLIP checkpoint", ("checkpoints",),
            "unCLIPCheckpointLoader", ("ckpt_name",), (_MODEL, _CLIP, _VAE, ("CLIP_VISION", "The image encoder."))),
+    Loader("LibrarianLoadDiffusers", "Load Diffusers Folder", "Diffusers folder", ("diffusers",),
+           "DiffusersLoader", ("model_path",), (_MODEL, _CLIP, _VAE), folder=True),
     Loader("LibrarianLoadDiffusionModel", "Load Diffusion Model", "diffusion model", ("diffusion_models",),
            "UNETLoader", ("unet_name",), (_MODEL,), _diffusion_model),
     Loader("LibrarianLoadLora", "Load LoRA", "LoRA", ("loras",),

@@ -5,6 +5,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,6 +66,8 @@ class Library:
         self.identity = self.metadata.identity()
         self._database = Database(database_path, migrate)
         self._checked = False
+        self._unscanned: dict[str, tuple[tuple[int, int], tuple[str, str]]] = {}
+        """Size, time and hashes of files that are not as the last scan saw them, the latest first."""
         self._events = events
         self.on_renewed: Callable[[], object] | None = None
         """Called after a damaged index was set aside between two scans: the time for a quick scan."""
@@ -128,36 +131,40 @@ class Library:
                     return Path(file.path)
         return None
 
-    def hash_of(self, model_id: str, job: JobContext | None = None) -> tuple[str, str]:
+    def hash_of(self, model_id: str, told: Callable[[int, int], object] | None = None) -> tuple[str, str]:
         """SHA-256 and BLAKE3 of the main file, read once and remembered.
 
+        ``told`` gets the bytes read so far and the file's size after each block; what it raises ends the reading.
         Raises `SourceChangedError` if the file changes meanwhile, `StorageError` if it cannot be read.
         """
         file = self.files(model_id)[0]
         path = Path(file.path)
         try:
             status = path.stat()
-            if (
-                file.sha256
-                and file.blake3
-                and (status.st_size, status.st_mtime_ns) == (file.size, file.mtime_ns)
-            ):
+            state = status.st_size, status.st_mtime_ns
+            if file.sha256 and file.blake3 and state == (file.size, file.mtime_ns):
                 return file.sha256, file.blake3
-            sha, b3 = hashlib.sha256(), blake3()
+            of_unscanned = self._unscanned.get(file.path)
+            if of_unscanned is not None and of_unscanned[0] == state:
+                return of_unscanned[1]
+            sha, b3, read = hashlib.sha256(), blake3(), 0
             with open(path, "rb", buffering=0) as stream:
                 while block := stream.read(HASH_BLOCK_BYTES):
-                    if job is not None:
-                        job.check_cancelled()
                     sha.update(block)
                     b3.update(block)
+                    read += len(block)
+                    if told is not None:
+                        told(read, status.st_size)
                 after = os.fstat(stream.fileno())
         except OSError as error:
             raise storage_error(error, path) from error
-        if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
+        if (after.st_size, after.st_mtime_ns) != state:
             raise SourceChangedError(f"{path} changed while it was read. Try again when it is complete.")
         digests = sha.hexdigest(), b3.hexdigest()
-        if (status.st_size, status.st_mtime_ns) == (file.size, file.mtime_ns):
+        if state == (file.size, file.mtime_ns):
             self.index.set_hashes(file.path, *digests)
+        else:
+            self._unscanned = {file.path: (state, digests), **dict(islice(self._unscanned.items(), 100))}
         return digests
 
     def hash_what_only_hashes_tell(self, job: JobContext) -> int:
@@ -171,7 +178,7 @@ class Library:
         for model_id, size in waiting:
             job.check_cancelled()
             with contextlib.suppress(NotFoundError, SourceChangedError, StorageError):
-                self.hash_of(model_id, job)
+                self.hash_of(model_id, lambda *_: job.check_cancelled())
                 hashed += 1
             done += size
             job.advance(done)

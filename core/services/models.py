@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import hashlib
+import logging
+import os
+import sqlite3
+from collections.abc import Callable
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-from ..errors import NotFoundError
+from ..errors import InvalidRequestError, NotFoundError
 from ..formats.pickle_scan import PickleScan
+from ..formats.pipelines import MODEL_INDEX
 from ..jobs import Job, JobContext, JobRunner
 from ..library import (
     BulkEdit,
@@ -18,6 +25,7 @@ from ..library import (
     StorageReport,
 )
 from ..library.edits import bulk_change_of
+from ..library.text import name_key
 from ..linking import Linker
 from ..storage.disk import storage_error
 from ..storage.roots import real_path
@@ -25,6 +33,11 @@ from .pickles import Pickles
 from .places import Places
 from .removal import FileFate, Removal
 from .reports import DeleteReport, FileDetails, ModelDetails
+
+logger = logging.getLogger(__name__)
+
+MAX_NEAR = 50
+"""Among how many models the one is sought whose name is most like a misspelled one."""
 
 
 class Models:
@@ -87,22 +100,63 @@ class Models:
             raise NotFoundError(f"{path} is a link to outside the folders that Librarian may use.")
         return path
 
-    def find(self, reference: str) -> Path:
+    def check(self, reference: str, *, folder: bool = False) -> None:
+        """Raise what `find` would raise. Nothing is written down."""
+        self._loadable(reference, folder)
+
+    def find(self, reference: str, *, folder: bool = False) -> Path:
         """The file that a reference means: a model's id, a hash, or a file's name.
 
-        For whoever loads models. Raises `NotFoundError` with the nearest names,
-        `PickleNotAcknowledgedError` for a pickle that nobody vouched for, or not since danger was found in it.
+        With ``folder``, a Diffusers folder is wanted, and nothing else. For whoever loads models: it is noted that
+        the model was used. Raises `NotFoundError` with the nearest names, `InvalidRequestError` if the model is not
+        of one file, or of no folder, `PickleNotAcknowledgedError` for a pickle that nobody vouched for, or not since
+        danger was found in it.
         """
-        model_id = self._identify(reference.strip())
-        model = self._library.model(model_id)
-        self._pickles.require_trusted(model)
-        path = self._library.main_path(model_id)
-        self._library.index.touch(model_id)
+        model_id, path = self._loadable(reference, folder)
+        try:
+            self._library.index.touch(model_id)
+        except sqlite3.Error as error:  # a disk that is full or read-only keeps no one from loading
+            logger.info("It was not noted that %s was used: %s", model_id, error)
         return path
 
-    def fingerprint(self, reference: str) -> str:
-        """What changes when the bytes behind a reference change, and only then: the file's SHA-256."""
-        return self._library.hash_of(self._identify(reference.strip()))[0]
+    def _loadable(self, reference: str, folder: bool) -> tuple[str, Path]:
+        model_id = self._identify(reference.strip())
+        model = self._library.model(model_id)
+        _check_form(model, folder)
+        self._pickles.require_trusted(model)
+        path = self._library.main_path(model_id)
+        if not folder:
+            return model_id, path
+        indexes = [Path(file.path) for file in self._library.files(model_id)]
+        folders = [path.parent for path in indexes if path.name == MODEL_INDEX and path.is_file()]
+        if not folders:
+            raise NotFoundError(
+                f"There is no {MODEL_INDEX} in {model.official_name} any more. Download it again."
+            )
+        return model_id, min(folders, key=lambda found: len(found.parts))
+
+    def fingerprint(self, reference: str, told: Callable[[int, int], object] | None = None) -> str:
+        """What changes when the bytes behind a reference change, and only then: the file's SHA-256.
+
+        Of a Diffusers folder it is made of the names, sizes and times of its files. ``told`` is as for
+        `Library.hash_of`.
+        """
+        model_id = self._identify(reference.strip())
+        if self._library.model(model_id).model_format != "diffusion-folder":
+            return self._library.hash_of(model_id, told)[0]
+        _, folder = self._loadable(reference, folder=True)
+        digest = hashlib.sha256()
+        try:
+            for path in sorted(Path(file.path) for file in self._library.files(model_id)):
+                status = path.stat()
+                digest.update(
+                    f"{os.path.relpath(path, folder)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(
+                        errors="surrogatepass"
+                    )
+                )
+        except OSError as error:
+            raise storage_error(error, folder) from error
+        return digest.hexdigest()
 
     def edit(self, model_id: str, changes: dict[str, Any]) -> ModelDetails:
         """Change what a person may change. Raises `NotFoundError`, `InvalidRequestError`."""
@@ -134,7 +188,9 @@ class Models:
                 removal = Removal(self._library, model_id, files, self._places.allowed())
                 unlinked, unreachable = self._linker.unlink_models([model_id])
                 removed = removal.carry_out()
-                self._library.forget([model_id])  # here, so that an edit that waits for the lock finds it gone
+                self._library.forget(
+                    [model_id]
+                )  # here, so that an edit that waits for the lock finds it gone
         except OSError as error:
             raise storage_error(error, self._library.root) from error
         return DeleteReport(unlinked=unlinked, files_removed=removed, unreachable=unreachable)
@@ -148,6 +204,8 @@ class Models:
         return self._library.usage.storage()
 
     def _identify(self, reference: str) -> str:
+        if not reference:
+            raise NotFoundError("choose a model from the Librarian panel.")
         if self._library.index.contains(reference):
             return reference
         by_hash = self._library.index.models_with_hash(reference.lower()) if len(reference) >= 10 else []
@@ -159,9 +217,23 @@ class Models:
             raise NotFoundError(
                 f"{reference!r} means several models: {', '.join(sorted(set(found))[:5])}. Choose one of them."
             )
-        near = self._library.search(ModelQuery(q=names[0].rpartition(".")[0] or names[0], limit=5)).models
-        hint = f" The nearest are: {', '.join(model.model_id for model in near)}." if near else ""
+        near = self._nearest(names[0].rpartition(".")[0] or names[0])
+        hint = f" The nearest are: {', '.join(near)}." if near else ""
+        if any(job.kind == "scan" and not job.ended for job in self._jobs.all()):
+            hint += " Librarian is still looking through your folders: if it is new, try again in a moment."
         raise NotFoundError(f"There is no model {reference!r} in the library.{hint}")
+
+    def _nearest(self, name: str) -> list[str]:
+        """Ids of the models whose names are most like this one, which may be misspelled."""
+        words = sorted(name_key(name).split(), key=len, reverse=True)[:6]
+        found: dict[str, str] = {}
+        for text in (name, *words, *(word[:3] for word in words)):
+            if len(found) < MAX_NEAR:
+                some = self._library.search(ModelQuery(q=text, limit=MAX_NEAR)).models
+                found.update((model.model_id, model.official_name) for model in some)
+        wanted = name.lower()
+        likeness = {key: SequenceMatcher(None, wanted, found[key].lower()).ratio() for key in found}
+        return sorted(found, key=lambda key: -likeness[key])[:5]
 
 
 def _findings(model: Model, summary: ModelSummary) -> PickleScan | None:
@@ -169,6 +241,23 @@ def _findings(model: Model, summary: ModelSummary) -> PickleScan | None:
     if summary.pickle_state is None:
         return None
     return model.pickle_scan if summary.pickle_state != "not_scanned" else PickleScan()
+
+
+def _check_form(model: Model, folder: bool) -> None:
+    """Refuse a model that a loader of one file, or of a ``folder``, cannot load."""
+    name = model.official_name
+    if model.model_format == "diffusion-folder" and not folder:
+        raise InvalidRequestError(
+            f"{name} is a Diffusers folder, not one file. Load it with «Load Diffusers Folder (Librarian)»."
+        )
+    if model.model_format != "diffusion-folder" and folder:
+        raise InvalidRequestError(f"{name} is not a Diffusers folder. Load it with the loader for its kind.")
+    if model.model_format == "sharded-set":
+        parts = f" (here {len(model.files)})" if len(model.files) > 1 else ""
+        raise InvalidRequestError(
+            f"{name} is split into several files{parts}, and ComfyUI's loaders read only one. "
+            "Get the same model as one file."
+        )
 
 
 def _name_in_id(model_id: str) -> str:
