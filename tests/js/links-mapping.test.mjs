@@ -57,7 +57,8 @@ describe('mapping editor', () => {
   test('without a mouse: choose, then «Put here»', async () => {
     const page = await editor()
     expect(() => page.button(/^Put here/)).toThrow()
-    pick(page, 'VAE').click()
+    expect(pick(page, 'VAE').tabIndex).toBe(0)
+    press(pick(page, 'VAE'), ' ')
     await settle()
     expect(page.text()).toContain('Chosen: VAE')
     page.button('Put here: checkpoints').click()

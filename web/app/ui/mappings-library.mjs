@@ -14,19 +14,28 @@ const ORDER = /** @type {RuleFilter[]} */ (Object.keys(RULE_FILTERS))
 /** A value in the words of the panel. @param {{term: (group: string, value: string) => string}} i18n @param {string} filter @param {string} value */
 export const wordOf = ({ term }, filter, value) => (filter === 'subtype' ? term('subtype', value) : filter === 'model_type' ? term('type', value) : value)
 
-/** What makes a thing draggable. @param {() => Chosen} what */
-function useDrag(what) {
+/**
+ * A thing that can be dragged, or chosen. No `<button>`, because Firefox drags none.
+ * @param {{class?: string, chosen: boolean, what: () => Chosen, onChoose: () => void, children?: any}} props
+ */
+function Pick({ class: className = '', chosen, what, onChoose, children }) {
   const { mappings } = usePanel()
-  return {
-    draggable: true,
-    ondragstart: (/** @type {DragEvent} */ event) => {
-      // Firefox drags nothing that carries no data.
+  return html`<span class=${`lib-pick ${className}`} role="button" tabindex="0" aria-pressed=${chosen ? 'true' : 'false'} draggable=${true}
+    onClick=${onChoose}
+    onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
+      if (event.key !== 'Enter' && event.key !== ' ') return
+      event.preventDefault()
+      event.stopPropagation()
+      onChoose()
+    }}
+    ondragstart=${(/** @type {DragEvent} */ event) => {
+      // Nor does it drag what carries no data.
       event.dataTransfer?.setData('text/plain', 'librarian')
       if (event.dataTransfer) event.dataTransfer.effectAllowed = 'copy'
       mappings.drag(what())
-    },
-    ondragend: () => mappings.drag(null)
-  }
+    }}
+    ondragend=${() => mappings.drag(null)}
+  >${children}</span>`
 }
 
 /** @param {{filter: RuleFilter, value: string, count: number}} props */
@@ -36,10 +45,10 @@ function Value({ filter, value, count }) {
   const { picked } = useStore(mappings)
   const chosen = (picked[filter] ?? []).includes(value)
   // One that is chosen brings along what is chosen with it.
-  const drag = useDrag(() => ({ filters: chosen ? picked : { [filter]: [value] } }))
-  return html`<button type="button" class="lib-pick" aria-pressed=${chosen ? 'true' : 'false'} onClick=${() => mappings.toggle(filter, value)} ...${drag}>
+  const what = () => ({ filters: chosen ? picked : { [filter]: [value] } })
+  return html`<${Pick} chosen=${chosen} what=${what} onChoose=${() => mappings.toggle(filter, value)}>
     <span>${wordOf(i18n, filter, value)}</span><small>${i18n.number(count)}</small>
-  </button>`
+  <//>`
 }
 
 /** @param {{filter: RuleFilter, open: boolean}} props */
@@ -66,10 +75,9 @@ function ModelPick({ model }) {
   const { mappings } = usePanel()
   const { bytes } = useI18n()
   const { pickedModel } = useStore(mappings)
-  const drag = useDrag(() => ({ filters: {}, model }))
-  return html`<li><button type="button" class="lib-pick lib-pick-model" aria-pressed=${pickedModel?.model_id === model.model_id ? 'true' : 'false'} onClick=${() => mappings.toggleModel(model)} ...${drag}>
+  return html`<li><${Pick} class="lib-pick-model" chosen=${pickedModel?.model_id === model.model_id} what=${() => ({ filters: {}, model })} onChoose=${() => mappings.toggleModel(model)}>
     <${Icon} name=${iconOf(model.subtype)} /><${MiddleName} text=${model.official_name ?? model.model_id} /><small>${bytes(model.size_bytes)}</small>
-  </button></li>`
+  <//></li>`
 }
 
 /** What can be put into folders: values to filter by, and single models. */
