@@ -267,9 +267,11 @@ def _environment_token(name: str) -> SecretStr | None:
 
 
 def _hugging_face_token_file() -> SecretStr | None:
-    """The token that ``hf auth login`` leaves (huggingface_hub: ``HF_HOME``, default ``~/.cache/huggingface``)."""
+    """The token that ``hf auth login`` leaves (huggingface_hub: ``HF_TOKEN_PATH``, or ``token`` in ``HF_HOME``)."""
     home = os.environ.get("HF_HOME") or str(Path("~/.cache/huggingface").expanduser())
     with suppress(OSError, ValueError):
-        text = Path(home, "token").read_text(encoding="utf-8").strip()
+        text = (
+            Path(os.environ.get("HF_TOKEN_PATH") or Path(home, "token")).read_text(encoding="utf-8").strip()
+        )
         return SecretStr(text) if text else None
     return None

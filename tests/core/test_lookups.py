@@ -331,6 +331,27 @@ def test_closing_does_not_wait_for_a_host_that_says_nothing(hosts, surroundings,
     assert len(hosts.asked) <= 1
 
 
+@pytest.mark.parametrize("where", ["HF_HOME", "HF_TOKEN_PATH"])
+def test_the_token_that_other_tools_left_is_used_and_not_shown(surroundings, tmp_path, monkeypatch, where):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    place = tmp_path / "hf" / "token" if where == "HF_HOME" else tmp_path / "elsewhere"
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("hf_secret\n")
+    if where == "HF_TOKEN_PATH":
+        monkeypatch.setenv("HF_TOKEN_PATH", str(place))
+    librarian = Librarian(surroundings)
+    try:
+        tokens = librarian.network.settings.tokens
+        assert {host: token.get_secret_value() for host, token in tokens.items()} == {
+            "huggingface.co": "hf_secret"
+        }
+        assert "hf_secret" not in librarian.status().model_dump_json()
+        assert "hf_secret" not in librarian.preferences.report().model_dump_json()
+    finally:
+        librarian.close()
+
+
 class TestApply:
     """Taking over what a lookup showed."""
 
