@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..core.librarian import Librarian
 from ..core.services.reports import ModelDetails
-from ..core.sources import LookupCandidate, LookupResult, Provider, RemoteResult
+from ..core.sources import HubFiles, LookupCandidate, LookupResult, Provider, RemoteResult
 from .endpoints import JobAccepted
 
 
@@ -47,6 +47,14 @@ class RemoteQuery(BaseModel):
     limit: int = Field(default=20, ge=1, le=100)
 
 
+class RemoteFilesQuery(BaseModel):
+    """A repository, as ``/remote`` names it."""
+
+    provider: Provider
+    repo_id: str = Field(min_length=1, max_length=200)
+    revision: str = Field(default="main", min_length=1, max_length=200)
+
+
 def lookup(librarian: Librarian, body: LookupRequest) -> LookupResult:
     """Ask Hugging Face and Civitai what a file is."""
     return librarian.lookups.find(model_id=body.model_id, filename=body.filename, sha256=body.sha256)
@@ -65,3 +73,8 @@ def retry(librarian: Librarian, body: RetryRequest) -> JobAccepted:
 def remote(librarian: Librarian, query: RemoteQuery) -> RemoteResult:
     """Models that Hugging Face and Civitai have; what is remembered at once, and fresh behind it."""
     return librarian.lookups.remote(query.q, query.provider, query.limit)
+
+
+def remote_files(librarian: Librarian, query: RemoteFilesQuery) -> HubFiles:
+    """The files of a repository at its host, with their sizes."""
+    return librarian.lookups.remote_files(query.provider, query.repo_id, query.revision)

@@ -86,6 +86,16 @@ class Breaker:
         self._tell("half-open")
         return granted
 
+    def try_now(self) -> bool:
+        """End the wait of an open circuit: the next call is the trial. False where there is no wait to end."""
+        with self._lock:
+            now = self._clock()
+            if self._open_until is None or self._open_until <= now:
+                return False
+            self._open_until = now
+        self._tell("half-open")
+        return True
+
     def succeeded(self, granted: Pass) -> None:
         """The host answered, whatever it said."""
         with self._lock:

@@ -208,6 +208,13 @@ class NetworkManager:
         """Whether a call to this address would carry an access token."""
         return host_key_of(url) in self._settings.tokens
 
+    def try_now(self) -> None:
+        """A person says that the network is back: each host that is left alone gets one trial at the next call."""
+        with self._lock:
+            hosts = list(self._hosts.values())
+        for host in hosts:
+            host.breaker.try_now()
+
     def status(self) -> NetworkStatus:
         """How the network and every host asked so far do."""
         with self._lock:

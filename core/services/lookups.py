@@ -7,7 +7,7 @@ from ..jobs import Job
 from ..library import Library
 from ..library.index import IndexedFile
 from ..loop import LoopThread
-from ..sources import Lookup, LookupCandidate, LookupResult, Provider, Remote, RemoteResult
+from ..sources import HubFiles, Lookup, LookupCandidate, LookupResult, Provider, Remote, RemoteResult
 from .matches import changes_of, name_for_lookup, proven
 from .models import Models
 from .pending import PendingLookups
@@ -63,12 +63,16 @@ class Lookups:
         return self._models.details(model_id)
 
     def retry(self) -> Job:
-        """Ask again about every model that waits for a lookup."""
+        """Ask again about every model that waits for a lookup, and hosts that are left alone."""
         return self.pending.retry()
 
     def remote(self, query: str, provider: Provider | None = None, limit: int = 20) -> RemoteResult:
         """Models that the hosts have."""
         return self._loop.run(self._remote.search(query, provider=provider, limit=limit))
+
+    def remote_files(self, provider: Provider, repo_id: str, revision: str = "main") -> HubFiles:
+        """The files of a repository there, with their sizes. Raises as `Remote.files`."""
+        return self._loop.run(self._remote.files(provider, repo_id, revision))
 
     def _hashed(self, model_id: str) -> list[IndexedFile]:
         """A model's files, the main one hashed unless that takes long. Raises `NotFoundError`."""

@@ -88,7 +88,11 @@ class PendingLookups:
                 self._timer.cancel()
 
     def retry(self) -> Job:
-        """Queue a job that asks about every pending model, however lately it was asked about."""
+        """Queue a job that asks about every pending model, however lately it was asked about.
+
+        Hosts that are left alone get one trial at once.
+        """
+        self._network.try_now()
         return self._submit(every=True)
 
     def wake(self) -> None:

@@ -185,6 +185,34 @@ async def _next_event(events, name):
     raise AssertionError("the stream ended")
 
 
+async def test_files_of_a_repository_with_their_sizes(api, hosts):
+    hosts.publish("someone/flux", "flux-fp8.safetensors", b"flux")
+    asked = {"provider": "huggingface", "repo_id": "someone/flux", "revision": "main"}
+    status, body = await api("GET", "/remote/files", params=asked)
+    assert (status, body["complete"]) == (200, True)
+    assert [(file["path"], file["size"]) for file in body["files"]] == [("flux-fp8.safetensors", 4)]
+    for wrong, code in (({"repo_id": "../x"}, 400), ({"provider": "url"}, 400), ({"repo_id": "someone/gone"}, 503)):
+        status, problem = await api("GET", "/remote/files", params=asked | wrong)
+        assert status == code, (wrong, problem)
+
+
+async def test_whoever_asks_again_ends_the_wait_for_hosts_that_are_left_alone(api, hosts):
+    hosts.status = 503
+    await api("GET", "/remote", params={"q": "flux"})
+    _, told = await api("GET", "/status")
+    assert told["network"]["offline"] is True
+    hosts.status = None
+    hosts.publish("someone/flux", "flux-fp8.safetensors", b"flux")
+    _, body = await api("GET", "/remote", params={"q": "flux"})
+    assert (body["offline"], body["models"]) == (True, [])
+    status, _ = await api("POST", "/lookup/retry", {})
+    assert status == 202
+    _, body = await api("GET", "/remote", params={"q": "flux"})
+    assert [model["repo_id"] for model in body["models"]] == ["someone/flux"]
+    _, told = await api("GET", "/status")
+    assert told["network"]["offline"] is False
+
+
 async def test_publishers_text_arrives_as_text(api, hosts):
     nasty = "<img src=x onerror=alert(1)>"
     hosts.publish_version("flux.safetensors", b"flux", name=nasty, baseModel=nasty, trainedWords=[nasty])

@@ -44,6 +44,13 @@ export function networkRoutes(routes, { answer, problem, newJob }) {
     const models = REPOSITORIES.filter((model) => words.every((word) => `${model.repo_id} ${model.name}`.toLowerCase().includes(word)))
     return answer(200, { models, cached: false, stale: false, offline: false, fetched_at: '2026-11-22T10:00:00Z', retry_after_s: null, problems: [] })
   }
+  /** @param {{query: URLSearchParams}} call */
+  routes['GET /remote/files'] = ({ query }) => {
+    const model = REPOSITORIES.find((one) => one.repo_id === query.get('repo_id') && one.provider === query.get('provider'))
+    if (!model) return problem(404, 'http_status', 'There is no such repository')
+    const names = /** @type {string[]} */ (model.file_names)
+    return answer(200, { files: model.files.length ? model.files : names.map((path, at) => ({ path, size: (at + 1) * 1_000_000_000 })), complete: true })
+  }
   routes['POST /lookup/retry'] = () => answer(202, { job: newJob('lookup', { stage: 'lookup' }) })
   routes['GET /downloads'] = () => answer(200, { downloads: structuredClone(downloads) })
   /** @param {{body: any}} call */

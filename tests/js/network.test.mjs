@@ -173,7 +173,7 @@ describe('a repository', () => {
     await pass(50)
     const sheet = page.find('.lib-remote-sheet')
     expect(sheet.querySelector('h2').textContent).toBe('Comfy-Org/flux1-dev')
-    expect(sheet.textContent).toContain('a set of 2 files')
+    expect(sheet.textContent).toContain('9 GB · a set of 2 files')
     const boxes = sheet.querySelectorAll('.lib-remote-file input')
     expect([...boxes].map((box) => box.checked)).toEqual([true, false, false])
     boxes[2].click()
@@ -186,6 +186,18 @@ describe('a repository', () => {
     })
     expect(page.find('.lib-remote-sheet')).toBeNull()
     expect(page.all('.lib-download')).toHaveLength(1)
+  })
+
+  test('without sizes its names do; without either it says why and offers again', async () => {
+    const page = await openSlowly({ prepare: (fake) => (fake.routes['GET /remote/files'] = () => problem(503, 'circuit_open', 'huggingface.co does not answer')) })
+    await search(page, 'comfy')
+    page.all('.lib-remote-row')[0]?.click()
+    await pass(100)
+    expect(page.find('.lib-remote-sheet [role=alert]')).toBeNull()
+    expect(page.all('.lib-remote-file')).toHaveLength(3)
+    page.panel.panel.remote.open({ provider: 'huggingface', repo_id: 'a/b' })
+    await pass(100)
+    expect(page.find('.lib-remote-sheet [role=alert]').textContent).toContain('huggingface.co does not answer')
   })
 
   test('terms to accept and pickles hold the download back', async () => {

@@ -40,6 +40,20 @@ def test_any_answer_resets_the_count(breaker):
     assert breaker.state == "closed"
 
 
+def test_a_person_ends_the_wait_for_one_trial(breaker, clock):
+    assert breaker.try_now() is False
+    fail(breaker, 3)
+    clock.now += 1
+    assert breaker.try_now() is True
+    assert (breaker.state, breaker.retry_after_s) == ("half-open", 0)
+    trial = breaker.enter()
+    assert breaker.try_now() is False
+    with pytest.raises(CircuitBreakerOpen):
+        breaker.enter()
+    breaker.failed(trial)
+    assert (breaker.state, breaker.retry_after_s) == ("open", 60)
+
+
 def test_one_trial_when_the_time_is_up_the_others_still_fail_at_once(breaker, clock):
     fail(breaker, 3)
     clock.now += 60

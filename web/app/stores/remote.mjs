@@ -164,6 +164,21 @@ export function createRemote(api, { search, settings, download }) {
     if (open) store.set({ open: { ...open, ...patch } })
   }
 
+  /** What a search leaves out: sizes, and the files of large repositories. Their names are enough without the network.
+   * @param {RemoteModel} model */
+  async function loadFiles(model) {
+    /** @type {RemoteModel} */
+    let whole = model
+    try {
+      const { provider, repo_id, revision } = model
+      const { files } = await api.get(`/remote/files${query({ provider, repo_id, revision })}`)
+      if (files?.length) whole = { ...model, files }
+    } catch (error) {
+      if (store.get().open?.model === model && !(model.file_names ?? []).length) setOpen({ error: /** @type {ApiError} */ (error) })
+    }
+    if (store.get().open?.model === model) setOpen({ model: whole, filesLoading: false })
+  }
+
   return {
     ...store,
 
@@ -200,7 +215,9 @@ export function createRemote(api, { search, settings, download }) {
     open(model) {
       const groups = groupFiles(model).filter(({ belongs }) => !belongs)
       const keys = groups.length === 1 && groups[0] ? [groups[0].key] : []
-      store.set({ open: { model, keys, acknowledged: false, link: true, starting: false, error: null, filesLoading: false } })
+      const filesLoading = !model.files?.length
+      store.set({ open: { model, keys, acknowledged: false, link: true, starting: false, error: null, filesLoading } })
+      if (filesLoading) void loadFiles(model)
     },
 
     close: () => store.set({ open: null }),

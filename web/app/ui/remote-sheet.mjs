@@ -88,8 +88,9 @@ export function RemoteSheet() {
     </div>
     <${Terms} model=${model} />
     ${model.description && html`<p class="lib-remote-description">${model.description}</p>`}
-    ${filesLoading && html`<${SkeletonRows} count=${3} />`}
-    ${!filesLoading && groups.length === 0 && html`<p class="lib-callout" data-severity="info"><${Icon} name="info" /><span>${t('remote.noFiles')}</span></p>`}
+    ${filesLoading && groups.length === 0 && html`<${SkeletonRows} count=${3} />`}
+    ${error && groups.length === 0 && html`<${ErrorBox} compact what=${t('remote.filesFailed')} error=${error} onRetry=${() => remote.open(model)} />`}
+    ${!filesLoading && !error && groups.length === 0 && html`<p class="lib-callout" data-severity="info"><${Icon} name="info" /><span>${t('remote.noFiles')}</span></p>`}
     ${models.length > 0 && html`<${Section} title=${t('remote.files')}><${FileChoices} groups=${models} keys=${keys} /><//>`}
     ${beside.length > 0 &&
     html`<${Section} title=${t('remote.beside')}>
@@ -101,7 +102,7 @@ export function RemoteSheet() {
       ${pickles.length > 0 &&
       html`<label class="lib-choice lib-remote-pickle">
         <input type="checkbox" data-acknowledge checked=${acknowledged} onChange=${(/** @type {any} */ event) => remote.acknowledge(event.target.checked)} />
-        <span><strong>${t('import.pickle', { count: pickles.length })}</strong> ${t('import.pickleText')} ${t('import.trustOne')}</span>
+        <span><strong>${t('import.pickle', { count: pickles.length })}</strong> ${t('import.pickleText')} ${t('import.trustOne')} ${pickles.map(({ name }) => name).join(', ')}</span>
       </label>`}
       <label class="lib-switch">
         <input type="checkbox" role="switch" checked=${link} onChange=${(/** @type {any} */ event) => remote.setLink(event.target.checked)} />

@@ -1,0 +1,82 @@
+"""The hosts in the panel: a search, a download, and the network that goes and comes back."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from ..fake_hub import COMMIT, FakeHub, Gate
+
+REPOSITORY = "someone/pixel-portraits"
+FILE = "pixel-portraits-xl.safetensors"
+WEIGHTS = {"conv_first.weight": (1500, 500), "body.0.rdb1.conv1.weight": (1500, 500), "conv_last.weight": (3, 8, 3, 3)}
+
+
+@pytest.fixture
+def hub(make_model, tmp_path) -> Iterator[FakeHub]:
+    hub = FakeHub()
+    hub.start()
+    content = make_model(tmp_path / FILE, WEIGHTS).read_bytes()
+    hub.add(REPOSITORY, {FILE: content, "vae/ae.safetensors": b"a"})
+    found = {"id": REPOSITORY, "author": "someone", "sha": COMMIT, "tags": [], "downloads": 1234, "likes": 56}
+    hub.pages["/api/models"] = [{**found, "siblings": [{"rfilename": FILE}, {"rfilename": "vae/ae.safetensors"}]}]
+    hub.pages["/api/v1/models"] = {"items": [], "metadata": {}}
+    yield hub
+    hub.stop()
+
+
+def test_found_at_a_host_downloaded_and_the_network_cut(hub, start_comfyui, new_page, open_librarian, own_errors) -> None:
+    environment = {"HF_ENDPOINT": hub.origin, "CIVITAI_ENDPOINT": hub.origin, "LIBRARIAN_OFFLINE": ""}
+    server = start_comfyui(environment=environment)
+    page: Page = open_librarian(new_page(server))
+    search = page.get_by_placeholder("Search models")
+
+    search.fill("pixel portraits")
+    remote = page.locator(".lib-remote")
+    row = remote.get_by_role("button", name=re.compile("pixel-portraits"))
+    expect(row).to_be_visible(timeout=15_000)
+    expect(row).to_contain_text("1,234 downloads")
+    row.click()
+    sheet = page.get_by_role("region", name=REPOSITORY)
+    expect(sheet).to_contain_text("3 MB")
+    expect(sheet.get_by_role("checkbox", name=re.compile(re.escape(FILE)))).to_be_checked()
+
+    gate = Gate(1_000_000)
+    hub.faults.append(gate)
+    sheet.get_by_role("button", name=re.compile("^Download 1 item")).click()
+    entry = page.locator(".lib-download")
+    assert gate.reached.wait(15)
+    expect(entry).to_contain_text("Downloading")
+    expect(entry).to_contain_text("of 3 MB")
+    entry.get_by_role("button", name="Pause").click()
+    expect(entry).to_contain_text("Paused")
+    gate.opened.set()
+    entry.get_by_role("button", name="Resume").click()
+    entry.get_by_role("button", name="Show in library").click(timeout=15_000)
+    expect(page.locator(".lib-details h2")).to_have_text(re.compile("pixel-portraits"))
+    [model] = server.get_json("/librarian/models?q=pixel")["models"]
+    assert model["storage"] == "owned"
+
+    port = int(hub.origin.rpartition(":")[2])
+    hub.stop()
+    page.get_by_role("button", name="Back").click()
+    search.fill("something else")
+    began = time.monotonic()
+    banner = page.locator("[data-banner=offline]")
+    expect(banner).to_have_count(1, timeout=9_000)
+    assert time.monotonic() - began < 9, "a second of it is the panel's own wait before it asks the hosts"
+    expect(banner).to_contain_text("Using cached data (offline)")
+    expect(banner.get_by_role("timer")).to_contain_text(re.compile(r"next try in [1-6]?\d s"))
+    search.fill("pixel portraits")
+    expect(row).to_be_visible()
+
+    search.fill("portraits")
+    hub.start(port)
+    banner.get_by_role("button", name="Try now").click()
+    expect(banner).to_have_count(0, timeout=10_000)
+    expect(row).to_be_visible(timeout=10_000)
+    assert own_errors(page) == []
