@@ -43,7 +43,7 @@ class DownloadRequest(BaseModel):
     files: list[str] = Field(default_factory=list, max_length=MAX_FILES)
     url: str | None = Field(None, max_length=8192)
     name: str | None = Field(None, max_length=255)
-    directory: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,64}(/[^\x00-\x1f]{0,200})?$")
+    directory: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(/[^\x00-\x1f]{0,200})?$")
     sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$")
     acknowledge_pickle: bool = False
     link: bool = False

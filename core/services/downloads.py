@@ -5,10 +5,9 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ..downloading import (
@@ -20,10 +19,11 @@ from ..downloading import (
     Reason,
 )
 from ..downloading.fetching import Fetching, Pace
+from ..downloading.known import mark_known
 from ..downloading.listed import Listed
 from ..downloading.queue import Run, Turns
 from ..downloading.records import Entry, Plan, PlannedFile
-from ..downloading.sets import groups_of, require_acknowledged, sets_of
+from ..downloading.sets import groups_of, require_acknowledged
 from ..downloading.store import Store
 from ..errors import (
     CancelledError,
@@ -33,8 +33,7 @@ from ..errors import (
     PausedError,
 )
 from ..importing import ImportItem, ImportRequest
-from ..importing.duplicates import FileBytes, model_with_files
-from ..importing.grouping import FileGroup, is_shard_index
+from ..importing.grouping import FileGroup
 from ..importing.journal import require_library
 from ..importing.uploads import Uploads
 from ..jobs import Job, JobContext, JobItem, JobRunner
@@ -367,7 +366,7 @@ class Downloads:
         for file in plan.files:
             if file.state == "arrived" and not self._is_here(file):
                 file.state, file.received, file.etag = "queued", 0, None
-        self._find_known(plan)
+        mark_known(self._library, plan)
         job.job.items = [
             JobItem(name=file.path, current=file.received, total=file.size) for file in plan.files
         ]
@@ -538,34 +537,6 @@ class Downloads:
             return self._uploads.get(file.upload_id).complete
         except NotFoundError:
             return False
-
-    def _find_known(self, plan: Plan) -> None:
-        """Mark the files of models that the library has already, by their published hashes."""
-        for files in sets_of(plan.files):
-            weights = [file for file in files if not is_shard_index(file.path.rpartition("/")[2])]
-            if not all(
-                file.sha256 and file.state in ("queued", "downloading", "arrived") for file in weights
-            ):
-                continue
-            model_id = self._model_with(weights)
-            if model_id is not None:
-                for file in files:
-                    file.state, file.model_id = "present", model_id
-
-    def _model_with(self, files: Sequence[PlannedFile]) -> str | None:
-        known = [
-            FileBytes(Path(file.path), file.size, file.sha256) for file in files if file.size is not None
-        ]
-        found = model_with_files(self._library, known) if len(known) == len(files) else None
-        candidates = [found] if found is not None else []
-        if len(files) == 1:  # a rounded size says nothing
-            hashed = self._library.index.models_with_hash(files[0].sha256 or "")
-            candidates += [model_id for model_id in hashed if len(self._library.files(model_id)) == 1]
-        for model_id in candidates:
-            with suppress(NotFoundError):
-                if all(Path(file.path).is_file() for file in self._library.files(model_id)):
-                    return model_id
-        return None
 
     def _explained(self, error: NetworkError, request: DownloadRequest, plan: Plan | None) -> NetworkError:
         """The error, with the page on which something can be done about it."""

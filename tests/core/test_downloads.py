@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -570,3 +571,27 @@ def test_nothing_to_pause_where_nothing_comes(hub, librarian, finished, big):
     librarian.downloads.remove(download.id)
     assert librarian.downloads.all() == []
     assert only_model(librarian)
+
+
+def test_a_disk_that_becomes_full_keeps_what_came(hub, surroundings, big, tmpfs):
+    place = tmpfs("size=80m")
+    librarian = opened(surroundings.model_copy(update={"library_root": place / "library"}))
+    try:
+        gate, job, download_id = held(hub, librarian, big)
+        filler = place / "filler"
+        with suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"\0" * 65536)
+        gate.opened.set()
+        assert librarian.jobs.wait(job.id, 60).state == "failed"
+        failed = librarian.downloads.get(download_id)
+        assert failed.reason is not None and failed.reason.code == "insufficient_space"
+        assert 0 < failed.received < len(big)
+        filler.unlink()
+        job, _ = librarian.downloads.resume(download_id)
+        ended = librarian.jobs.wait(job.id, 60)
+        assert ended.state == "done", ended.error
+        assert int(hub.sent_to("/cdn/")[-1]["Range"].removeprefix("bytes=").rstrip("-")) > 0
+        assert librarian.library.main_path(only_model(librarian).model_id).read_bytes() == big
+    finally:
+        librarian.close()
