@@ -8,7 +8,7 @@ afterEach(() => {
   document.body.replaceChildren()
 })
 
-/** @param {any} [options] */
+/** @param {Parameters<typeof openPanel>[0]} [options] */
 async function openStorage(options) {
   const page = await openPanel(options)
   await settle()
@@ -35,7 +35,7 @@ describe('what takes the room', () => {
   test('nothing there, and nobody answers, are both said', async () => {
     const page = await openStorage({ models: 0 })
     expect(page.text()).toContain('Nothing takes room yet')
-    const other = await openStorage({ prepare: (fake) => (fake.routes['GET /storage'] = () => problem(500, 'internal_error', 'It broke')) })
+    const other = await openStorage({ prepare: (fake) => void (fake.routes['GET /storage'] = () => problem(500, 'internal_error', 'It broke')) })
     expect(other.text()).toContain('What takes the room could not be asked')
     delete other.fake.routes['GET /storage']
     other.fake.routes['GET /storage'] = () => ({ status: 200, body: { size_bytes: 0, by_type: [], by_family: [], by_drive: [] } })
@@ -116,7 +116,7 @@ describe('links in the place of copies', () => {
   })
 
   test('a preview that fails is said, and can be left', async () => {
-    const page = await openStorage({ prepare: (fake) => (fake.routes['POST /mappings/preview'] = () => problem(500, 'internal_error', 'It broke')) })
+    const page = await openStorage({ prepare: (fake) => void (fake.routes['POST /mappings/preview'] = () => problem(500, 'internal_error', 'It broke')) })
     page.button('Replace copies by links…').click()
     await settle()
     expect(page.text()).toContain('The copies were not replaced')
@@ -128,7 +128,7 @@ describe('links in the place of copies', () => {
 
 describe('the first start', () => {
   test('says what was found, what stays untouched, and leads on; once', async () => {
-    const page = await openPanel({ prepare: (fake) => (fake.routes['GET /status'] = () => ({ status: 200, body: { ...fake.status(), library: { ...fake.status().library, models: 40, in_place: 40, size_bytes: 5_000_000_000 } } })) })
+    const page = await openPanel({ prepare: (fake) => void (fake.routes['GET /status'] = () => ({ status: 200, body: { ...fake.status(), library: { ...fake.status().library, models: 40, in_place: 40, size_bytes: 5_000_000_000 } } })) })
     await settle()
     expect(page.find('.lib-first-run').textContent).toContain('Found 40 models (5 GB) where they lie')
     expect(page.find('.lib-first-run').textContent).toContain('Nothing was moved')

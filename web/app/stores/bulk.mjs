@@ -169,6 +169,8 @@ export function createBulk(api, { jobs, search, selection }) {
       for (const some of chunks(items, MOST)) {
         const { job } = await api.post('/imports', { items: some, delete_originals: false, link: false })
         jobs.started(job)
+        // Every one of them has another id then.
+        void whenEnded(job).then(() => search.load())
       }
       return items.length
     },

@@ -19,6 +19,8 @@ export function EditableField({ field, label, value, kind = 'text', options = []
   const input = useRef(/** @type {any} */ (null))
   const opener = useRef(/** @type {HTMLButtonElement | null} */ (null))
   const text = Array.isArray(value) ? value.join('\n') : String(value ?? '')
+  // What is seen is part of what is said.
+  const seen = typeof show === 'string' ? show : text.replaceAll('\n', ' ')
   const editing = draft !== null
   const busy = saving === field
 
@@ -61,7 +63,7 @@ export function EditableField({ field, label, value, kind = 'text', options = []
       type="button"
       class=${`lib-editable ${text ? '' : 'is-empty'} ${quiet ? 'is-quiet' : ''}`}
       ref=${opener}
-      aria-label=${t('edit.label', { field: label, value: text || t('edit.nothing') })}
+      aria-label=${t(text ? 'edit.label' : 'edit.labelEmpty', { field: label, value: text ? seen : t('edit.add') })}
       onClick=${() => setDraft(text)}
     >
       <span class="lib-editable-value">${text ? (show ?? text) : t('edit.add')}</span>

@@ -243,6 +243,17 @@ export function ModelList({ onOpen, openId, id = 'lib', choosable = false }) {
     event.stopPropagation()
   }
 
+  // A row that has not changed is the very one of before: while one scrolls only those that come in are drawn.
+  const drawn = useRef(/** @type {Map<string, {of: unknown[], row: any}>} */ (new Map()))
+  /** @type {typeof drawn.current} */
+  const kept = new Map()
+  /** @param {string} key @param {unknown[]} of @param {() => any} draw */
+  const once = (key, of, draw) => {
+    const before = drawn.current.get(key)
+    const now = before && before.of.every((one, at) => Object.is(one, of[at])) ? before : { of, row: draw() }
+    kept.set(key, now)
+    return now.row
+  }
   const places = lines.flatMap((line) =>
     Array.from({ length: Math.min(columns, count - line.index * columns) }, (_, column) => ({
       at: line.index * columns + column,
@@ -253,6 +264,7 @@ export function ModelList({ onOpen, openId, id = 'lib', choosable = false }) {
       )
     }))
   )
+  useLayoutEffect(() => void (drawn.current = kept))
   return html`<div
     class=${`lib-list ${grid ? 'is-grid' : ''} ${choosable ? 'is-choosable' : ''} ${selecting && choosable ? 'is-selecting' : ''}`}
     ref=${scroller}
@@ -274,9 +286,11 @@ export function ModelList({ onOpen, openId, id = 'lib', choosable = false }) {
             ${grid ? html`<span class="lib-tile"></span>` : html`<${SkeletonRow} at=${at} />`}
           </div>`
         }
-        return html`<${Option} key=${model.model_id} model=${model} id=${id} at=${at} count=${count} place=${place}
-          active=${model.model_id === state.activeId} open=${model.model_id === openId} choosable=${choosable}
-          chosen=${choosable && chosen.has(model.model_id)} selecting=${choosable && selecting} grid=${grid} onOpen=${onOpen} />`
+        const [active, open] = [model.model_id === state.activeId, model.model_id === openId]
+        const isChosen = choosable && chosen.has(model.model_id)
+        return once(model.model_id, [model, at, count, place['transform'], place['insetInlineStart'], card, active, open, isChosen, selecting, grid, onOpen], () =>
+          html`<${Option} key=${model.model_id} model=${model} id=${id} at=${at} count=${count} place=${place} active=${active} open=${open}
+            choosable=${choosable} chosen=${isChosen} selecting=${choosable && selecting} grid=${grid} onOpen=${onOpen} />`)
       })}
     </div>
   </div>`

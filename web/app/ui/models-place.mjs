@@ -23,7 +23,8 @@ export function SearchField({ onOpen, id = 'lib' }) {
   const panel = usePanel()
   const { search } = panel
   const { t } = useI18n()
-  const { text, loading, activeId } = useStore(search)
+  const { text, loading, activeId, atHand, total } = useStore(search)
+  const listed = (atHand?.length ?? total) > 0
 
   /** @param {KeyboardEvent} event */
   const onKeyDown = (event) => {
@@ -58,7 +59,7 @@ export function SearchField({ onOpen, id = 'lib' }) {
       type="search"
       class="lib-search-input"
       data-lib-search
-      aria-controls=${`${id}-list`}
+      aria-controls=${listed ? `${id}-list` : undefined}
       aria-autocomplete="list"
       aria-activedescendant=${activeId ? optionId(id, activeId) : undefined}
       aria-label=${t('search.label')}

@@ -230,11 +230,11 @@ function Body() {
           <${Header} />
           <${Banners} />
           <${WorkflowNotice} />
-          <div class="lib-main">
-            <main class="lib-place" ref=${main}><${PlaceContent} wide=${wide} /></main>
+          <main class="lib-main">
+            <div class="lib-place" ref=${main}><${PlaceContent} wide=${wide} /></div>
             ${sheet === 'jobs' && html`<${JobsSheet} />`} ${sheet === 'settings' && html`<${SettingsSheet} />`}
             ${sheet === 'workflow' && html`<${WorkflowSheet} />`}
-          </div>
+          </main>
           <${Places} />
           <${Toasts} />
           <${DropZone} root=${root} />

@@ -123,7 +123,7 @@ export function ErrorBox({ error, what, onRetry, onDismiss, compact = false }) {
 export function Empty({ icon, title, text, children }) {
   return html`<div class="lib-empty">
     <span class="lib-empty-icon"><${Icon} name=${icon} /></span>
-    <h3>${title}</h3>
+    <h2>${title}</h2>
     ${text && html`<p>${text}</p>`} ${children && html`<div class="lib-empty-actions">${children}</div>`}
   </div>`
 }
