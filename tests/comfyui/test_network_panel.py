@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -13,23 +15,53 @@ from ..fake_hub import COMMIT, FakeHub, Gate
 
 REPOSITORY = "someone/pixel-portraits"
 FILE = "pixel-portraits-xl.safetensors"
-WEIGHTS = {"conv_first.weight": (1500, 500), "body.0.rdb1.conv1.weight": (1500, 500), "conv_last.weight": (3, 8, 3, 3)}
+WEIGHTS = {
+    "conv_first.weight": (1500, 500),
+    "body.0.rdb1.conv1.weight": (1500, 500),
+    "conv_last.weight": (3, 8, 3, 3),
+}
+
+
+class Hub(FakeHub):
+    """A hub whose open connections end with it, as when a cable is pulled."""
+
+    def start(self, port: int = 0) -> None:
+        super().start(port)
+        self.connections: list[socket.socket] = []
+        accept = self._server.get_request
+
+        def get_request():
+            connection, address = accept()
+            self.connections.append(connection)
+            return connection, address
+
+        self._server.get_request = get_request
+
+    def stop(self) -> None:
+        super().stop()
+        for connection in self.connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
-def hub(make_model, tmp_path) -> Iterator[FakeHub]:
-    hub = FakeHub()
+def hub(make_model, tmp_path) -> Iterator[Hub]:
+    hub = Hub()
     hub.start()
     content = make_model(tmp_path / FILE, WEIGHTS).read_bytes()
     hub.add(REPOSITORY, {FILE: content, "vae/ae.safetensors": b"a"})
     found = {"id": REPOSITORY, "author": "someone", "sha": COMMIT, "tags": [], "downloads": 1234, "likes": 56}
-    hub.pages["/api/models"] = [{**found, "siblings": [{"rfilename": FILE}, {"rfilename": "vae/ae.safetensors"}]}]
+    hub.pages["/api/models"] = [
+        {**found, "siblings": [{"rfilename": FILE}, {"rfilename": "vae/ae.safetensors"}]}
+    ]
     hub.pages["/api/v1/models"] = {"items": [], "metadata": {}}
     yield hub
     hub.stop()
 
 
-def test_found_at_a_host_downloaded_and_the_network_cut(hub, start_comfyui, new_page, open_librarian, own_errors) -> None:
+def test_found_at_a_host_downloaded_and_the_network_cut(
+    hub, start_comfyui, new_page, open_librarian, own_errors
+) -> None:
     environment = {"HF_ENDPOINT": hub.origin, "CIVITAI_ENDPOINT": hub.origin, "LIBRARIAN_OFFLINE": ""}
     server = start_comfyui(environment=environment)
     page: Page = open_librarian(new_page(server))

@@ -430,6 +430,20 @@ describe('settings of the network', () => {
     expect(page.text()).toContain('From the next start on: /srv/other')
   })
 
+  test('hosts that may be asked as well', async () => {
+    const page = await openSlowly({
+      prepare: (fake) => (fake.routes['GET /settings'] = () => ({ status: 200, body: { online: true, allowed_hosts: ['mirror.example'], allow_private_addresses: false } }))
+    })
+    page.panel.panel.view.openSheet('settings')
+    await pass(100)
+    const field = page.find('input[aria-label="More hosts"]')
+    type(field, 'other.example')
+    await pass(50)
+    press(field, 'Enter')
+    await pass(100)
+    expect(patches(page)).toEqual([{ allowed_hosts: ['mirror.example', 'other.example'] }])
+  })
+
   test('switching the search at the hosts off takes their results away', async () => {
     const page = await openSlowly()
     await search(page, 'flux')

@@ -33,10 +33,16 @@ export function RemoteFacts({ model }) {
 /** @param {{model: RemoteModel, isOpen: boolean}} props */
 function RemoteRow({ model, isOpen }) {
   const { remote, details } = usePanel()
-  const { t, term } = useI18n()
+  const { t, term, bytes } = useI18n()
   const tier = remoteTier(model)
+  const size = remoteSize(model)
+  // A name that is cut in its middle is read as two words.
+  const said = [
+    remoteName(model), term('provider', model.provider), size !== null && bytes(size), model.downloads && t('remote.downloads', { count: model.downloads }),
+    model.likes && t('remote.likes', { count: model.likes }), model.gated && t('remote.gated'), tier && term('tier', tier)
+  ]
   return html`<li>
-    <button type="button" class=${`lib-row lib-remote-row ${isOpen ? 'is-open' : ''}`}
+    <button type="button" class=${`lib-row lib-remote-row ${isOpen ? 'is-open' : ''}`} aria-label=${said.filter(Boolean).join(', ')}
       onClick=${() => {
         details.close()
         remote.open(model)

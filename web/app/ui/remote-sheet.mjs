@@ -21,7 +21,7 @@ function FileChoice({ group, on }) {
   ]
   return html`<li>
     <label class=${`lib-choice lib-remote-file ${on ? 'is-on' : ''}`}>
-      <input type="checkbox" checked=${on} disabled=${group.missing > 0} onChange=${() => remote.toggle(group.key)} />
+      <input type="checkbox" aria-label=${[group.name, ...note].filter(Boolean).join(', ')} checked=${on} disabled=${group.missing > 0} onChange=${() => remote.toggle(group.key)} />
       <span class="lib-entry-text">
         <${MiddleName} text=${group.name} />
         <span class="lib-entry-note">${note.filter(Boolean).join(' · ')}</span>

@@ -135,31 +135,32 @@ const megabytes = (bytes) => (bytes ? String(bytes / MEGABYTE) : '')
 /** @param {string} text */
 const inBytes = (text) => Math.round(Number(text.replace(',', '.')) * MEGABYTE)
 
-/** Folders outside the library and the apps that may be browsed and imported from. @param {{folders: string[]}} props */
-function AllowedFolders({ folders }) {
+/** A list that grows and shrinks: folders that may be browsed, hosts that may be asked.
+ * @param {{name: string, values: string[], icon: string, placeholder: string}} props */
+function ListSetting({ name, values, icon, placeholder }) {
   const { settings } = usePanel()
   const { t } = useI18n()
   const { saving } = useStore(settings)
   const [draft, setDraft] = useState('')
-  const busy = saving === 'allowed_roots'
+  const busy = saving === name
   const add = async () => {
-    const folder = draft.trim()
-    if (folder && (await settings.save('allowed_roots', [...new Set([...folders, folder])]))) setDraft('')
+    const value = draft.trim()
+    if (value && (await settings.save(name, [...new Set([...values, value])]))) setDraft('')
   }
   return html`<div class="lib-secret">
-    <p class="lib-note">${t('settings.allowed_rootsText')}</p>
+    <p class="lib-note">${t(`settings.${name}Text`)}</p>
     <ul class="lib-entries">
-      ${folders.map(
-        (folder) => html`<li class="lib-entry" key=${folder}>
-          <${Icon} name="folder" />
-          <div class="lib-entry-text"><${MiddleName} text=${folder} /></div>
-          <${IconButton} icon="trash" label=${t('settings.takeOut', { folder })} disabled=${busy}
-            onClick=${() => settings.save('allowed_roots', folders.filter((other) => other !== folder))} />
+      ${values.map(
+        (value) => html`<li class="lib-entry" key=${value}>
+          <${Icon} name=${icon} />
+          <div class="lib-entry-text"><${MiddleName} text=${value} /></div>
+          <${IconButton} icon="trash" label=${t('settings.takeOut', { folder: value })} disabled=${busy}
+            onClick=${() => settings.save(name, values.filter((other) => other !== value))} />
         </li>`
       )}
     </ul>
     <div class="lib-secret-line">
-      <input class="lib-input" type="text" aria-label=${t('settings.allowed_roots')} placeholder=${t('settings.fullPath')} value=${draft}
+      <input class="lib-input" type="text" aria-label=${t(`settings.${name}`)} placeholder=${placeholder} value=${draft}
         onInput=${(/** @type {any} */ event) => setDraft(event.target.value)}
         onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
           if (event.key === 'Enter') void add()
@@ -196,13 +197,18 @@ export function SettingsSheet() {
         ${typeof settings['index_in_place'] === 'boolean' && html`<${Switch} name="index_in_place" on=${settings['index_in_place']} />`}
       <//>
       ${Array.isArray(settings['allowed_roots']) &&
-      html`<${Section} title=${t('settings.allowed_roots')}><${AllowedFolders} folders=${settings['allowed_roots']} /><//>`}
+      html`<${Section} title=${t('settings.allowed_roots')}><${ListSetting} name="allowed_roots" values=${settings['allowed_roots']} icon="folder" placeholder=${t('settings.fullPath')} /><//>`}
       <${Section} title=${t('settings.network')}>
         ${typeof settings['online'] === 'boolean' && html`<${Switch} name="online" on=${settings['online']} />`}
         ${typeof settings['remote_search'] === 'boolean' && settings['online'] !== false && html`<${Switch} name="remote_search" on=${settings['remote_search']} />`}
         ${SECRETS.map((name) => `${name}_set` in settings && html`<${Secret} key=${name} name=${name} isSet=${Boolean(settings[`${name}_set`])} />`)}
         ${settings['online'] !== false && html`<${RetryLookups} />`}
       <//>
+      ${Array.isArray(settings['allowed_hosts']) &&
+      html`<${Section} title=${t('settings.allowed_hosts')}>
+        <${ListSetting} name="allowed_hosts" values=${settings['allowed_hosts']} icon="globe" placeholder="mirror.example" />
+        ${typeof settings['allow_private_addresses'] === 'boolean' && html`<${Switch} name="allow_private_addresses" on=${settings['allow_private_addresses']} />`}
+      <//>`}
       ${('transfers_at_once' in settings || 'download_limit' in settings) &&
       html`<${Section} title=${t('settings.transfers')}>
         ${'transfers_at_once' in settings && html`<${Width} value=${settings['transfers_at_once']} />`}
