@@ -191,7 +191,11 @@ async def test_files_of_a_repository_with_their_sizes(api, hosts):
     status, body = await api("GET", "/remote/files", params=asked)
     assert (status, body["complete"]) == (200, True)
     assert [(file["path"], file["size"]) for file in body["files"]] == [("flux-fp8.safetensors", 4)]
-    for wrong, code in (({"repo_id": "../x"}, 400), ({"provider": "url"}, 400), ({"repo_id": "someone/gone"}, 503)):
+    for wrong, code in (
+        ({"repo_id": "../x"}, 400),
+        ({"provider": "url"}, 400),
+        ({"repo_id": "someone/gone"}, 503),
+    ):
         status, problem = await api("GET", "/remote/files", params=asked | wrong)
         assert status == code, (wrong, problem)
 
