@@ -287,7 +287,8 @@ class Importer:
             known = {file.path: file.transferred for file in staged}
             moved = item.model_copy(update={"mode": "move"})
             told = next(file.told for file in staged if file.path == group.main.path)
-            yield Arrival(moved, group, "remove", AllowedRoots(()), known, told)
+            roots = AllowedRoots(file.path.parent for file in staged)
+            yield Arrival(moved, group, "remove", roots, known, told)
 
     def _take_in(self, arrival: Arrival, progress: Progress) -> Imported:
         """Import into the library proper."""

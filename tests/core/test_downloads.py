@@ -21,6 +21,7 @@ from model_librarian.core.librarian import Librarian
 from model_librarian.core.library import ModelQuery
 from model_librarian.core.network import HostNotAllowedError, HttpStatusError
 from model_librarian.core.services.reports import SettingsChange
+from model_librarian.core.sources import Civitai
 
 from ..fake_hub import COMMIT, FakeHub, Gate, cut, endless, instead, page, sha256, status
 
@@ -595,3 +596,66 @@ def test_a_disk_that_becomes_full_keeps_what_came(hub, surroundings, big, tmpfs)
         assert librarian.library.main_path(only_model(librarian).model_id).read_bytes() == big
     finally:
         librarian.close()
+
+
+def test_what_is_paused_for_months_is_kept(hub, librarian, finished, big):
+    _, job, download_id = held(hub, librarian, big)
+    librarian.downloads.pause(download_id)
+    finished(job)
+    for path in (librarian.library.root / ".incoming").rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    librarian.uploads.remove_expired()
+    job, _ = librarian.downloads.resume(download_id)
+    assert finished(job).state == "done"
+    assert "Range" in hub.sent_to("/cdn/")[-1]
+
+
+def test_what_came_of_a_download_that_is_gone_grows_old(hub, librarian, finished, big):
+    librarian.uploads.create(5, "left.safetensors", owner="download-" + "0" * 32)
+    for path in (librarian.library.root / ".incoming").rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    librarian.uploads.remove_expired()
+    assert incoming(librarian) == []
+
+
+def test_two_processes_do_not_work_on_the_same_download(hub, librarian, big, surroundings):
+    held(hub, librarian, big)
+    other = opened(surroundings)
+    try:
+        other.start()
+        assert other.downloads.all() == []
+    finally:
+        other.close()
+
+
+def test_the_picture_of_a_source_comes_along(hub, librarian, finished, big, monkeypatch):
+    hub.add_version(12, 34, "pixel.safetensors", big)
+    picture = b"\x89PNG\r\n\x1a\n" + b"p" * 100
+    hub.files["/picture"] = picture
+    describe = Civitai.model
+
+    async def with_picture(self, *of, **how):
+        model = await describe(self, *of, **how)
+        return model.model_copy(update={"preview_url": f"{hub.origin}/picture", "preview_nsfw_level": 1})
+
+    monkeypatch.setattr(Civitai, "model", with_picture)
+    ended = finished(librarian.downloads.add(DownloadRequest(provider="civitai", repo_id="12")).job)
+    assert ended.state == "done", ended.error
+    path = librarian.library.preview(only_model(librarian).model_id)
+    assert path is not None and path.read_bytes() == picture
+
+
+def test_a_folder_of_diffusers_comes_as_one_model(hub, librarian, finished, make_model, tmp_path):
+    unet = make_model(tmp_path / "unet", {"conv_in.weight": (4, 4)}).read_bytes()
+    index = b'{"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}'
+    files = {
+        "model_index.json": index,
+        "unet/config.json": b'{"_class_name": "UNet2DConditionModel"}',
+        "unet/diffusion_pytorch_model.safetensors": unet,
+    }
+    hub.add("org/pipeline", files)
+    job, _ = librarian.downloads.add(wanted(*files, repo_id="org/pipeline"))
+    ended = finished(job)
+    assert ended.state == "done", ended.error
+    model = only_model(librarian)
+    assert (model.model_format, len(model.files), model.repo_id) == ("diffusion-folder", 3, "org/pipeline")
