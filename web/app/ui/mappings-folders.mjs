@@ -1,40 +1,13 @@
-import { html, useState } from '../../vendor/htm-preact.mjs'
+import { html } from '../../vendor/htm-preact.mjs'
 import { RULE_FILTERS, valuesOf } from '../mapping-rules.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { Icon } from './icons.mjs'
+import { useDrop } from './mappings-drop.mjs'
 import { wordOf } from './mappings-library.mjs'
 import { RuleCard } from './mappings-rule.mjs'
 import { Button, Empty, IconButton, MiddleName } from './parts.mjs'
 
 /** @import { AppFolder, Chosen, RuleFilter } from '../mapping-rules.mjs' */
-
-/** What makes a place one to drop onto. @param {boolean} able @param {() => void} drop */
-export function useDrop(able, drop) {
-  const [over, setOver] = useState(false)
-  return {
-    over: able && over,
-    on: able
-      ? {
-          ondragover: (/** @type {DragEvent} */ event) => {
-            event.preventDefault()
-            event.stopPropagation()
-            if (event.dataTransfer) event.dataTransfer.dropEffect = 'copy'
-            setOver(true)
-          },
-          ondragleave: (/** @type {DragEvent} */ event) => {
-            const inside = /** @type {Node} */ (event.currentTarget).contains(/** @type {Node | null} */ (event.relatedTarget))
-            if (!inside) setOver(false)
-          },
-          ondrop: (/** @type {DragEvent} */ event) => {
-            event.preventDefault()
-            event.stopPropagation()
-            setOver(false)
-            drop()
-          }
-        }
-      : {}
-  }
-}
 
 /** One folder of the app, the rules that fill it, and what goes there without any. @param {{folder: AppFolder}} props */
 function FolderCard({ folder }) {

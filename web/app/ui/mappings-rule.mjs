@@ -2,7 +2,7 @@ import { html, useLayoutEffect, useRef, useState } from '../../vendor/htm-preact
 import { RULE_FILTERS } from '../mapping-rules.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { Icon } from './icons.mjs'
-import { useDrop } from './mappings-folders.mjs'
+import { useDrop } from './mappings-drop.mjs'
 import { wordOf } from './mappings-library.mjs'
 import { IconButton } from './parts.mjs'
 
