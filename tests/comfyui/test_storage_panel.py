@@ -87,8 +87,10 @@ def test_a_copy_becomes_a_link(panel: Page, server: RealComfyUI, own_errors) -> 
     expect(panel.get_by_text("No file is there twice.")).to_be_visible()
 
     # A second copy, where the model's link would go in another folder: the library has the bytes already.
-    shutil.copyfile(copy, server.models_dir / "checkpoints" / "again.safetensors")
-    panel.get_by_role("button", name="Menu").click()
+    again = server.models_dir / "upscale_models" / "again.safetensors"
+    again.parent.mkdir(exist_ok=True)
+    shutil.copyfile(copy, again)
+    panel.locator(".lib-header").get_by_role("button", name="Menu").click()
     panel.get_by_role("menuitem", name=re.compile("^Scan")).first.click()
     expect(panel.get_by_text("1 copy could be a link")).to_be_visible(timeout=30_000)
     panel.get_by_role("button", name="Replace copies by links…").click()
@@ -97,7 +99,6 @@ def test_a_copy_becomes_a_link(panel: Page, server: RealComfyUI, own_errors) -> 
     )
     panel.get_by_role("button", name="Replace 1 copy", exact=True).click()
     expect(panel.get_by_text("1 copy is a link now.")).to_be_visible(timeout=30_000)
-    again = server.models_dir / "checkpoints" / "again.safetensors"
     assert again.is_symlink() and again.read_bytes() == content
     assert own_errors(panel) == []
 
@@ -114,12 +115,14 @@ def test_adopted_and_deleted_together(panel: Page, server: RealComfyUI, own_erro
     assert [path.read_bytes() for path in (three, four)] == content
     panel.get_by_role("region", name="Jobs").get_by_role("button", name="Back").click()
     for name in ("three", "four"):
-        panel.get_by_role("option").filter(has_text=name).click(modifiers=["Control"])
+        model = panel.get_by_role("option").filter(has_text=name)
+        expect(model.get_by_role("img", name="Linked")).to_be_visible()
+        model.click(modifiers=["Control"])
     panel.get_by_role("button", name="Delete…").click()
     expect(panel.get_by_text("2 of them are linked")).to_be_visible()
     panel.get_by_role("radio", name="Delete for good").check()
     panel.get_by_role("button", name="Delete 2 for good").click()
-    expect(panel.get_by_text("Deleted 2 models")).to_be_visible()
+    expect(panel.get_by_text("Deleted 2 models").first).to_be_visible()
     left = {path.name for path in server.models_dir.rglob("*.safetensors")}
     assert left == {"one.safetensors", "the-same.safetensors", "again.safetensors"}
     assert not list(library_of(server).rglob("three.safetensors"))

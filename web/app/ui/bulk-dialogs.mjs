@@ -202,7 +202,7 @@ export function DeleteManyDialog({ rows, onClose }) {
     }}>
     <ul class="lib-consequences">
       <li>${t(`bulk.delete.files.${files}`, { count: touched.length, size })}</li>
-      <li>${t('bulk.delete.linked', { count: linked })}</li>
+      ${linked > 0 && html`<li>${t('bulk.delete.linked', { count: linked })}</li>`}
       ${inPlace > 0 && html`<li>${t(files === 'keep' ? 'bulk.delete.inPlaceKept' : 'bulk.delete.inPlace', { count: inPlace })}</li>`}
     </ul>
     <fieldset class="lib-choices"><legend>${t('delete.what')}</legend>
