@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from comfy_api.latest import io
 
+from ..core.errors import InvalidRequestError
 from .core_loaders import core_loader, core_nodes
 from .resolving import check_model, model_fingerprint, model_path
 from .table import LOADERS, Loader
@@ -78,8 +79,12 @@ class ModelLoader(io.ComfyNode):  # type: ignore[misc]
 
     @classmethod
     def execute(cls, **inputs: Any) -> io.NodeOutput:
-        """Load as the core's node does."""
+        """Load as the core's node does. Raises `InvalidRequestError` for a choice that there is not."""
         loader = cls.LOADER
+        for other in loader.others():  # older cores do not check it
+            given = inputs.get(other.id)
+            if isinstance(other, io.Combo.Input) and given is not None and given not in other.options:
+                raise InvalidRequestError(f"{other.id}: {given!r} is not one of {', '.join(other.options)}.")
         paths = {
             argument: str(model_path(inputs.pop(name), folder=loader.folder))
             for argument, name in zip(loader.arguments, loader.inputs, strict=True)

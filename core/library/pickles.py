@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import NotAModelError
+from ..errors import NotAModelError, StorageError
 from ..formats import identify
 from ..formats.pickle_scan import PickleScan, scan_pickles
 from ..storage.disk import storage_error
@@ -44,24 +44,28 @@ class PickleFindings:
         paths = [Path(file.path) for file in files]
         scan = scan_pickles(*(path for path in paths if len(paths) == 1 or _is_pickle(path)), check=check)
         scan.files = pickle_fingerprint(map(_as_it_is, files))
-        self._keep(model, scan)
+        self._keep(model_id, scan)
         self._announce(LibraryChange(changed=[model_id]))
         return scan
 
-    def _keep(self, model: Model, scan: PickleScan) -> None:
-        mtime_ns = self._metadata.mtime_ns(model.model_id)
+    def _keep(self, model_id: str, scan: PickleScan) -> None:
+        """Note the findings in the model as it is now: somebody may have edited it while its files were read."""
+        try:
+            with self._metadata.locked():
+                written = self._metadata.read(model_id)
+                if written is None:
+                    self._keep_in_index(model_id, scan)
+                    return
+                written.model_id = model_id
+                _note(written, scan)
+                self._index.replace_metadata([(written, self._metadata.write(written))])
+        except (OSError, StorageError):  # a library that can only be read, or is not there: the index has it
+            self._keep_in_index(model_id, scan)
+
+    def _keep_in_index(self, model_id: str, scan: PickleScan) -> None:
+        model = self._index.model(model_id)
         _note(model, scan)
-        if mtime_ns is not None:
-            try:
-                with self._metadata.locked():
-                    written = self._metadata.read(model.model_id)
-                    if written is not None:
-                        written.model_id = model.model_id
-                        _note(written, scan)
-                        model, mtime_ns = written, self._metadata.write(written)
-            except OSError:
-                pass  # a library that can only be read: the index has it
-        self._index.replace_metadata([(model, mtime_ns)])
+        self._index.replace_metadata([(model, self._metadata.mtime_ns(model_id))])
 
 
 def _note(model: Model, scan: PickleScan) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import sqlite3
+import threading
 
 import pytest
 
 from model_librarian.core.errors import CancelledError, InvalidRequestError, NotFoundError
-from model_librarian.core.library import ModelQuery
+from model_librarian.core.library import ModelQuery, pickles
 
 
 @pytest.fixture
@@ -142,3 +144,26 @@ def test_reading_for_a_hash_can_be_stopped_and_begun_again(
     with pytest.raises(CancelledError):
         librarian.models.fingerprint("ae.safetensors", stop)
     assert len(librarian.models.fingerprint("ae.safetensors")) == 64
+
+
+def test_a_yes_given_while_a_pickle_is_looked_into_is_not_lost(
+    librarian, scan, models_folder, monkeypatch
+) -> None:
+    path = models_folder / "checkpoints" / "style.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    look, looked, ended = pickles.scan_pickles, threading.Event(), threading.Event()
+
+    def slowly(*paths, **options):
+        looked.set()
+        assert ended.wait(20)
+        return look(*paths, **options)
+
+    monkeypatch.setattr(pickles, "scan_pickles", slowly)
+    path.write_bytes(pickle.dumps({"weights": [1, 2, 3]}))
+    scan()
+    assert looked.wait(20)
+    [model] = librarian.models.search(ModelQuery()).models
+    librarian.models.edit(model.model_id, {"pickle_acknowledged": True})
+    ended.set()
+    assert librarian.models.find("style.pt") == path
+    assert librarian.models.details(model.model_id).pickle_acknowledged
