@@ -119,6 +119,20 @@ describe('models of the hosts', () => {
     expect(names(page)).toEqual(['black-forest-labs/FLUX.1-dev'])
   })
 
+  test('who does not answer takes nothing away', async () => {
+    const page = await openSlowly({
+      prepare: (fake) => {
+        let times = 0
+        fake.routes['GET /remote'] = () => (times++ ? remoteAnswer({ models: REPOSITORIES.slice(1, 2), offline: true, problems: [{ provider: 'huggingface', code: 'circuit_open', message: 'It is left alone.' }] }) : remoteAnswer({}))
+      }
+    })
+    await search(page, 'flux')
+    page.event('librarian.remote', { provider: 'civitai', q: 'flux' })
+    await pass(400)
+    expect(names(page)).toHaveLength(3)
+    expect(page.find('.lib-remote .lib-update')).toBeNull()
+  })
+
   test('without the network: what is remembered, and since when, else nothing', async () => {
     const page = await openSlowly({ prepare: (fake) => (fake.routes['GET /remote'] = ({ query }) => remoteAnswer({ models: query.get('q') === 'flux' ? REPOSITORIES : [], cached: true, stale: true, offline: true })) })
     await search(page, 'flux')
@@ -231,6 +245,7 @@ describe('a repository', () => {
     await pass(50)
     expect(page.find('.lib-remote-sheet')).toBeNull()
     expect(names(page)).toHaveLength(1)
+    expect(document.activeElement).toBe(page.all('.lib-remote-row')[0])
   })
 })
 

@@ -65,10 +65,11 @@ const NOTHING = {
 /**
  * The rows of before at their places, what is new below them; null when a row is gone.
  * @param {RemoteModel[]} shown @param {RemoteModel[]} fresh
+ * @param {boolean} [partial] whether somebody did not answer: then nothing is gone
  */
-export function mergeRemote(shown, fresh) {
+export function mergeRemote(shown, fresh, partial = false) {
   const byKey = new Map(fresh.map((model) => [remoteKey(model), model]))
-  if (shown.some((model) => !byKey.has(remoteKey(model)))) return null
+  if (!partial && shown.some((model) => !byKey.has(remoteKey(model)))) return null
   const here = new Set(shown.map(remoteKey))
   return [...shown.map((model) => byKey.get(remoteKey(model)) ?? model), ...fresh.filter((model) => !here.has(remoteKey(model)))]
 }
@@ -129,7 +130,8 @@ export function createRemote(api, { search, settings, download }) {
   function take(answer, looks) {
     const { models } = store.get()
     const fresh = /** @type {RemoteModel[]} */ (answer.models ?? [])
-    const merged = models.length > 0 ? mergeRemote(models, fresh) : fresh
+    const partial = Boolean(answer.offline) || (answer.problems ?? []).length > 0
+    const merged = models.length > 0 ? mergeRemote(models, fresh, partial) : fresh
     const wait = answer.stale && !answer.offline ? LOOKS[looks] : undefined
     store.set({
       models: merged ?? models,

@@ -1,4 +1,4 @@
-import { html, useRef } from '../../vendor/htm-preact.mjs'
+import { html, useEffect, useRef } from '../../vendor/htm-preact.mjs'
 import { remoteKey, remoteSize, remoteTier } from '../remote-files.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { Icon } from './icons.mjs'
@@ -42,7 +42,7 @@ function RemoteRow({ model, isOpen }) {
     model.likes && t('remote.likes', { count: model.likes }), model.gated && t('remote.gated'), tier && term('tier', tier)
   ]
   return html`<li>
-    <button type="button" class=${`lib-row lib-remote-row ${isOpen ? 'is-open' : ''}`} aria-label=${said.filter(Boolean).join(', ')}
+    <button type="button" class=${`lib-row lib-remote-row ${isOpen ? 'is-open' : ''}`} data-remote=${remoteKey(model)} aria-label=${said.filter(Boolean).join(', ')}
       onClick=${() => {
         details.close()
         remote.open(model)
@@ -72,6 +72,14 @@ export function RemoteSection() {
   const { query, models, loading, refreshing, offline, stale, fetchedAt, problems, error, fresh, open, folded } = useStore(remote)
   const { total } = useStore(search)
   const list = useRef(/** @type {HTMLElement | null} */ (null))
+  const lastOpen = useRef('')
+  const key = open ? remoteKey(open.model) : ''
+  useEffect(() => {
+    // Back to the row from which one came, unless something else has the focus by now.
+    const rows = /** @type {HTMLElement[]} */ ([...(list.current?.querySelectorAll('.lib-remote-row') ?? [])])
+    if (!key && lastOpen.current && document.activeElement === document.body) rows.find((row) => row.dataset['remote'] === lastOpen.current)?.focus()
+    lastOpen.current = key
+  }, [key])
   if (!query || (!loading && !error && models.length === 0 && offline)) return null
 
   const said = loading
@@ -115,7 +123,7 @@ export function RemoteSection() {
       ${error && html`<${ErrorBox} compact what=${t('remote.failed')} error=${error} onRetry=${remote.retry} />`}
       ${!loading && !error && models.length === 0 && problems.length === 0 && html`<p class="lib-note lib-remote-note">${t('remote.nothing')}</p>`}
       <ul>
-        ${models.map((model) => html`<${RemoteRow} key=${remoteKey(model)} model=${model} isOpen=${open !== null && remoteKey(open.model) === remoteKey(model)} />`)}
+        ${models.map((model) => html`<${RemoteRow} key=${remoteKey(model)} model=${model} isOpen=${key === remoteKey(model)} />`)}
       </ul>
       ${!loading &&
       problems.map(
