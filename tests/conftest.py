@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 import os
+import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -175,7 +175,8 @@ class Index:
 
     def known(self, model_ids: Iterable[str]) -> set[str]:
         """Which of these models are indexed."""
-        wanted, found = iter(model_ids), set()
+        wanted = iter(model_ids)
+        found: set[str] = set()
         while some := tuple(islice(wanted, _ASKED_AT_ONCE)):
             rows = self._database.read().execute(
                 f"SELECT model_id FROM models WHERE model_id IN ({', '.join('?' * len(some))})", some

@@ -155,7 +155,11 @@ def test_what_is_not_ours_stays(things, steps, template):
                 kept = [*after.values(), *(path.read_bytes() for path in trash.rglob("*") if path.is_file())]
                 assert what in kept, name
         for path in place.rglob("*"):
-            if path.is_symlink() and library in Path(os.path.realpath(path)).parents and "vanish" not in steps:
+            if (
+                path.is_symlink()
+                and library in Path(os.path.realpath(path)).parents
+                and "vanish" not in steps
+            ):
                 assert path.exists(), f"{path} is broken"
 
 

@@ -388,7 +388,9 @@ async def test_many_models_are_edited_alike(api, make_model, models_folder):
     await api.finished(answer["job"])
     _, found = await api("GET", "/models")
     ids = [model["model_id"] for model in found["models"]]
-    status, answer = await api("PATCH", "/models", {"model_ids": [*ids, "no/such/model"], "add_tags": ["style"]})
+    status, answer = await api(
+        "PATCH", "/models", {"model_ids": [*ids, "no/such/model"], "add_tags": ["style"]}
+    )
     assert status == 202
     job = await api.finished(answer["job"])
     assert (job["result"]["edited"], job["result"]["failed"]) == (2, 1)
