@@ -223,7 +223,8 @@ def _templates():
     for path in sorted(Path(str(files("comfyui_workflow_templates_json"))).rglob("*.json")):
         workflow = json.loads(path.read_bytes())
         if isinstance(workflow, dict) and isinstance(workflow.get("nodes"), list):
-            yield path.name, references_in(workflow)
+            # What is put down below has other bytes than the real models, so their hashes would rightly not fit.
+            yield path.name, [one.model_copy(update={"sha256": None}) for one in references_in(workflow)]
 
 
 def test_the_models_of_all_templates_are_found_under_other_folders_and_names(
