@@ -112,8 +112,8 @@ def _by_inotify(folders: list[Path], stop: threading.Event) -> Iterator[set[Path
     with INotify() as inotify:
         for folder in folders:
             watch(str(folder))
-        changed: set[Path] = set()
-        since = 0.0
+        changed = set(folders)  # what came before all were watched was told by nobody
+        since = time.monotonic()
         while not stop.is_set():
             events = inotify.read(timeout=SETTLE_MS)
             for event in events:

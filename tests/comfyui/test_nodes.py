@@ -101,6 +101,9 @@ CASES = {
 }
 
 
+pytestmark = pytest.mark.comfyui
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealComfyUI]:
     """A ComfyUI with a model of each kind; another version of it if LIBRARIAN_TEST_CORE says which."""
