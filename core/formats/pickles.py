@@ -6,6 +6,7 @@ Nothing here ever loads one. What tensors a file names is read from the text of 
 
 from __future__ import annotations
 
+import pickletools
 import zipfile
 import zlib
 from contextlib import suppress
@@ -21,8 +22,12 @@ MAX_DIRECTORY_BYTES = 4 * 1024 * 1024
 
 
 def looks_like_pickle(start: bytes) -> bool:
-    """Whether the bytes begin like a pickle of protocol 2 to 5 (Python, ``pickletools``: opcode PROTO)."""
-    return start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+    """Whether the bytes begin like a pickle of protocol 2 to 5 (Python, ``pickletools``: PROTO and one more opcode)."""
+    return (
+        start[:1] == b"\x80"
+        and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+        and start[2:3].decode("latin-1") in pickletools.code2op
+    )
 
 
 def read_pickle(file: BinaryIO, size: int) -> FileFacts:
