@@ -10,7 +10,7 @@ from .facts import FileFacts
 from .gguf import MAGIC as GGUF_MAGIC
 from .gguf import read_gguf
 from .onnx import read_onnx
-from .pickles import ZIP_MAGIC, looks_like_pickle, read_pickle, read_torch_zip
+from .pickles import ZIP_MAGIC, goes_on_as_pickle, looks_like_pickle, read_pickle, read_torch_zip
 from .safetensors import looks_like_safetensors, read_safetensors
 
 _FIRST_BYTES = 16_384
@@ -40,7 +40,7 @@ def identify(path: Path, *, whole_size: int | None = None) -> FileFacts:
                 return read_torch_zip(file, size)
             if looks_like_safetensors(start, size):
                 return read_safetensors(file, size)
-            if looks_like_pickle(start):
+            if looks_like_pickle(start) and goes_on_as_pickle(start):
                 return read_pickle(file, size)
             facts = read_onnx(file, size)
             if facts is not None:

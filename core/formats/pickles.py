@@ -16,18 +16,21 @@ from ..errors import NotAModelError
 from .facts import FileFacts, facts_of
 from .pickle_text import tensors_of_pickle
 
+_OPERATIONS = frozenset(operation.code.encode("latin-1") for operation in pickletools.opcodes)
+
 ZIP_MAGIC = b"PK\x03\x04"
 MAX_DIRECTORY_BYTES = 4 * 1024 * 1024
 """Of a ZIP's list of entries: room for 40,000 tensors, and ten times what real files need."""
 
 
 def looks_like_pickle(start: bytes) -> bool:
-    """Whether the bytes begin like a pickle of protocol 2 to 5 (Python, ``pickletools``: PROTO and one more opcode)."""
-    return (
-        start[:1] == b"\x80"
-        and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
-        and start[2:3].decode("latin-1") in pickletools.code2op
-    )
+    """Whether the bytes begin like a pickle of protocol 2 to 5 (Python, ``pickletools``: opcode PROTO)."""
+    return start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+
+
+def goes_on_as_pickle(start: bytes) -> bool:
+    """Whether an operation follows the protocol; ``\\x80\\x04\\0…`` may as well be the length of something."""
+    return start[2:3] in _OPERATIONS
 
 
 def read_pickle(file: BinaryIO, size: int) -> FileFacts:
