@@ -29,7 +29,7 @@ def looks_like_pickle(start: bytes) -> bool:
 
 
 def goes_on_as_pickle(start: bytes) -> bool:
-    """Whether an operation follows the protocol; ``\\x80\\x04\\0…`` may as well be the length of something."""
+    """Whether an operation follows the protocol; else the same bytes may be the length of something."""
     return start[2:3] in _OPERATIONS
 
 
