@@ -8,7 +8,7 @@ ReferenceState = Literal["present", "elsewhere", "in_library", "downloadable", "
 
 
 class ModelReference(BaseModel):
-    """A model as a workflow names it: ComfyUI's folder, and the name below it with either slash.
+    """A model as a workflow names it: ComfyUI's folder, and the name below it with either slash, or a model's id.
 
     ``sha256`` and ``url`` are what ``properties.models`` may say besides; an empty ``folder`` is any.
     """

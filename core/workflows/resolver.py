@@ -36,7 +36,7 @@ class Resolver:
         """What a reference means, and what is to be done that the app has it."""
         folder = FOLDER_ALIASES.get(reference.folder, reference.folder)
         result = Resolution(folder=folder, name=reference.name, state="unknown", url=reference.url)
-        by_hash = self._by_hash(reference)
+        by_hash = self._by_id(reference) or self._by_hash(reference)
         present = self._present(reference, folder)
         if present is not None:
             path, value = present
@@ -89,6 +89,12 @@ class Resolver:
         return None
 
     # What the library knows
+
+    def _by_id(self, reference: ModelReference) -> _Known | None:
+        """What Librarian's own nodes name: a model by its id."""
+        if not self._library.index.contains(reference.name):
+            return None
+        return _Known(reference.name, self._library.files(reference.name)[0])
 
     def _by_hash(self, reference: ModelReference) -> _Known | None:
         if not reference.sha256:

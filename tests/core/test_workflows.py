@@ -168,6 +168,15 @@ def test_a_renamed_file_is_found_by_its_hash(indexed, make_model, models_folder)
     assert (result.state, result.value) == ("elsewhere", "my favourite.safetensors")
 
 
+def test_a_model_is_found_by_its_id(indexed, make_model, models_folder):
+    make_model(models_folder / "loras" / "styles" / "pixel.safetensors")
+    librarian = indexed()
+    [model_id] = librarian.library.index.all_ids()
+    result = resolve(librarian, model_id)
+    assert (result.state, result.model_id) == ("elsewhere", model_id)
+    assert result.value == os.path.join("styles", "pixel.safetensors")
+
+
 def test_other_bytes_under_the_same_name_are_told(indexed, make_model, models_folder):
     make_model(models_folder / "loras" / "pixel.safetensors")
     right = make_model(models_folder / "loras" / "real" / "renamed.safetensors")

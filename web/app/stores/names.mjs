@@ -1,7 +1,7 @@
 import { modelPath, query } from '../api.mjs'
 import { baseName } from '../text.mjs'
 
-/** @import { Api, ApiError } from '../api.mjs' */
+/** @import { Api } from '../api.mjs' */
 /** @import { ModelRecord, NamedModel } from '../types.mjs' */
 
 /** How many nearest names are offered. */
@@ -37,11 +37,7 @@ export function createNames(api) {
 
   /** @param {string} value @param {string[]} subtypes @returns {Promise<Known>} */
   async function find(value, subtypes) {
-    try {
-      return { state: 'found', model: namedModel(await api.get(modelPath(value))) }
-    } catch (error) {
-      if (/** @type {ApiError} */ (error).status !== 404) throw error
-    }
+    // Not by its address: what is not there would be an error in the browser's console.
     const isHash = /^[0-9a-f]{64}$/i.test(value)
     const reference = { folder: subtypes[0] ?? '', name: value, ...(isHash ? { sha256: value } : {}) }
     const { results } = await api.post('/resolve', { references: [reference] })
