@@ -81,11 +81,16 @@ class PendingLookups:
         self._wake_in(_START_DELAY_S)
 
     def close(self) -> None:
-        """Begin nothing any more; a running job is the runner's to end."""
+        """Begin nothing any more, and let what is beginning end; a running job is the runner's to end.
+
+        The database is closed next: whoever still reads it then takes the whole process down.
+        """
         with self._lock:
             self._open = False
-            if self._timer is not None:
-                self._timer.cancel()
+            timer = self._timer
+        if timer is not None:
+            timer.cancel()
+            timer.join()
 
     def retry(self) -> Job:
         """Queue a job that asks about every pending model, however lately it was asked about.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from datetime import timedelta
 
 import pytest
@@ -406,3 +407,25 @@ class TestApply:
         candidate = librarian.lookups.find(model_id=model_id).candidates[0]
         model = librarian.lookups.apply(model_id, candidate)
         assert (model.base_model, model.trained_words, model.tags) == ("mine", ["my word"], ["a"])
+
+
+def test_closing_waits_for_a_look_that_has_begun(librarian, pending, monkeypatch):
+    looking, go_on, ended = threading.Event(), threading.Event(), []
+
+    def look():
+        looking.set()
+        go_on.wait(30)
+        ended.append(True)
+        return []
+
+    monkeypatch.setattr(librarian.library, "awaiting_lookup", look)
+    pending.start()
+    pending.wake()
+    assert looking.wait(30)
+    closing = threading.Thread(target=pending.close)
+    closing.start()
+    closing.join(0.2)
+    assert closing.is_alive()
+    go_on.set()
+    closing.join(30)
+    assert ended == [True]
