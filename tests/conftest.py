@@ -7,11 +7,13 @@ import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from model_librarian.core.importing import ImportRequest
 from model_librarian.core.jobs import Job
 from model_librarian.core.librarian import Librarian
 from model_librarian.core.settings import Surroundings, app_of_models_folder
@@ -142,3 +144,28 @@ def tmpfs(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     yield mount
     for point in points:
         subprocess.run(["umount", str(point)], check=True)
+
+
+@pytest.fixture
+def scan(librarian: Librarian, finished: Callable[[Job], Job]) -> Callable[..., Any]:
+    """Scan, and answer the job's result."""
+
+    def run(kind: Literal["quick", "deep"] = "quick") -> Any:
+        job = finished(librarian.scans.start(kind))
+        assert job.state == "done", job.error
+        return job.result
+
+    return run
+
+
+@pytest.fixture
+def owned(
+    librarian: Librarian, finished: Callable[[Job], Job], make_model: MakeModel, downloads: Path
+) -> str:
+    """The id of a model that was imported into the library."""
+    source = make_model(downloads / "up.safetensors")
+    job = finished(
+        librarian.imports.start(ImportRequest.model_validate({"items": [{"paths": [str(source)]}]}))
+    )
+    assert job.result is not None, job.error
+    return str(job.result["imported"][0])

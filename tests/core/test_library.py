@@ -14,16 +14,6 @@ from model_librarian.core.librarian import Librarian
 from model_librarian.core.library import ModelQuery
 
 
-@pytest.fixture
-def scan(librarian, finished):
-    def run(kind="quick"):
-        job = finished(librarian.scans.start(kind))
-        assert job.state == "done", job.error
-        return job.result
-
-    return run
-
-
 def ids(librarian):
     return {
         model.official_name: model.model_id for model in librarian.models.search(ModelQuery(limit=500)).models
@@ -152,17 +142,6 @@ def test_wrong_edits_are_refused(librarian, scan, make_model, models_folder, cha
 def test_editing_what_is_not_there(librarian):
     with pytest.raises(NotFoundError):
         librarian.models.edit("no/such/model", {"notes": ""})
-
-
-@pytest.fixture
-def owned(librarian, finished, make_model, downloads):
-    from model_librarian.core.importing import ImportRequest
-
-    source = make_model(downloads / "up.safetensors")
-    job = finished(
-        librarian.imports.start(ImportRequest.model_validate({"items": [{"paths": [str(source)]}]}))
-    )
-    return job.result["imported"][0]
 
 
 def test_the_index_comes_back_whole_from_the_library(librarian, owned, surroundings):

@@ -16,15 +16,6 @@ from model_librarian.core.library import ModelQuery, pickles
 
 
 @pytest.fixture
-def scan(librarian, finished):
-    def run():
-        job = finished(librarian.scans.start("quick"))
-        assert job.state == "done", job.error
-
-    return run
-
-
-@pytest.fixture
 def pipeline(make_model, models_folder):
     folder = models_folder / "checkpoints" / "my-pipeline"
     index = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}

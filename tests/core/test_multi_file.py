@@ -16,16 +16,6 @@ from model_librarian.core.library.metadata import serialise
 from model_librarian.core.library.records import Model, ModelFile
 
 
-@pytest.fixture
-def scan(librarian, finished):
-    def run(kind="quick"):
-        job = finished(librarian.scans.start(kind))
-        assert job.state == "done", job.error
-        return job.result
-
-    return run
-
-
 def shard(number, total=3, name="llm"):
     return f"{name}-{number:05}-of-{total:05}.safetensors"
 

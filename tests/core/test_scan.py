@@ -15,25 +15,6 @@ from model_librarian.core.library import owned as owned_module
 from model_librarian.core.library import scan as scan_module
 
 
-@pytest.fixture
-def scan(librarian, finished):
-    def run(kind="quick"):
-        job = finished(librarian.scans.start(kind))
-        assert job.state == "done", job.error
-        return job.result
-
-    return run
-
-
-@pytest.fixture
-def owned(librarian, finished, make_model, downloads):
-    from model_librarian.core.importing import ImportRequest
-
-    source = make_model(downloads / "up.safetensors")
-    request = ImportRequest.model_validate({"items": [{"paths": [str(source)]}]})
-    return finished(librarian.imports.start(request)).result["imported"][0]
-
-
 def names(librarian):
     return sorted(model.official_name for model in librarian.models.search(ModelQuery(limit=500)).models)
 
