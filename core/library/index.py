@@ -400,15 +400,6 @@ class Index:
                 model.files[path] = (size, mtime_ns)
         return known
 
-    def metadata_text(self, model_id: str) -> str | None:
-        """The metadata of a model as it is stored, or nothing if there is no such model."""
-        row = (
-            self._database.read()
-            .execute("SELECT metadata FROM models WHERE model_id = ?", (model_id,))
-            .fetchone()
-        )
-        return row[0] if row else None
-
     def owned_inodes(self) -> set[str]:
         """``<device>:<inode>`` of every file in the library."""
         return {

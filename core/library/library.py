@@ -184,25 +184,6 @@ class Library:
             job.advance(done)
         return hashed
 
-    def model_with_bytes(self, path: Path, size: int, digest: str | None = None) -> str | None:
-        """The model that has the same bytes as the file at ``path``, found by size and then hash.
-
-        Only files of equal size are hashed. ``digest`` is the file's SHA-256 where it is known already.
-        """
-        candidates = self.index.files_of_size(size)
-        if not candidates:
-            return None
-        for model_id, file in candidates:
-            with contextlib.suppress(OSError):
-                if Path(file.path).samefile(path):
-                    return model_id
-        own = digest or sha256_of(path)
-        for model_id, file in candidates:
-            with contextlib.suppress(SourceChangedError, NotFoundError, OSError):
-                if (file.sha256 or self.hash_of(model_id)[0]) == own:
-                    return model_id
-        return None
-
     def add_owned(self, model_id: str) -> Model:
         """Index a model whose folder has just come into the library."""
         entry = OwnedModels(self.metadata, self.index, ScanResult()).read(model_id)

@@ -55,7 +55,7 @@ class Watcher:
                     self._changed(paths)
                 except Exception:  # the next change is told all the same
                     logger.exception("a change in the models folders was not looked at")
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ImportError) as error:
             logger.info("changes in the models folders are not noticed by themselves here: %s", error)
 
 
