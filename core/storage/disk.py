@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import shutil
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -17,6 +20,9 @@ from .mounts import ROOT, mount_of
 
 SPACE_MARGIN_BYTES = 64 * 1024 * 1024
 """Room that stays free after an import, so that the disk is not filled to the last byte."""
+
+_SYNC_FILE_RANGE_WRITE = 2
+"""From ``linux/fs.h``; Python has no name for it."""
 
 _NTFS = {"ntfs", "ntfs3", "fuseblk", "fuse.ntfs-3g", "ntfs-3g"}
 """Types of mounts that are NTFS; ``fuseblk`` nearly always is."""
@@ -29,6 +35,24 @@ def lower_thread_priority() -> None:
         if sys.platform == "linux":
             os.setpriority(os.PRIO_PROCESS, thread, 19)
             psutil.Process(thread).ionice(psutil.IOPRIO_CLASS_IDLE)
+
+
+@cache
+def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    function = getattr(ctypes.CDLL(None), "sync_file_range", None) if sys.platform == "linux" else None
+    if function is not None:
+        function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    return function
+
+
+def begin_writing_back(descriptor: int, start: int, length: int) -> None:
+    """Have the disk begin with ``length`` bytes from ``start`` that were just written, where the system can.
+
+    They stay in memory, and nothing is promised: what must be durable still needs its `fsync`.
+    """
+    function = _sync_file_range()
+    if function is not None:
+        function(descriptor, start, length, _SYNC_FILE_RANGE_WRITE)
 
 
 def existing_ancestor(path: Path) -> Path:
