@@ -392,6 +392,7 @@ class Library:
 
     def close(self) -> None:
         """Close the index."""
+        self._search.close()
         self._database.close()
 
     def _announce(self, change: LibraryChange) -> None:

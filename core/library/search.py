@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import logging
 import re
 import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from ..settings import MODEL_EXTENSIONS
@@ -15,6 +17,8 @@ from .records import Facets, FacetValue, MatchKind, ModelFilter, ModelQuery, Mod
 from .text import CJK, cjk_pairs, fold, name_key, pieces, words
 from .word_index import Document, Hits, WordIndex
 
+logger = logging.getLogger(__name__)
+
 MAX_TERMS = 16
 MAX_QUERY_CHARS = 1000
 MAX_FACET_VALUES = 200
@@ -24,6 +28,9 @@ RANKED_HITS = 2000
 of them is what makes bare FTS5 slow; names that begin with the query are always among the ranked."""
 
 _BATCH = 200
+
+AT_ONCE = 2000
+"""Up to how many changes are taken over where they are noticed. More are read in the background."""
 
 _HASH = re.compile(r"[0-9a-fA-F]{10,64}")
 
@@ -64,16 +71,21 @@ class _Condition(NamedTuple):
 class Search:
     """Finds models by what a person types. No text raises: anything is just words to look for.
 
-    Two ways lead to an answer. `load` reads the words of all models into memory, about a second for
-    100,000; from then on answers come from there, each change being taken over before the next answer.
-    Until then SQLite searches: in FTS5, or with LIKE where there is none.
+    Two ways lead to an answer. `load` reads the words of all models into memory, some seconds for 100,000;
+    from then on answers come from there, each change being taken over before the next answer. Until then,
+    and while very much is new, SQLite searches: in FTS5, or with LIKE where there is none.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.RLock()
         self._loading = threading.Lock()
+        self._background = ThreadPoolExecutor(1, "librarian-words")
+        self._closing = threading.Event()
         self._words: WordIndex | None = None
+        self._outdated = False
+        """Whether the words in memory must all be read anew."""
+        self._soon = False
         self._changes: sqlite3.Connection | None = None
         self._version = -1
         self._last_change = 0
@@ -84,48 +96,80 @@ class Search:
         if not self._database.searchable:
             return
         with self._loading:
-            if self._words is not None and not self._words.wasteful:
-                return
-            with self._lock:
-                stale, self._words = self._words, None  # it goes first, so that memory never holds two
-                self._generation, self._changes = self._database.generation, None
-            if stale is not None:
-                stale.release()
-            db = self._database.read()
-            last = db.execute("SELECT coalesce(max(number), 0) FROM model_changes").fetchone()[0]
-            index = WordIndex()
-            for row in db.execute(f"SELECT {_DOCUMENT_COLUMNS} FROM models ORDER BY name_key, id"):
-                index.put(_document(row))
-                give_way()
-            index.warm()
-            with self._lock:
-                self._words, self._last_change, self._version = index, last, -1
-                self._catch_up(index)
+            while not self._closing.is_set() and self._in_step() is None:
+                self._read_all()
 
     def catch_up(self) -> None:
-        """Take over what was written since, by whichever process; for whoever writes, so that no search has to."""
-        with self._lock:
-            if self._words is None:
-                return
-            index = self._catch_up(self._words)
-        if index is None or index.wasteful:
-            self.load()
+        """Take over what was written since, by whichever process; for whoever writes, so that no search has to.
 
-    def _catch_up(self, index: WordIndex) -> WordIndex | None:
-        """The index in step with the database, or nothing if it must be read anew; under the lock."""
-        if self._generation != self._database.generation:
-            self._words = None  # the database was made anew
-            return None
+        Where that is very much, it happens in the background.
+        """
+        if self._in_step() is None:
+            self._load_soon()
+
+    def close(self) -> None:
+        """End what goes on in the background."""
+        with self._lock:
+            self._closing.set()
+        self._background.shutdown()
+
+    def _load_soon(self) -> None:
+        """Have outdated words read anew in the background."""
+        with self._lock:
+            if self._words is not None and not self._soon and not self._closing.is_set():
+                self._soon = True
+                self._background.submit(self._load_unasked)
+
+    def _load_unasked(self) -> None:
+        with self._lock:
+            self._soon = False
+        try:
+            self.load()
+        except sqlite3.Error as error:  # whoever searches next meets it, too, and mends it
+            logger.warning("The words to search in could not be read: %s", error)
+
+    def _read_all(self) -> None:
+        with self._lock:
+            stale, self._words = self._words, None  # it goes first, so that memory never holds two
+            self._generation, self._changes = self._database.generation, None
+        if stale is not None:
+            stale.release()
+        db = self._database.read()
+        last = db.execute("SELECT coalesce(max(number), 0) FROM model_changes").fetchone()[0]
+        index = WordIndex()
+        for row in db.execute(f"SELECT {_DOCUMENT_COLUMNS} FROM models ORDER BY name_key, id"):
+            index.put(_document(row))
+            if self._closing.is_set():
+                return
+            give_way()
+        index.warm()
+        with self._lock:
+            self._words, self._last_change, self._version, self._outdated = index, last, -1, False
+
+    def _in_step(self) -> WordIndex | None:
+        """The words in step with the database, or nothing while they must be read anew."""
+        with self._lock:
+            index = self._words
+            if index is None or self._outdated or not self._database.searchable:
+                return None
+            if self._generation != self._database.generation:
+                return None  # the database was made anew
+            self._outdated = index.wasteful or not self._caught_up(index)
+            return None if self._outdated else index
+
+    def _caught_up(self, index: WordIndex) -> bool:
+        """Take over what changed, unless that is too much; under the lock."""
         if self._changes is None:
             self._changes = self._database.connect_reader()
         db = self._changes
         version = db.execute("PRAGMA data_version").fetchone()[0]
         if version == self._version:
-            return index
-        oldest = db.execute("SELECT min(number) FROM model_changes").fetchone()[0]
-        if oldest is not None and oldest > self._last_change + 1:
-            self._words = None  # some changes are forgotten already
-            return None
+            return True
+        oldest, newest = db.execute(
+            "SELECT (SELECT min(number) FROM model_changes), (SELECT max(number) FROM model_changes)"
+        ).fetchone()
+        if newest is not None and (oldest > self._last_change + 1 or newest > self._last_change + AT_ONCE):
+            return False  # some are forgotten already, or it would take long
         while changes := db.execute(
             "SELECT number, model FROM model_changes WHERE number > ? ORDER BY number LIMIT ?",
             (self._last_change, _BATCH),
@@ -140,7 +184,7 @@ class Search:
                 give_way()
             self._last_change = changes[-1][0]
         self._version = version
-        return index
+        return True
 
     def find(self, query: ModelQuery) -> SearchResult:
         """One page of models, best first; see `SearchResult` for how they were found."""
@@ -154,30 +198,34 @@ class Search:
         by_hash = self._by_hash(text, query)
         if by_hash is not None:
             return by_hash
-        if self._words is None or not self._database.searchable:
+        found = self._found_in_memory(text, query)
+        if found is None:
+            self._load_soon()
             result = self._list(query) if not text else self._search(text, query)
             if result.match in ("list", "like") or (result.total and result.match == "all"):
                 return result
             self.load()  # only the words in memory know what is spelled nearly so
-        with self._lock:
-            index = self._catch_up(self._words) if self._words is not None else None
-            if index is None:  # it is being read anew
-                return self._list(query) if not text else self._search(text, query)
-            keys, total, kind = self._from_memory(index, text, query)
+            found = self._found_in_memory(text, query)
+            if found is None:
+                return result
+        keys, total, kind = found
         return SearchResult.model_construct(
             models=self._rows(keys), total=total, match=kind, query_time_ms=0.0
         )
 
-    def _from_memory(
-        self, index: WordIndex, text: str, query: ModelQuery
-    ) -> tuple[list[int], int, MatchKind]:
-        hits, kind = _matching(index, text, query)
-        total = hits.models.bit_count()
-        if query.sort in (None, "relevance") and text:
-            keys = index.page(hits, _names(text), query.offset, query.limit)
-        else:
-            sort, descending = _sorting(query, default="added")
-            keys = index.sorted_page(hits.models, sort, descending, query.offset, query.limit)
+    def _found_in_memory(self, text: str, query: ModelQuery) -> tuple[list[int], int, MatchKind] | None:
+        """The row ids of one page, how many there are in all, and how; nothing while the words are not there."""
+        with self._lock:
+            index = self._in_step()
+            if index is None:
+                return None
+            hits, kind = _matching(index, text, query)
+            total = hits.models.bit_count()
+            if query.sort in (None, "relevance") and text:
+                keys = index.page(hits, _names(text), query.offset, query.limit)
+            else:
+                sort, descending = _sorting(query, default="added")
+                keys = index.sorted_page(hits.models, sort, descending, query.offset, query.limit)
         return keys, total, kind
 
     def _rows(self, keys: Sequence[int]) -> list[ModelSummary]:
@@ -191,8 +239,8 @@ class Search:
         """For each filter its values and counts among the models that the text and other filters leave."""
         text = _typed(query)
         with self._lock:
-            index = self._catch_up(self._words) if self._words is not None else None
-            if index is None or not self._database.searchable or _HASH.fullmatch(text):
+            index = self._in_step()
+            if index is None or _HASH.fullmatch(text):
                 return self._count_facets(text, query)
             counts = {}
             kind = _matching(index, text, query)[1]

@@ -30,33 +30,63 @@ class Watcher:
     """
 
     def __init__(self, folders: Iterable[Path], changed: Callable[[set[Path]], object]) -> None:
-        self._folders = [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+        self._folders = _there(folders)
         self._changed = changed
+        self._lock = threading.Lock()
+        self._started = self._closed = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Watch in a thread of its own."""
-        if self._folders:
-            self._thread = threading.Thread(target=self._watch, name="librarian-watch", daemon=True)
-            self._thread.start()
+        with self._lock:
+            self._started = True
+            self._begin()
+
+    def watch(self, folders: Iterable[Path]) -> None:
+        """Watch these folders from now on. Takes up to half a second."""
+        with self._lock:
+            there = _there(folders)
+            if there == self._folders or self._closed:
+                return
+            self._folders = there
+            if self._started:
+                self._end()
+                self._begin()
 
     def close(self) -> None:
         """Stop watching."""
+        with self._lock:
+            self._closed = True
+            self._end()
+
+    def _begin(self) -> None:
+        if self._folders and not self._closed:
+            self._stop = threading.Event()
+            self._thread = threading.Thread(
+                target=self._watch, args=(self._folders, self._stop), name="librarian-watch", daemon=True
+            )
+            self._thread.start()
+
+    def _end(self) -> None:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
 
-    def _watch(self) -> None:
+    def _watch(self, folders: list[Path], stop: threading.Event) -> None:
         notified = _by_inotify if sys.platform == "linux" else _by_watchfiles
         try:
-            for paths in notified(self._folders, self._stop):
+            for paths in notified(folders, stop):
                 try:
                     self._changed(paths)
                 except Exception:  # the next change is told all the same
                     logger.exception("a change in the models folders was not looked at")
         except (OSError, RuntimeError, ImportError) as error:
             logger.info("changes in the models folders are not noticed by themselves here: %s", error)
+
+
+def _there(folders: Iterable[Path]) -> list[Path]:
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 
 def _matters(path: Path) -> bool:

@@ -98,6 +98,7 @@ def shelf(tmp_path):
 
     yield make
     for shelf in made:
+        shelf.search.close()
         shelf.database.close()
 
 
@@ -367,8 +368,36 @@ def test_many_changes_do_not_pile_up(shelf):
         found.search.catch_up()
         assert found.find(f"round{round_}").total == 600
         assert found.find("", sort="size").models[0].size_bytes == 599
+    found.search.load()
     assert not found.search._words.wasteful
     assert found.find("round0").match == "fuzzy"
+
+
+def test_much_that_is_new_is_found_at_once_and_read_behind(shelf, monkeypatch):
+    monkeypatch.setattr("model_librarian.core.library.search.AT_ONCE", 5)
+    found = shelf(*(entry(f"model {number}.safetensors", number) for number in range(20)))
+    found.search.load()
+    before = found.search._words
+    found.index.put(entry(f"fresh {number}.safetensors", 100 + number) for number in range(20))
+    assert found.find("fresh", limit=50).total == 20
+    assert found.search.facets(ModelQuery(q="fresh")).type[0].count == 20
+    found.search.catch_up()
+    assert found.find("fresh", limit=50).total == 20
+    found.search.load()
+    assert found.search._words is not before
+    assert found.find("fresj", limit=50).match == "fuzzy"
+
+
+def test_closing_ends_reading_in_the_background(shelf, monkeypatch):
+    monkeypatch.setattr("model_librarian.core.library.search.AT_ONCE", 5)
+    found = shelf(*(entry(f"model {number}.safetensors", number) for number in range(20)))
+    found.search.load()
+    found.index.put(entry(f"fresh {number}.safetensors", 100 + number) for number in range(2000))
+    found.search.catch_up()
+    found.search.close()
+    assert not any(thread.is_alive() for thread in found.search._background._threads)
+    assert found.find("fresh", limit=50).total == 2000
+    found.search.catch_up()
 
 
 @pytest.fixture(scope="module")
