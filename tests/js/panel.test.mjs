@@ -229,7 +229,7 @@ describe('details', () => {
     await settle()
     expect(page.fake.requests.find(({ method }) => method === 'PATCH')).toMatchObject({ path: `/models/${fakeModel(0).model_id}`, body: { family: 'flux-dev' } })
     expect(page.button(/^Family: flux-dev/)).toBeTruthy()
-    expect(page.panel.panel.search.get().rows[0]?.family).toBe('flux-dev')
+    expect(page.panel.panel.search.get().rows.at(0)?.family).toBe('flux-dev')
   })
 
   test('Esc leaves a fact as it was, and the sheet open', async () => {
@@ -271,7 +271,7 @@ describe('details', () => {
     page.button('Apply').click()
     await settle()
     expect(page.find('.lib-identity-badges').textContent).toContain('Verified')
-    expect(page.panel.panel.search.get().rows[2]?.match_method).toBe('hash')
+    expect(page.panel.panel.search.get().rows.at(2)?.match_method).toBe('hash')
   })
 
   test('a pickle is vouched for once, in its details', async () => {

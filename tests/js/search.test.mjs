@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createApi } from '../../web/app/api.mjs'
-import { DEBOUNCE, PAGE, createSearch } from '../../web/app/stores/search.mjs'
+import { PAGE } from '../../web/app/stores/rows.mjs'
+import { DEBOUNCE, createSearch } from '../../web/app/stores/search.mjs'
 import { createFakeLibrarian, fakeModel } from './fake-librarian.mjs'
 
 /** A search on a fake server whose answers can be held back. @param {number} models */
@@ -40,7 +41,7 @@ describe('typing', () => {
     expect(calls().length).toBe(before)
     await wait(DEBOUNCE)
     expect(calls().slice(before).map(({ query }) => query.get('q'))).toEqual(['LLAMA'])
-    expect(search.get().rows.map((row) => row?.official_name)).toEqual(['Llama-3-7b-instruct-Q4_K_M', 'Llama-3-7b-instruct-Q4_K_M_r2'])
+    expect(search.get().rows.here().map((row) => row.official_name)).toEqual(['Llama-3-7b-instruct-Q4_K_M', 'Llama-3-7b-instruct-Q4_K_M_r2'])
   })
 
   test('rows at hand are filtered at once, while the call waits', async () => {
@@ -48,7 +49,7 @@ describe('typing', () => {
     await search.load()
     const before = calls().length
     search.setText('llama')
-    expect(search.get().atHand?.map((row) => row.official_name)).toEqual(['Llama-3-7b-instruct-Q4_K_M', 'Llama-3-7b-instruct-Q4_K_M_r2'])
+    expect(search.get().atHand?.here().map((row) => row.official_name)).toEqual(['Llama-3-7b-instruct-Q4_K_M', 'Llama-3-7b-instruct-Q4_K_M_r2'])
     expect(calls().length).toBe(before)
   })
 
@@ -88,7 +89,7 @@ describe('answers', () => {
     await wait(0)
     held[0]?.let()
     await wait(0)
-    expect(search.get().rows[0]?.official_name).toContain('Llama')
+    expect(search.get().rows.at(0)?.official_name).toContain('Llama')
     expect(search.get().loading).toBe(false)
   })
 
@@ -124,8 +125,8 @@ describe('pages', () => {
     search.ensure(545, 565)
     await wait(0)
     expect(calls().map(({ query }) => Number(query.get('offset')))).toEqual([0, 5 * PAGE])
-    expect(search.get().rows[550]?.model_id).toBe(fakeModel(550).model_id)
-    expect(search.get().rows[250]).toBeUndefined()
+    expect(search.get().rows.at(550)?.model_id).toBe(fakeModel(550).model_id)
+    expect(search.get().rows.at(250)).toBeUndefined()
     expect(search.get().total).toBe(1000)
   })
 
@@ -137,7 +138,7 @@ describe('pages', () => {
     expect(search.get().total).toBe(249)
     for (let at = 0; at < 249; at += 20) search.ensure(at, Math.min(248, at + 20))
     await wait(0)
-    expect(Array.from({ length: 249 }, (_, at) => search.get().rows[at]?.model_id)).toEqual(fake.models.map((model) => model.model_id))
+    expect(Array.from({ length: 249 }, (_, at) => search.get().rows.at(at)?.model_id)).toEqual(fake.models.map((model) => model.model_id))
   })
 })
 
@@ -148,7 +149,7 @@ describe('filters and order', () => {
     search.toggleFilter('subtype', 'vae')
     await wait(0)
     expect(calls().at(-1)?.query.getAll('subtype')).toEqual(['loras', 'vae'])
-    expect(new Set(search.get().rows.map((row) => row?.subtype))).toEqual(new Set(['loras', 'vae']))
+    expect(new Set(search.get().rows.here().map((row) => row.subtype))).toEqual(new Set(['loras', 'vae']))
     search.clearFilter('subtype')
     await wait(0)
     expect(calls().at(-1)?.query.has('subtype')).toBe(false)
@@ -170,7 +171,7 @@ describe('the library changes', () => {
     fake.models[2].family = 'other'
     search.libraryChanged()
     await wait(1000)
-    expect(search.get().rows[2]?.family).toBe('other')
+    expect(search.get().rows.at(2)?.family).toBe('other')
     expect(search.get().updateOffered).toBe(false)
   })
 
@@ -180,10 +181,10 @@ describe('the library changes', () => {
     fake.models.unshift({ ...fakeModel(7), model_id: 'diffusion/new/one', official_name: 'new one' })
     search.libraryChanged()
     await wait(1000)
-    expect(search.get().rows[0]?.model_id).toBe(fakeModel(0).model_id)
+    expect(search.get().rows.at(0)?.model_id).toBe(fakeModel(0).model_id)
     expect(search.get().updateOffered).toBe(true)
     await search.load()
-    expect(search.get().rows[0]?.official_name).toBe('new one')
+    expect(search.get().rows.at(0)?.official_name).toBe('new one')
     expect(search.get().updateOffered).toBe(false)
   })
 

@@ -43,6 +43,7 @@ export function createI18n(language, messages) {
       text = text[plural.select(count)] ?? text.other
     }
     if (typeof text !== 'string') return key
+    if (!text.includes('{')) return text
     return text.replace(/\{(\w+)\}/g, (whole, name) => {
       const value = values[name]
       if (value === undefined) return whole
@@ -50,6 +51,8 @@ export function createI18n(language, messages) {
     })
   }
 
+  /** @type {Intl.NumberFormat[]} */
+  const sizes = []
   const units = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte', 'petabyte']
   /** Bytes the way disks and shops count them (powers of 1000), three digits at most.
    * @param {number | null | undefined} value */
@@ -62,12 +65,15 @@ export function createI18n(language, messages) {
       unit += 1
     }
     const digits = unit === 0 || amount >= 100 ? 0 : amount >= 10 ? 1 : 2
-    return new Intl.NumberFormat(tag, {
+    // To make a format costs more than to draw a row.
+    const kind = unit * 3 + digits
+    sizes[kind] ??= new Intl.NumberFormat(tag, {
       style: 'unit',
       unit: /** @type {string} */ (units[unit]),
       unitDisplay: unit === 0 ? 'long' : 'short',
       maximumFractionDigits: digits
-    }).format(amount)
+    })
+    return sizes[kind].format(amount)
   }
 
   /** @param {number} seconds */

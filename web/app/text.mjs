@@ -4,7 +4,7 @@ const segmenter =
 /** What a person sees as one character each; an emoji family is never cut in two.
  * @param {string} text */
 const characters = (text) =>
-  segmenter ? Array.from(segmenter.segment(text), (part) => part.segment) : Array.from(text)
+  /^[ -~]*$/.test(text) ? text.split('') : segmenter ? Array.from(segmenter.segment(text), (part) => part.segment) : Array.from(text)
 
 const EXTENSION = /\.(safetensors|sft|ckpt|pt2?|pth|bin|gguf|onnx)$/i
 const LONGEST_TAIL = 14

@@ -1,14 +1,13 @@
 import { isAbort, query } from '../api.mjs'
 import { createStore } from '../store.mjs'
 import { fold } from '../text.mjs'
+import { PAGE, Rows } from './rows.mjs'
 
 /** @import { Api, ApiError } from '../api.mjs' */
 /** @import { Facets, ModelRow } from '../types.mjs' */
 
 /** Milliseconds without a key before the server is asked. */
 export const DEBOUNCE = 300
-/** Rows of one request. */
-export const PAGE = 100
 /** Rows of one request where all of them are wanted; the most that the server gives. */
 const BIGGEST_PAGE = 500
 /** Pages kept: what was scrolled past long ago is fetched again rather than kept for ever. */
@@ -46,14 +45,14 @@ export const SORTS = [
  * @property {string} text what stands in the field
  * @property {Filters} filters
  * @property {string} sortId
- * @property {(ModelRow | undefined)[]} rows by position; holes are pages not fetched yet
+ * @property {Rows} rows
  * @property {number} total
  * @property {string} match how the server found them (`all`, `any`, `fuzzy`, …)
  * @property {boolean} loaded whether there has been an answer at all
  * @property {boolean} loading a first page is on its way
  * @property {ApiError | null} error of the first page
  * @property {ApiError | null} pageError of a later page
- * @property {ModelRow[] | null} atHand rows filtered on the spot while the server is asked
+ * @property {Rows | null} atHand rows filtered on the spot while the server is asked
  * @property {number} generation grows with each new list, which then begins at its top
  * @property {boolean} updateOffered the library changed in a way that would move rows
  * @property {string | null} activeId the row that the keyboard is on
@@ -61,11 +60,19 @@ export const SORTS = [
  * @property {ApiError | null} facetsError
  */
 
+/** What is known of a row while it lasts, so that a key does not read thousands of rows anew. @type {WeakMap<ModelRow, string>} */
+const haystacks = new WeakMap()
+
 /** @param {ModelRow} row */
-const haystack = (row) =>
-  fold(
-    [row.official_name, row.file_name, row.model_id, row.family, row.base_model, row.subtype, ...(row.tags ?? [])].join(' ')
-  )
+function haystack(row) {
+  let text = haystacks.get(row)
+  if (text === undefined) {
+    const { official_name, file_name, model_id, family, base_model, subtype, tags } = row
+    text = fold([official_name, file_name, model_id, family, base_model, subtype, ...(tags ?? [])].join(' '))
+    haystacks.set(row, text)
+  }
+  return text
+}
 
 /** @param {ModelRow} row @param {Filters} filters */
 const passes = (row, filters) =>
@@ -74,12 +81,6 @@ const passes = (row, filters) =>
     return Array.isArray(value) ? wanted.some((one) => value.includes(one)) : wanted.includes(value ?? '')
   })
 
-/** @param {(ModelRow | undefined)[]} rows @param {number} from @param {number} to exclusive */
-function isWhole(rows, from, to) {
-  for (let at = from; at < to; at += 1) if (!rows[at]) return false
-  return true
-}
-
 /** @param {Api} api */
 export function createSearch(api) {
   const store = createStore(
@@ -87,7 +88,7 @@ export function createSearch(api) {
       text: '',
       filters: {},
       sortId: 'best',
-      rows: [],
+      rows: new Rows(),
       total: 0,
       match: 'list',
       loaded: false,
@@ -136,14 +137,8 @@ export function createSearch(api) {
   function filterAtHand() {
     const { rows, text, filters } = store.get()
     const words = fold(text).split(' ').filter(Boolean)
-    const here = /** @type {ModelRow[]} */ (rows.filter(Boolean))
-    store.set({
-      atHand: here.filter((row) => {
-        if (!passes(row, filters)) return false
-        const words_of_row = haystack(row)
-        return words.every((word) => words_of_row.includes(word))
-      })
-    })
+    const fits = (/** @type {ModelRow} */ row) => passes(row, filters) && words.every((word) => haystack(row).includes(word))
+    store.set({ atHand: Rows.of(rows.here().filter(fits)) })
   }
 
   /** Ask for the first page now. */
@@ -162,7 +157,7 @@ export function createSearch(api) {
       const { activeId } = store.get()
       position.scrollTop = 0
       store.set({
-        rows,
+        rows: Rows.of(rows),
         total: Math.max(answer.total ?? 0, rows.length),
         match: answer.match ?? 'list',
         loaded: true,
@@ -195,7 +190,7 @@ export function createSearch(api) {
     if (loading || error) return
     for (let page = Math.floor(from / PAGE); page <= Math.floor(to / PAGE); page += 1) {
       const first = page * PAGE
-      if (first >= total || pagesAsked.has(page) || isWhole(rows, first, Math.min(first + PAGE, total))) continue
+      if (first >= total || pagesAsked.has(page) || rows.has(page, total)) continue
       if (pagesAsked.size >= PAGES_AT_A_TIME) return
       pagesAsked.add(page)
       void fetchPage(page)
@@ -209,8 +204,7 @@ export function createSearch(api) {
     try {
       const answer = await ask(offset)
       if (mine !== sequence) return
-      const rows = withoutFarPages(store.get().rows.slice(), page)
-      answer.models.forEach((/** @type {ModelRow} */ row, /** @type {number} */ at) => (rows[offset + at] = row))
+      const rows = store.get().rows.withPage(page, answer.models, PAGES_KEPT)
       // The library shrank meanwhile: the list ends where the rows end.
       const total = answer.models.length < PAGE ? offset + answer.models.length : Math.max(answer.total, store.get().total)
       pagesAsked.delete(page)
@@ -221,15 +215,6 @@ export function createSearch(api) {
       pagesAsked.delete(page)
       store.set({ pageError: /** @type {ApiError} */ (error) })
     }
-  }
-
-  /** Room for one more page: those farthest from it go, but never the first. @param {(ModelRow | undefined)[]} rows @param {number} page */
-  function withoutFarPages(rows, page) {
-    const there = []
-    for (let at = 1; at * PAGE < rows.length; at += 1) if (rows[at * PAGE] && at !== page) there.push(at)
-    const far = there.sort((one, other) => Math.abs(other - page) - Math.abs(one - page)).slice(0, Math.max(0, there.length - PAGES_KEPT))
-    for (const at of far) for (let row = at * PAGE; row < Math.min((at + 1) * PAGE, rows.length); row += 1) delete rows[row]
-    return rows
   }
 
   /** Every row of what is found, whether it is in sight or not. @param {AbortSignal} signal @returns {Promise<ModelRow[]>} */
@@ -256,17 +241,16 @@ export function createSearch(api) {
       const now = store.get()
       if (mine !== sequence) return
       const fresh = /** @type {ModelRow[]} */ (answer.models)
-      const shown = now.rows.slice(0, Math.min(PAGE, now.total))
-      const sameOrder = shown.every((row, at) => row?.model_id === fresh[at]?.model_id)
+      const shown = now.rows.between(0, Math.min(PAGE, now.total) - 1)
+      const sameOrder = shown.every((row, at) => row.model_id === fresh[at]?.model_id)
       if (!sameOrder && shown.length > 0) {
         store.set({ updateOffered: true })
         return
       }
-      const rows = now.rows.slice()
-      fresh.forEach((row, at) => (rows[at] = row))
+      const total = Math.max(answer.total, fresh.length)
       // Later pages may hold other rows now; those in sight are fetched again when they come into view.
-      rows.length = Math.min(rows.length, Math.max(fresh.length, answer.total))
-      store.set({ rows, total: Math.max(answer.total, fresh.length), match: answer.match ?? now.match, error: null })
+      const rows = now.rows.withPage(0, fresh).upTo(total)
+      store.set({ rows, total, match: answer.match ?? now.match, error: null })
     } catch {
       // The status banner says that nobody answers; what is shown stays.
     }
@@ -274,40 +258,28 @@ export function createSearch(api) {
 
   /** @param {Map<string, Partial<ModelRow>>} changes by model id */
   function patchRows(changes) {
-    const rows = store.get().rows.slice()
-    let found = false
-    rows.forEach((row, at) => {
-      const changed = row && changes.get(row.model_id)
-      if (!changed) return
-      /** @type {any} */
-      const patched = { ...row }
-      for (const key of Object.keys(row)) if (key in changed) patched[key] = /** @type {any} */ (changed)[key]
-      rows[at] = patched
-      found = true
+    store.set({
+      rows: store.get().rows.changed((row) => {
+        const changed = changes.get(row.model_id)
+        if (!changed) return row
+        /** @type {any} */
+        const patched = { ...row }
+        for (const key of Object.keys(row)) if (key in changed) patched[key] = /** @type {any} */ (changed)[key]
+        return patched
+      })
     })
-    if (found) store.set({ rows })
   }
 
   /** @param {Set<string>} modelIds */
   function removeRows(modelIds) {
     const { rows, total, activeId } = store.get()
-    /** @type {(ModelRow | undefined)[]} */
-    const left = []
-    let gone = 0
-    let next = activeId
-    rows.forEach((row, at) => {
-      if (row && modelIds.has(row.model_id)) {
-        gone += 1
-        if (row.model_id === activeId) next = null
-      } else {
-        left[at - gone] = row
-        next ??= row?.model_id ?? null
-      }
-    })
+    const { rows: left, gone } = rows.without(modelIds)
     if (gone === 0) return
-    left.length = Math.max(0, rows.length - gone)
     pagesAsked.clear()
-    store.set({ rows: left, total: Math.max(0, total - gone), activeId: next })
+    // The keyboard goes on at the row that moves up.
+    let at = rows.positionOf(activeId)
+    while (modelIds.has(rows.at(at)?.model_id ?? '')) at += 1
+    store.set({ rows: left, total: Math.max(0, total - gone), activeId: rows.at(at)?.model_id ?? null })
   }
 
   /** @param {FilterName} name @param {string[]} values */

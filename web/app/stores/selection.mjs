@@ -3,6 +3,7 @@ import { createStore } from '../store.mjs'
 
 /** @import { ApiError } from '../api.mjs' */
 /** @import { ModelRow } from '../types.mjs' */
+/** @import { Rows } from './rows.mjs' */
 /** @import { Search } from './search.mjs' */
 
 /**
@@ -44,13 +45,13 @@ export function createSelection(search) {
       show(chosen)
     },
 
-    /** From where the last one was chosen to here. @param {ModelRow} model @param {(ModelRow | undefined)[]} rows as they are shown */
+    /** From where the last one was chosen to here. @param {ModelRow} model @param {Rows} rows as they are shown */
     extend(model, rows) {
       stop()
-      const to = rows.indexOf(model)
-      const from = Math.max(0, anchor === null ? to : rows.findIndex((row) => row?.model_id === anchor))
+      const to = rows.positionOf(model.model_id)
+      const from = Math.max(0, anchor === null ? to : rows.positionOf(anchor))
       const chosen = new Map(store.get().chosen)
-      for (const row of rows.slice(Math.min(from, to), Math.max(from, to) + 1)) if (row) chosen.set(row.model_id, row)
+      for (const row of rows.between(Math.min(from, to), Math.max(from, to))) chosen.set(row.model_id, row)
       anchor ??= model.model_id
       show(chosen)
     },

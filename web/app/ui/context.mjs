@@ -11,13 +11,19 @@ export const usePanel = () => useContext(PanelContext)
  * The state of a store; renders again when it changes.
  * @template {object} S
  * @param {{get: () => S, subscribe: (listener: () => void) => () => void}} store
+ * @param {(keyof S)[]} names what is looked at, where the rest changes often; all of it when left out
  * @returns {S}
  */
-export function useStore(store) {
+export function useStore(store, ...names) {
   const [state, setState] = useState(store.get())
   useLayoutEffect(() => {
-    setState(store.get())
-    return store.subscribe(() => setState(store.get()))
+    const look = () =>
+      setState((before) => {
+        const now = store.get()
+        return names.length > 0 && names.every((name) => Object.is(before[name], now[name])) ? before : now
+      })
+    look()
+    return store.subscribe(look)
   }, [store])
   return state
 }

@@ -9,7 +9,7 @@ import { useI18n, usePanel, useStore } from './context.mjs'
 import { addToGraph, canAdd, dragToGraph } from './graph.mjs'
 import { Icon } from './icons.mjs'
 import { isMatched } from '../trust.mjs'
-import { MiddleName, SkeletonRow, TierBadge, Tile, TrustBadge } from './parts.mjs'
+import { MiddleName, TierBadge, Tile, TrustBadge } from './parts.mjs'
 
 /** @import { ModelRow } from '../types.mjs' */
 
@@ -19,6 +19,8 @@ export const ROW = 56
 const CARD = 120
 const CARD_TEXT = 58
 const CARD_GAP = 8
+/** Lines drawn above and below those in sight. */
+const MARGIN = { list: 6, grid: 2 }
 
 /** @param {ModelRow} model */
 export const nameOf = (model) => model.official_name || model.file_name || model.model_id
@@ -47,7 +49,7 @@ function useVirtualRows(scroller, count, initialOffset, height) {
     count,
     getScrollElement: () => scroller.current,
     estimateSize: () => height,
-    overscan: height > ROW ? 2 : 6,
+    overscan: height > ROW ? MARGIN.grid : MARGIN.list,
     initialOffset,
     // A hidden panel has no height; it keeps the rows it would show.
     observeElementRect: (instance, tell) =>
@@ -206,7 +208,7 @@ export function ModelList({ onOpen, openId, id = 'lib', choosable = false }) {
   }, [first, last, state.atHand, state.generation, state.rows, state.pageError])
 
   useLayoutEffect(() => {
-    const at = state.activeId ? rows.findIndex((row) => row?.model_id === state.activeId) : -1
+    const at = state.activeId ? rows.positionOf(state.activeId) : -1
     if (at >= 0) virtualizer.scrollToIndex(Math.floor(at / columns), { align: 'auto' })
   }, [state.activeId, columns])
 
@@ -214,8 +216,8 @@ export function ModelList({ onOpen, openId, id = 'lib', choosable = false }) {
   const onKeyDown = (event) => {
     const now = search.get()
     const shown = now.atHand ?? now.rows
-    const found = now.activeId ? shown.findIndex((row) => row?.model_id === now.activeId) : -1
-    const model = shown[found]
+    const found = now.activeId ? shown.positionOf(now.activeId) : -1
+    const model = shown.at(found)
     const forward = scroller.current && getComputedStyle(scroller.current).direction === 'rtl' ? -1 : 1
     const page = Math.max(1, Math.floor((scroller.current?.clientHeight ?? height) / height) - 1) * columns
     const steps = /** @type {Record<string, number>} */ ({
@@ -226,7 +228,7 @@ export function ModelList({ onOpen, openId, id = 'lib', choosable = false }) {
     const all = event.key.toLowerCase() === 'a' && (event.ctrlKey || event.metaKey)
     if (step !== undefined) {
       const to = found < 0 ? (step === Infinity ? count - 1 : step === -Infinity ? 0 : first) : Math.max(0, Math.min(count - 1, found + step))
-      const next = shown[to]
+      const next = shown.at(to)
       if (next) search.setActive(next.model_id)
       // Not fetched yet: go there, its rows follow.
       else virtualizer.scrollToIndex(Math.floor(to / columns))
@@ -243,17 +245,6 @@ export function ModelList({ onOpen, openId, id = 'lib', choosable = false }) {
     event.stopPropagation()
   }
 
-  // A row that has not changed is the very one of before: while one scrolls only those that come in are drawn.
-  const drawn = useRef(/** @type {Map<string, {of: unknown[], row: any}>} */ (new Map()))
-  /** @type {typeof drawn.current} */
-  const kept = new Map()
-  /** @param {string} key @param {unknown[]} of @param {() => any} draw */
-  const once = (key, of, draw) => {
-    const before = drawn.current.get(key)
-    const now = before && before.of.every((one, at) => Object.is(one, of[at])) ? before : { of, row: draw() }
-    kept.set(key, now)
-    return now.row
-  }
   const places = lines.flatMap((line) =>
     Array.from({ length: Math.min(columns, count - line.index * columns) }, (_, column) => ({
       at: line.index * columns + column,
@@ -264,6 +255,20 @@ export function ModelList({ onOpen, openId, id = 'lib', choosable = false }) {
       )
     }))
   )
+  // While one scrolls, what is drawn already stays as it is, and a row that goes out of sight becomes one that comes in.
+  const slots = useRef(0)
+  const room = Math.ceil((virtualizer.scrollRect?.height ?? 0) / height) + 1 + 2 * (grid ? MARGIN.grid : MARGIN.list)
+  slots.current = Math.max(slots.current, places.length, room * columns)
+  const drawn = useRef(/** @type {Map<number, {of: unknown[], row: any}>} */ (new Map()))
+  /** @type {typeof drawn.current} */
+  const kept = new Map()
+  /** @param {number} at @param {unknown[]} of @param {() => any} draw */
+  const once = (at, of, draw) => {
+    const before = drawn.current.get(at)
+    const now = before && before.of.every((one, which) => Object.is(one, of[which])) ? before : { of, row: draw() }
+    kept.set(at, now)
+    return now.row
+  }
   useLayoutEffect(() => void (drawn.current = kept))
   return html`<div
     class=${`lib-list ${grid ? 'is-grid' : ''} ${choosable ? 'is-choosable' : ''} ${selecting && choosable ? 'is-selecting' : ''}`}
@@ -274,23 +279,21 @@ export function ModelList({ onOpen, openId, id = 'lib', choosable = false }) {
     aria-label=${t('search.results')}
     aria-multiselectable=${choosable && selecting ? 'true' : undefined}
     aria-busy=${state.loading ? 'true' : 'false'}
-    aria-activedescendant=${places.some(({ at }) => rows[at] && rows[at]?.model_id === state.activeId) ? optionId(id, /** @type {string} */ (state.activeId)) : undefined}
+    aria-activedescendant=${state.activeId && places.some(({ at }) => rows.at(at)?.model_id === state.activeId) ? optionId(id, state.activeId) : undefined}
     onKeyDown=${onKeyDown}
     onScroll=${() => (search.position.scrollTop = scroller.current?.scrollTop ?? 0)}
   >
     <div class="lib-list-space" role="presentation" style=${{ height: `${virtualizer.getTotalSize() + (grid ? CARD_GAP : 0)}px` }}>
       ${places.map(({ at, place }) => {
-        const model = rows[at]
-        if (!model) {
-          return html`<div class=${`lib-slot ${grid ? 'lib-card is-skeleton' : ''}`} role="presentation" key=${`hole-${at}`} style=${place}>
-            ${grid ? html`<span class="lib-tile"></span>` : html`<${SkeletonRow} at=${at} />`}
-          </div>`
-        }
-        const [active, open] = [model.model_id === state.activeId, model.model_id === openId]
-        const isChosen = choosable && chosen.has(model.model_id)
-        return once(model.model_id, [model, at, count, place['transform'], place['insetInlineStart'], card, active, open, isChosen, selecting, grid, onOpen], () =>
-          html`<${Option} key=${model.model_id} model=${model} id=${id} at=${at} count=${count} place=${place} active=${active} open=${open}
-            choosable=${choosable} chosen=${isChosen} selecting=${choosable && selecting} grid=${grid} onOpen=${onOpen} />`)
+        const model = rows.at(at)
+        const slot = at % slots.current
+        const { transform, insetInlineStart } = place
+        const [active, open, isChosen] = model ? [model.model_id === state.activeId, model.model_id === openId, choosable && chosen.has(model.model_id)] : []
+        return once(at, [model, slot, count, transform, insetInlineStart, card, active, open, isChosen, selecting, grid, onOpen], () =>
+          model
+            ? html`<${Option} key=${slot} model=${model} id=${id} at=${at} count=${count} place=${place} active=${active} open=${open}
+                choosable=${choosable} chosen=${isChosen} selecting=${choosable && selecting} grid=${grid} onOpen=${onOpen} />`
+            : html`<div class=${`lib-slot lib-hole ${grid ? 'lib-card' : ''}`} role="presentation" key=${slot} style=${place}></div>`)
       })}
     </div>
   </div>`

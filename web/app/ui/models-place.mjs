@@ -30,16 +30,18 @@ export function SearchField({ onOpen, id = 'lib' }) {
   const onKeyDown = (event) => {
     // The state of this moment, not of the last drawing: keys can come faster.
     const now = search.get()
-    const shown = /** @type {ModelRow[]} */ ((now.atHand ?? now.rows).filter(Boolean))
-    const at = shown.findIndex((row) => row.model_id === now.activeId)
+    const shown = now.atHand ?? now.rows
+    const last = (now.atHand?.length ?? now.total) - 1
+    const at = shown.positionOf(now.activeId)
     const { columns } = search.position
     const move = { ArrowDown: columns, ArrowUp: -columns, PageDown: 8, PageUp: -8 }[event.key]
-    if (move !== undefined && shown.length > 0) {
-      const next = at < 0 ? (move > 0 ? 0 : shown.length - 1) : Math.max(0, Math.min(shown.length - 1, at + move))
-      search.setActive(shown[next]?.model_id ?? null)
+    if (move !== undefined && last >= 0) {
+      const next = shown.at(at < 0 ? (move > 0 ? 0 : last) : Math.max(0, Math.min(last, at + move)))
+      // A row that is not fetched yet comes with the next key.
+      if (next) search.setActive(next.model_id)
       event.preventDefault()
     } else if (event.key === 'Enter' && !event.isComposing) {
-      const model = shown[at]
+      const model = shown.at(at)
       if (!model) return
       if (canAdd(panel, model) && !event.shiftKey) addToGraph(panel, model)
       else onOpen(model)

@@ -56,7 +56,7 @@ export function Tile({ model, class: className = '' }) {
   const preview = model.preview_url
   return html`<span class=${`lib-tile ${className}`} data-subtype=${model.subtype ?? ''} aria-hidden="true">
     ${preview && failed !== preview
-      ? html`<img src=${host.url(preview)} alt="" loading="lazy" decoding="async" onError=${() => setFailed(preview)} />`
+      ? html`<img key=${preview} src=${host.url(preview)} alt="" loading="lazy" decoding="async" onError=${() => setFailed(preview)} />`
       : html`<${Icon} name=${iconOf(model.subtype)} />`}
   </span>`
 }
