@@ -48,7 +48,7 @@ class App(BaseModel):
 
     ``folders`` lists, for each subtype, the folder that new links go to first; ``directories`` the folders
     that take whole diffusion folders. ``version`` is ``*`` where it is not known. ``added`` says that a
-    person added it, so that its folders are those of its kind's mapping.
+    person added it. ``problems`` says what of its own settings cannot be used.
     """
 
     app: str
@@ -60,12 +60,13 @@ class App(BaseModel):
     folders: list[TargetFolder]
     directories: list[Path] = Field(default_factory=list)
     added: bool = False
+    problems: list[str] = Field(default_factory=list)
 
     def link_folder(self, subtype: str) -> Path | None:
-        """Where links of this subtype belong, or nothing if the app has no such folder."""
+        """Where links of this subtype belong: its first folder, if not only by an older name; or nothing."""
         same = [folder.path for folder in self.folders if folder.subtype == subtype]
-        named = [path for path in same if path.name == subtype]
-        return next(iter(named or same), None)
+        current = [path for path in same if path.name not in FOLDER_ALIASES]
+        return next(iter(current or same), None)
 
 
 class Surroundings(BaseModel):

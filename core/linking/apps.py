@@ -11,8 +11,17 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
-from ..settings import App, AppKind, TargetFolder, app_of_models_folder
+from ..settings import (
+    DIFFUSERS_FOLDER,
+    FOLDER_ALIASES,
+    NOT_MODEL_FOLDERS,
+    App,
+    AppKind,
+    TargetFolder,
+    app_of_models_folder,
+)
 from ..storage.atomic import write_atomic
+from .extra_paths import EXTRA_PATHS_NAME, read_extra_paths
 from .mappings import Mappings
 
 logger = logging.getLogger(__name__)
@@ -105,10 +114,12 @@ def described(added: AddedApp, mappings: Mappings) -> App:
         folders=[],
         added=True,
     )
-    if added.kind in ("comfyui", "custom"):
+    if added.kind == "comfyui":
+        return _with_comfyui_folders(app, mappings)
+    if added.kind == "custom":
         there = app_of_models_folder(models_folder_of(added.root))
-        known_kinds = mappings.subtypes_of_comfyui()
-        folders = [f for f in there.folders if added.kind == "comfyui" or f.subtype in known_kinds]
+        known_kinds = mappings.comfyui_folders()
+        folders = [folder for folder in there.folders if folder.subtype in known_kinds]
         app = app.model_copy(update={"folders": folders, "directories": there.directories})
     known = {folder.path for folder in app.folders}
     wishes, _ = mappings.wishes(app)
@@ -121,9 +132,54 @@ def described(added: AddedApp, mappings: Mappings) -> App:
     return app.model_copy(update={"folders": [*app.folders, *more]})
 
 
+_OLDER_FOLDERS = {"text_encoders": "clip", "diffusion_models": "unet", "controlnet": "t2i_adapter"}
+_OUTPUT_FOLDERS = ("checkpoints", "clip", "vae", "diffusion_models", "loras")
+"""What ComfyUI looks for below ``output`` as well, where its nodes save models (``main.py``)."""
+
+
+def _with_comfyui_folders(app: App, mappings: Mappings) -> App:
+    """Another ComfyUI with the folders that its ``folder_paths`` would name, in that order, as far as the disk tells.
+
+    What its custom nodes register is code of theirs: their folders below ``models`` count under their own names.
+    """
+    models = models_folder_of(app.root)
+    extra = read_extra_paths(app.root / EXTRA_PATHS_NAME)
+    there = app_of_models_folder(models)
+    paths: dict[str, list[Path]] = {DIFFUSERS_FOLDER: [models / DIFFUSERS_FOLDER]}
+    for subtype, name in mappings.comfyui_folders().items():
+        older = _OLDER_FOLDERS.get(subtype)
+        paths[subtype] = [models / name, *([models / older] if older else [])]
+
+    def add(kind: str, path: Path, *, first: bool = False) -> None:
+        of_kind = paths.setdefault(FOLDER_ALIASES.get(kind, kind), [])
+        if first or path not in of_kind:
+            others = [known for known in of_kind if known != path]
+            of_kind[:] = [path, *others] if first else [*others, path]
+
+    for folder in extra.folders:
+        add(folder.kind, folder.path, first=folder.is_default)
+    for name in _OUTPUT_FOLDERS:
+        add(name, app.root / "output" / name)
+    known = {path for of_kind in paths.values() for path in of_kind}
+    for found in there.folders:
+        if found.path not in known:
+            add(found.subtype, found.path)
+    directories = paths.pop(DIFFUSERS_FOLDER)
+    folders = [
+        TargetFolder(subtype=subtype, path=path)
+        for subtype, of_kind in paths.items()
+        if subtype not in NOT_MODEL_FOLDERS
+        for path in of_kind
+    ]
+    return app.model_copy(
+        update={"folders": folders, "directories": directories, "problems": list(extra.problems)}
+    )
+
+
 def models_folder_of(root: Path) -> Path:
     """Where a ComfyUI-like app has its models: in ``models``, or right below its root."""
-    return root / "models" if (root / "models").is_dir() else root
+    is_program = kind_of(root) == "comfyui"
+    return root / "models" if is_program or (root / "models").is_dir() else root
 
 
 def kind_of(root: Path) -> AppKind:

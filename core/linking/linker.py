@@ -7,16 +7,23 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import InvalidRequestError, LibrarianError, NotFoundError, PlanChangedError, StorageError
+from ..errors import (
+    ConflictError,
+    InvalidRequestError,
+    LibrarianError,
+    NotFoundError,
+    PlanChangedError,
+    StorageError,
+)
 from ..jobs import JobContext
 from ..library import Library
 from ..settings import App, TargetFolder
 from ..storage.atomic import free_name
 from ..storage.disk import storage_error
 from ..storage.names import is_text, shown
-from ..storage.roots import is_within, real_path
+from ..storage.roots import is_same_folder, is_within, real_path
 from ..storage.trash import to_trash
-from .apps import AddedApp, AddedApps, described, kind_of, program_folder
+from .apps import AddedApp, AddedApps, described, kind_of, models_folder_of, program_folder
 from .health import Health
 from .links import Glance, fingerprint
 from .maker import Maker
@@ -97,24 +104,42 @@ class Linker:
             raise NotFoundError(f"There is no app {name!r}. Known apps: {known}.") from None
 
     def add_app(self, new: NewApp) -> App:
-        """Add an app by its root; its kind is told by what lies there. One that is known stays as it is.
+        """Add an app by its root; its kind is told by what lies there.
 
-        Raises `NotFoundError` if there is no such folder, `InvalidRequestError`, `StorageError`.
+        One that was added before takes another kind, name or variant. Raises `ConflictError` if it is known and
+        nothing new is said of it, `NotFoundError` if there is no such folder, `InvalidRequestError`, `StorageError`.
         """
         root = self._possible_root(new.root)
-        known = next((app for app in self.apps if app.root == root), None)
-        if known is not None and not known.added:
-            return known
+        known = self._known_at(root)
+        if known is not None and (not known.added or not _says_more(new, known)):
+            raise ConflictError(f"{root} is the app «{known.name}», which Librarian knows already.")
         name = new.name or (known.name if known else root.name) or str(root)
         kind = new.kind or kind_of(root)
         key = known.app if known else (root.name.casefold().replace(" ", "-") or kind)
-        added = AddedApp(app=key.lstrip("._-") or kind, name=name, kind=kind, root=root, variant=new.variant)
+        variant = known.variant if known and "variant" not in new.model_fields_set else new.variant
+        added = AddedApp(app=key.lstrip("._-") or kind, name=name, kind=kind, root=root, variant=variant)
         settled = self.registry.settle(described(added, self.mappings))
         try:
             self._added.add(added.model_copy(update={"app": settled.app}))
         except OSError as error:
             raise storage_error(error, root) from error
         return settled
+
+    def _known_at(self, root: Path) -> App | None:
+        """The app whose root this is, however it is spelled. Raises `ConflictError` for a folder inside of one."""
+        apps = self.apps
+        for app in apps:
+            if is_same_folder(app.root, root):
+                return app
+        for app in apps:
+            models = models_folder_of(app.root)
+            folders = [folder.path for folder in app.folders] + ([models] if models != app.root else [])
+            if any(is_within(root, real_path(folder)) or is_same_folder(folder, root) for folder in folders):
+                raise ConflictError(
+                    f"{root} belongs to the app «{app.name}», which looks for models in it. Give the folder that "
+                    "another app lies in."
+                )
+        return None
 
     def _possible_root(self, given: Path) -> Path:
         text = str(given)
@@ -130,8 +155,13 @@ class Linker:
             raise wrong from error
         if not is_folder:
             raise NotFoundError(f"{given} is not a folder. Give the folder that the app lies in.")
-        if is_within(root, self._library.root) or root == root.parent:
+        if root == root.parent:
             raise wrong
+        if is_within(root, self._library.root) or is_same_folder(root, self._library.root):
+            raise InvalidRequestError(
+                f"{root} lies in the library, whose models would be linked to themselves. Give the folder that the "
+                "app lies in."
+            )
         return root
 
     def remove_app(self, name: str) -> SyncResult:
@@ -396,6 +426,17 @@ class Linker:
             result.errors.append(error.message)
         except OSError as error:
             result.errors.append(storage_error(error, aside).message)
+
+
+def _says_more(new: NewApp, known: App) -> bool:
+    """Whether anything is asked of an app that is not so already."""
+    return any(
+        (
+            new.kind not in (None, known.kind),
+            new.name not in (None, known.name),
+            "variant" in new.model_fields_set and new.variant != known.variant,
+        )
+    )
 
 
 def _new_link(planned: PlannedLink, aside: Path | None = None) -> NewLink:

@@ -211,10 +211,13 @@ class Mappings:
         self._lock = threading.Lock()
 
     def report(self) -> MappingReport:
-        """Every mapping that can be used, and what is wrong with the others."""
-        found: dict[str, NamedMapping] = {}
+        """Every mapping that can be used, and what is wrong with the others.
+
+        A name may be there twice: a person's mapping replaces the preset of its name folder by folder.
+        """
+        found: list[NamedMapping] = []
         problems: list[MappingProblem] = []
-        for source, folder in (("preset", self._presets), ("person", self._folder)):
+        for source, folder in (("person", self._folder), ("preset", self._presets)):
             seen: set[str] = set()
             for path in _files(folder):
                 try:
@@ -227,21 +230,26 @@ class Mappings:
                     problems.append(MappingProblem(file=path.name, key="", reason=reason))
                     continue
                 seen.add(mapping.name)
-                found[mapping.name] = NamedMapping.model_validate(
-                    {"name": mapping.name, "source": source, "mapping": mapping}
+                found.append(
+                    NamedMapping.model_validate({"name": mapping.name, "source": source, "mapping": mapping})
                 )
-        return MappingReport(mappings=[found[name] for name in sorted(found)], problems=problems)
+        return MappingReport(mappings=sorted(found, key=lambda named: named.name), problems=problems)
 
     def get(self, name: str) -> NamedMapping:
-        """One mapping. Raises `NotFoundError`, `MappingError` for one that cannot be used."""
+        """One mapping, rather the person's than the preset of its name.
+
+        Raises `NotFoundError`, `MappingError` for one that cannot be used.
+        """
         wanted = _spelled(name)
         report = self.report()
-        for named in report.mappings:
-            if named.name == wanted:
-                return named
+        found = {named.source: named for named in report.mappings if named.name == wanted}
+        if "person" in found:
+            return found["person"]
         for problem in report.problems:
             if _spelled(problem.file.removesuffix(".json")) == wanted:
                 raise MappingError(str(problem))
+        if "preset" in found:
+            return found["preset"]
         known = ", ".join(named.name for named in report.mappings) or "none"
         raise NotFoundError(f"There is no mapping {name!r}. Known: {known}.")
 
@@ -271,8 +279,8 @@ class Mappings:
             files = self._files_of(_spelled(name))
             if not files:
                 raise NotFoundError(
-                    f"There is no mapping {name!r} of yours. Those that ship with Librarian stay: write one of the "
-                    "same name to replace it."
+                    f"There is no mapping {name!r} of yours. Those that ship with Librarian stay: a rule of yours "
+                    "for the same folder replaces theirs."
                 )
             for path in files:
                 try:
@@ -283,10 +291,14 @@ class Mappings:
     def _files_of(self, name: str) -> list[Path]:
         return [path for path in _files(self._folder) if _spelled(path.stem) == name]
 
-    def subtypes_of_comfyui(self) -> frozenset[str]:
-        """The subtypes that a ComfyUI has folders for."""
+    def comfyui_folders(self) -> dict[str, str]:
+        """The subtypes that a ComfyUI has folders for, each with the folder's name in ``models``."""
         mapping = read_mapping(self._presets / "comfyui_any_default.json")
-        return frozenset(subtype for rule in mapping.rules for subtype in rule.filters.subtype)
+        return {
+            subtype: Path(rule.target_subdir).name
+            for rule in mapping.rules
+            for subtype in rule.filters.subtype
+        }
 
     def wishes(self, app: App) -> tuple[Wishes, list[MappingProblem]]:
         """The rules that hold for an app with their folders, and which of its mappings cannot be used.
@@ -372,7 +384,7 @@ def _of_what_is_there(app: App) -> list[Wish]:
 
 def _is_for(named: NamedMapping, app: App) -> bool:
     mapping = named.mapping
-    if named.source == "preset" and not app.added:
+    if named.source == "preset" and (not app.added or app.kind == "comfyui"):
         return False  # what this app looks into is known, and the preset only guesses
     return (
         mapping.app in (app.app, app.kind)

@@ -68,7 +68,7 @@ class Planner:
         registered = {str(folder.path) for folder in self._folders.all()} if self._folders.possible else set()
         for app in apps:
             wishes, problems = self._mappings.wishes(app)
-            plan.errors += [str(problem) for problem in problems]
+            plan.errors += [*app.problems, *map(str, problems)]
             links = self._registry.links(app=app.app, model_ids=model_ids)
             view = _AppView(
                 app, self._library.root, links, plan, self._registry, partial=model_ids is not None

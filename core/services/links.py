@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..jobs import Job, JobRunner
 from ..linking import (
     CleanChoice,
@@ -28,6 +30,8 @@ class Links:
     """Linking models into apps."""
 
     def __init__(self, linker: Linker, jobs: JobRunner) -> None:
+        self.apps_changed: Callable[[], object] = lambda: None
+        """Called when an app was added or forgotten: other folders hold models now."""
         self._linker = linker
         self._jobs = jobs
 
@@ -55,13 +59,19 @@ class Links:
         return [_report(app, counts.get(app.app, 0)) for app in self._linker.apps]
 
     def add_app(self, new: NewApp) -> AppReport:
-        """Add an app by its root folder. Raises `NotFoundError`, `InvalidRequestError`, `StorageError`."""
+        """Add an app by its root folder; the models that it holds are listed where they lie.
+
+        Raises `ConflictError`, `NotFoundError`, `InvalidRequestError`, `StorageError`.
+        """
         app = self._linker.add_app(new)
+        self.apps_changed()
         return _report(app, self._linker.registry.counts().get(app.app, 0))
 
     def uninstall(self, app: str) -> SyncResult:
         """Remove all links of an app and nothing else; one that was added is forgotten. Raises `NotFoundError`."""
-        return self._linker.remove_app(app)
+        result = self._linker.remove_app(app)
+        self.apps_changed()
+        return result
 
     def uninstall_all(self) -> dict[str, SyncResult]:
         """Remove every link, by the apps' ids; the empty one stands for places outside all apps."""
@@ -127,6 +137,8 @@ def _report(app: App, links: int) -> AppReport:
         version=app.version,
         root=str(app.root),
         added=app.added,
+        ghost=not app.root.is_dir(),
         folders=folders,
         links=links,
+        problems=app.problems,
     )

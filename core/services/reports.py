@@ -84,7 +84,8 @@ class DeleteReport(BaseModel):
 class AppReport(BaseModel):
     """An app, its target folders by subtype, and how many links it has.
 
-    ``version`` is ``*`` where it is not known; ``added`` says that a person added it.
+    ``version`` is ``*`` where it is not known; ``added`` says that a person added it, ``ghost`` that its root is
+    gone. ``problems`` says what of its own settings cannot be used, such as a line of ``extra_model_paths.yaml``.
     """
 
     app: str
@@ -93,8 +94,10 @@ class AppReport(BaseModel):
     version: str = "*"
     root: str
     added: bool = False
+    ghost: bool = False
     folders: dict[str, list[str]]
     links: int
+    problems: list[str] = Field(default_factory=list)
 
 
 class BrowseEntry(BaseModel):

@@ -16,6 +16,14 @@ def is_within(path: Path, folder: Path) -> bool:
         return False
 
 
+def is_same_folder(one: Path, other: Path) -> bool:
+    """Whether both are one folder, by links or in another case; ``False`` if one is not there."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
 def real_path(path: Path) -> Path:
     """The path with every link resolved. It need not exist."""
     return Path(os.path.realpath(path))

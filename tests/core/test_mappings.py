@@ -167,6 +167,40 @@ def test_the_more_specific_mapping_counts_for_a_folder(librarian, imported, put,
     assert {wish.folder.name for wish in wishes.all} >= {"own0", "own1", "own2", "own3"}
 
 
+def test_a_mapping_of_the_presets_name_replaces_it_folder_by_folder(librarian, imported, put, tmp_path):
+    root = make_app(tmp_path / "a1111", "a1111")
+    app = librarian.links.add_app(NewApp(root=root)).app
+    assert app == "a1111"
+    imported("a.safetensors", subtype="loras", tags=["anime"])
+    imported("b.safetensors", subtype="loras")
+    imported("v.safetensors", subtype="vae")
+    put(("models/Lora", {"subtype": "loras", "tags": "anime"}, {}), app="a1111")
+    assert places(librarian, root, app=app) == ["models/Lora/a.safetensors", "models/VAE/v.safetensors"]
+    named = [(one.name, one.source) for one in librarian.links.mappings().mappings]
+    assert [one for one in named if one[0] == "a1111_*_default"] == [
+        ("a1111_*_default", "person"),
+        ("a1111_*_default", "preset"),
+    ]
+    assert librarian.links.mapping("a1111_*_default").source == "person"
+    put(("models/VAE", {}, {"enabled": False}), app="a1111", variant="default", version="*")
+    assert places(librarian, root, app=app) == ["models/Lora/a.safetensors", "models/Lora/b.safetensors"]
+    librarian.links.delete_mapping("a1111_*_default")
+    assert librarian.links.mapping("a1111_*_default").source == "preset"
+    assert len(places(librarian, root, app=app)) == 3
+
+
+def test_a_mapping_of_one_version_leaves_the_presets_other_folders(librarian, imported, put, tmp_path):
+    root = make_app(tmp_path / "webui", "a1111")
+    app = librarian.links.add_app(NewApp(root=root, variant="big")).app
+    imported("a.safetensors", subtype="loras")
+    imported("v.safetensors", subtype="vae")
+    put(("models/Lora", {}, {"enabled": False}), app="a1111", variant="big")
+    put(("models/Lora", {"subtype": "loras"}, {"patterns": ["a*"]}), app=app)
+    assert places(librarian, root, app=app) == ["models/VAE/v.safetensors"]
+    put(("models/Lora", {"subtype": "loras"}, {}), app="a1111", version="1.10.1", variant="big")
+    assert places(librarian, root, app=app) == ["models/VAE/v.safetensors"], "another version"
+
+
 @pytest.mark.parametrize(
     ("text", "key", "reason"),
     [
