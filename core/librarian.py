@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from .downloading import Origins
-from .errors import LibrarianError, StorageError
+from .errors import ConflictError, LibrarianError, StorageError
 from .events import Events
 from .importing import Importer
 from .importing.uploads import Uploads
@@ -104,9 +104,8 @@ class Librarian:
             lambda: self.preferences.current.download_limit,
         )
 
-        self._watcher = Watcher(
-            [root, *(folder.path for folder in places.indexed_in_place())], self.scans.look_at
-        )
+        self._watcher = Watcher(self._watched(), self.scans.look_at)
+        self.links.apps_changed = self._apps_changed
         self._warnings += self._start_warnings()
         self.network.on_change(self._tell_status)
         self.preferences.changed = self._settings_changed
@@ -187,6 +186,15 @@ class Librarian:
             jobs=JobCounts(queued=queued, running=running),
             warnings=self._warnings,
         )
+
+    def _watched(self) -> list[Path]:
+        """The folders whose changes are looked at."""
+        return [self.library.root, *(folder.path for folder in self.places.indexed_in_place())]
+
+    def _apps_changed(self) -> None:
+        self._watcher.watch(self._watched())
+        with suppress(ConflictError):  # everything is being closed
+            self.scans.start("quick")
 
     def _settings_changed(self) -> None:
         self.network.configure(self._network_settings())
