@@ -161,6 +161,7 @@ class Librarian:
         self.downloads.close()
         self.uploads.close()
         self.jobs.close()
+        self.importer.close()
         with suppress(LibrarianError):
             self._loop.run(self._close_network())
         self._loop.close()
@@ -184,7 +185,7 @@ class Librarian:
             index=self.scans.report(),
             network=self.network.status(),
             jobs=JobCounts(queued=queued, running=running),
-            warnings=self._warnings,
+            warnings=[*self._warnings, *self.downloads.warnings()],
         )
 
     def _watched(self) -> list[Path]:

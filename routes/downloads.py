@@ -65,3 +65,8 @@ def resume(librarian: Librarian, download_id: str, body: ResumeRequest) -> Downl
 def remove(librarian: Librarian, download_id: str) -> Download:
     """Cancel a download and remove what has come."""
     return librarian.downloads.remove(download_id)
+
+
+def remove_aside(librarian: Librarian, download_id: str) -> Download:
+    """Throw away what came with other bytes than published and is kept aside."""
+    return librarian.downloads.remove_aside(download_id)

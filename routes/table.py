@@ -50,6 +50,7 @@ ROUTES = (
     Route("POST", "/downloads", "downloads", "download"),
     Route("GET", "/downloads/{download_id}", "downloads", "one"),
     Route("DELETE", "/downloads/{download_id}", "downloads", "remove"),
+    Route("DELETE", "/downloads/{download_id}/aside", "downloads", "remove_aside"),
     Route("POST", "/downloads/{download_id}/pause", "downloads", "pause"),
     Route("POST", "/downloads/{download_id}/resume", "downloads", "resume"),
     Route("GET", "/jobs", "jobs", "jobs"),

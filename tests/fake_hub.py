@@ -20,6 +20,16 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def git_sha1(content: bytes) -> str:
+    """What Git calls it."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def in_git(path: str) -> bool:
+    """Whether Hugging Face keeps a file of this name in Git itself, without a SHA-256."""
+    return path.endswith((".json", ".txt", ".md"))
+
+
 class Exchange(BaseHTTPRequestHandler):
     """One request; ``content`` is what a file's address stands for."""
 
@@ -196,7 +206,8 @@ class FakeHub:
                 "type": "file",
                 "path": path,
                 "size": len(content),
-                **({} if path.endswith(".json") else {"lfs": {"oid": sha256(content), "size": len(content)}}),
+                "oid": git_sha1(content),
+                **({} if in_git(path) else {"lfs": {"oid": sha256(content), "size": len(content)}}),
             }
             for path, content in files.items()
         ]

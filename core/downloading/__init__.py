@@ -1,12 +1,20 @@
 """Files that come from elsewhere: what they are, how they arrive, and what is written down of it."""
 
-from .errors import DownloadExistsError, HashMismatchError, SizeMismatchError, WebPageError
+from .errors import (
+    DownloadExistsError,
+    DownloadFailedError,
+    HashMismatchError,
+    SizeMismatchError,
+    WebPageError,
+)
 from .origins import Origins
-from .records import Download, DownloadFile, DownloadRequest, DownloadState, Reason, RelatedFile
+from .records import Aside, Download, DownloadFile, DownloadRequest, DownloadState, Reason, RelatedFile
 
 __all__ = [
+    "Aside",
     "Download",
     "DownloadExistsError",
+    "DownloadFailedError",
     "DownloadFile",
     "DownloadRequest",
     "DownloadState",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, Future
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..errors import NotFoundError, UploadExpiredError, UploadTooLongError
@@ -88,7 +90,7 @@ class Fetching:
 
         Raises:
             NetworkError: Nobody answered, or the host refuses. What has come is kept.
-            HashMismatchError: It has another SHA-256 than is published. Nothing of it is kept.
+            HashMismatchError: It is whole, but has another hash than is published. It stays in its upload.
             SizeMismatchError: The host has a file of another size.
             WebPageError: The host sent a web page.
             StorageError: The disk refuses; full, for one. What has come is kept.
@@ -102,15 +104,23 @@ class Fetching:
                     await self._call(self._uploads.discard, file.upload_id)
                     file.received, file.etag = 0, None
                 raise
-        if upload.sha256 is None:  # whole, but a crash came before its hashes were written down
-            [staged] = await self._call(self._uploads.staged, [upload.id])
+        return await self._call(self._verified, file, upload)
+
+    def _verified(self, file: PlannedFile, upload: Upload) -> Upload:
+        """A whole upload with its hash, if it has the published bytes. Raises `HashMismatchError`."""
+        staged = None
+        if upload.sha256 is None or (file.sha256 is None and file.git_sha1 is not None):
+            [staged] = self._uploads.staged([upload.id])
+        if upload.sha256 is None and staged is not None:  # a crash came before its hashes were written down
             upload = upload._replace(sha256=staged.transferred.sha256)
-        if file.sha256 is not None and upload.sha256 != file.sha256:
-            await self._call(self._uploads.discard, file.upload_id)
-            file.received, file.etag = 0, None
+        published, came = file.sha256, upload.sha256
+        if published is None and file.git_sha1 is not None and staged is not None:
+            published, came = file.git_sha1, _git_sha1(staged.path, upload.size)
+        if published is not None and came != published:
+            name = "SHA-256" if file.sha256 is not None else "Git SHA-1"
             raise HashMismatchError(
-                f"{file.path} arrived with other bytes than published: SHA-256 {upload.sha256}, not {file.sha256}. "
-                "It was thrown away. Try again; if that happens again, the file at its source is not the published one."
+                f"{file.path} arrived with other bytes than published: {name} {came}, not {published}.",
+                upload.sha256,
             )
         return upload
 
@@ -137,7 +147,9 @@ class Fetching:
                     response.request.url.host, "it has no more of this file; it starts again"
                 )
             body = _understood(response, file, offset)
-            if upload is None or body.start != upload.offset or body.total != upload.size:
+            # Parts with different validators are parts of different files (RFC 9110, section 15.3.7.3).
+            other = body.start > 0 and file.sha256 is None and body.etag != file.etag
+            if upload is None or other or body.start != upload.offset or body.total != upload.size:
                 upload = await self._call(self._new_upload, file, body.total, owner)
                 if body.start:  # the file is another one now, and its beginning is needed, too
                     await self._start_again(file, changed)
@@ -241,6 +253,15 @@ class Fetching:
             if opening.exception() is None:
                 await asyncio.wrap_future(opening.result().close())
             raise
+
+
+def _git_sha1(path: Path, size: int) -> str:
+    """What Git calls a file's content: the id of its blob."""
+    digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    with open(path, "rb") as file:
+        while block := file.read(_BATCH_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _refuse_page(batch: list[bytes], file: PlannedFile) -> None:

@@ -3,9 +3,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from pathlib import Path
 
 from .queue import Run
-from .records import Download, DownloadFile, DownloadState, Entry, PlannedFile, Reason
+from .records import Aside, Download, DownloadFile, DownloadState, Entry, PlannedFile, Reason
 from .store import Kept
 
 _SPEED_S = 5.0
@@ -14,7 +15,8 @@ _SPEED_S = 5.0
 class Listed:
     """A download in this process.
 
-    ``page_url`` is the page of what is asked for, as far as the request tells.
+    ``page_url`` is the page of what is asked for, as far as the request tells. ``lock`` is for its state,
+    ``running`` is held by the run that works on it.
     """
 
     def __init__(self, entry: Entry, kept: Kept, page_url: str | None) -> None:
@@ -22,6 +24,7 @@ class Listed:
         self.entry = entry
         self.kept: Kept | None = kept
         self.run = Run()
+        self.lock = threading.RLock()
         self.running = threading.Lock()
         self.state: DownloadState = "queued"
         self.reason: Reason | None = None
@@ -30,6 +33,11 @@ class Listed:
         self.import_job: str | None = None
         self.models: list[str] = []
         self.speed = Speed()
+
+    @property
+    def page_url(self) -> str | None:
+        """The page on which its terms can be read, as far as it is known."""
+        return self.entry.plan.page_url if self.entry.plan is not None else self._asked_page
 
     @property
     def name(self) -> str:
@@ -76,6 +84,10 @@ class Listed:
     def shown(self) -> Download:
         """The download as it stands."""
         entry, plan = self.entry, self.entry.plan
+        files = [
+            DownloadFile.model_validate({**file.model_dump(), "aside": self._aside(file)})
+            for file in (plan.files if plan is not None else ())
+        ]
         waits = self.retry_at if self.state == "waiting" else None
         moving = self.state == "downloading"
         return Download(
@@ -85,13 +97,14 @@ class Listed:
             repo_id=plan.repo_id if plan is not None else entry.request.repo_id,
             revision=plan.revision if plan is not None else entry.request.revision or "",
             name=self.name,
-            page_url=plan.page_url if plan is not None else self._asked_page,
+            page_url=self.page_url,
             state=self.state,
             reason=self.reason,
             retry_after_s=max(0.0, waits - time.monotonic()) if waits is not None else None,
-            files=[DownloadFile.model_validate(file.model_dump()) for file in plan.files] if plan else [],
+            files=files,
             size=self.size,
             received=self.received,
+            aside_size=sum(file.aside.size for file in files if file.aside is not None),
             rate=self.rate if moving else None,
             eta_s=self.eta_s if moving else None,
             link=entry.request.link,
@@ -99,6 +112,20 @@ class Listed:
             related=plan.related if plan is not None else [],
             created_at=entry.created_at,
         )
+
+    def enter(self, run: Run, state: DownloadState, reason: Reason | None = None) -> None:
+        """Say what happens with it, unless the run is to stop. Raises `PausedError`, `CancelledError`."""
+        with self.lock:
+            run.check()
+            self.state, self.reason = state, reason
+            self.retry_at = None
+
+    def _aside(self, file: PlannedFile) -> Aside | None:
+        """What is kept aside of a file, as long as nobody took it away; the library may have moved since."""
+        if file.aside is None or self.kept is None:
+            return None
+        path = self.kept.aside_at(Path(file.aside.path).name)
+        return file.aside.model_copy(update={"path": str(path)}) if path.is_file() else None
 
     def write(self) -> None:
         """Write down what is to be remembered. Raises `StorageError`."""

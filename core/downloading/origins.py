@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from ..errors import InvalidRequestError, NotFoundError
 from ..formats.classify import model_type_of, name_subtype, name_words
+from ..formats.pipeline_files import files_of, variants_of
+from ..formats.pipelines import MODEL_INDEX
 from ..formats.shards import parse_shard
 from ..importing.grouping import is_shard_index, is_weights
 from ..network import HttpStatusError, NetworkManager
@@ -19,7 +21,8 @@ from ..sources import Civitai, HubFile, HubModel, HuggingFace
 from ..sources.huggingface import ENDPOINT as HUB
 from ..storage.names import safe_name
 from .errors import HashMismatchError
-from .records import DownloadRequest, Plan, PlannedFile, RelatedFile
+from .records import MAX_FILES, DownloadRequest, Plan, PlannedFile, RelatedFile
+from .sets import pipeline_folder
 
 _PAGES = 20
 _MOST_RELATED = 50
@@ -128,9 +131,20 @@ class Origins:
         listing = await self._hub.files(request.repo_id, revision, calls=_PAGES)
         files = {file.path: file for file in listing.files}
         asked = [_named(path, files, request.repo_id) for path in request.files]
-        wanted = dict.fromkeys(path for one in asked for path in (one, *_rest_of_set(one, files)))
+        wanted: dict[str, None] = {}
+        for one in asked:
+            folder = pipeline_folder(one)
+            alone = sum(path.startswith(folder) for path in asked) == 1 if folder is not None else False
+            rest = (
+                await self._pipeline(model, revision, one, files, request)
+                if alone
+                else _rest_of_set(one, files)
+            )
+            wanted |= dict.fromkeys((one, *rest))
+        if len(wanted) > MAX_FILES:
+            raise InvalidRequestError(f"These are {len(wanted)} files; at most {MAX_FILES} can come at once.")
         return Plan(
-            name=_display_name(request.repo_id, asked),
+            name=_display_name(request, asked),
             repo_id=request.repo_id,
             revision=revision,
             page_url=model.page_url,
@@ -146,6 +160,23 @@ class Origins:
             ],
             related=_related(wanted, files.values()),
         )
+
+    async def _pipeline(
+        self,
+        model: HubModel,
+        revision: str,
+        path: str,
+        files: Mapping[str, HubFile],
+        request: DownloadRequest,
+    ) -> list[str]:
+        """The files of the Diffusers folder that an index describes."""
+        pipeline = await self._hub.model_index(model.repo_id, revision, path)
+        folder = path.rpartition("/")[0]
+        variants = variants_of(pipeline, files, folder)
+        if request.variant not in variants:
+            there = ", ".join(filter(None, variants)) or "only the main one"
+            raise NotFoundError(f"{model.repo_id} has no variant {request.variant!r}; there is {there}.")
+        return files_of(pipeline, files, folder, request.variant)
 
     async def _from_civitai(self, request: DownloadRequest) -> Plan:
         model = await self._civitai.model(request.repo_id, request.revision or "")
@@ -234,10 +265,19 @@ def _rest_of_set(path: str, files: dict[str, HubFile]) -> Iterable[str]:
 
 
 def _published(file: HubFile) -> dict[str, Any]:
-    return {"path": file.path, "size": file.size, "sha256": file.sha256}
+    return {
+        "path": file.path,
+        "size": file.size,
+        "sha256": file.sha256,
+        "git_sha1": file.git_sha1 if file.sha256 is None else None,
+    }
 
 
-def _display_name(repo_id: str, asked: Sequence[str]) -> str:
+def _display_name(request: DownloadRequest, asked: Sequence[str]) -> str:
+    repo_id = request.repo_id
+    if [path.rpartition("/")[2] for path in asked] == [MODEL_INDEX]:
+        folder = asked[0].rpartition("/")[0]
+        return " ".join(filter(None, (repo_id, folder, request.variant)))
     names = ", ".join(path.rpartition("/")[2] for path in asked[:3]) + (", …" if len(asked) > 3 else "")
     return f"{repo_id}: {names}"
 
@@ -284,9 +324,15 @@ def _told_by_civitai(model: HubModel, file: HubFile) -> dict[str, Any]:
 def _related(wanted: Iterable[str], files: Iterable[HubFile]) -> list[RelatedFile]:
     """VAEs and text encoders beside what is wanted."""
     chosen = {*wanted}
+    whole = tuple(folder for path in chosen if (folder := pipeline_folder(path)) is not None)
     found: list[RelatedFile] = []
     for file in files:
-        if file.path in chosen or not is_weights(file.path) or len(found) == _MOST_RELATED:
+        if (
+            file.path.startswith(whole)
+            or file.path in chosen
+            or not is_weights(file.path)
+            or len(found) == _MOST_RELATED
+        ):
             continue
         folders = file.path.lower().split("/")[:-1]
         placed = next((FOLDER_ALIASES.get(one, one) for one in reversed(folders)), "")

@@ -26,7 +26,10 @@ class DownloadRequest(BaseModel):
         repo_id: Hugging Face: ``author/name``. Civitai: the model's number, or none with a ``revision``.
         revision: Branch, tag or commit; of Civitai the version's number. The newest where it is left out.
         files: Paths in the repository, or names that are in it once. Of Civitai none means the main file.
-            The other parts of a sharded set come by themselves.
+            The other parts of a sharded set come by themselves; so does, with a ``model_index.json`` and nothing
+            else of its folder, the rest of that Diffusers folder.
+        variant: Of a Diffusers folder, the precision of its weights, such as ``fp16``; where a component has none
+            of it, and by default, the main one.
         url: With the provider ``url``, an https address on an allowed host.
         name: With ``url``, the file's name where the address has none.
         directory: ComfyUI's folder that the file is for, such as ``loras``; what it is, else, its content says.
@@ -41,6 +44,7 @@ class DownloadRequest(BaseModel):
     repo_id: str = Field("", max_length=200)
     revision: str | None = Field(None, min_length=1, max_length=200)
     files: list[str] = Field(default_factory=list, max_length=MAX_FILES)
+    variant: str = Field("", max_length=32)
     url: str | None = Field(None, max_length=8192)
     name: str | None = Field(None, max_length=255)
     directory: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(/[^\x00-\x1f]{0,200})?$")
@@ -68,11 +72,23 @@ class Reason(BaseModel):
     message: str
 
 
+class Aside(BaseModel):
+    """A file that came with other bytes than published, and is kept where nobody takes it for a model.
+
+    ``path`` is where it lies, ``size`` how many bytes it has, ``sha256`` what they make.
+    """
+
+    path: str
+    size: int
+    sha256: str
+
+
 class DownloadFile(BaseModel):
     """One file; sizes in bytes.
 
     ``asked`` is false for a part of a set that came along. ``size`` and ``sha256`` are what is published, the size
-    also what its host says once it sends the file. ``model_id`` is the model that it is part of now.
+    also what its host says once it sends the file. ``model_id`` is the model that it is part of now. ``aside`` is
+    what came in its place, until it is thrown away or the right file is here.
     """
 
     model_config = ConfigDict(protected_namespaces=())
@@ -85,6 +101,7 @@ class DownloadFile(BaseModel):
     asked: bool = True
     reason: Reason | None = None
     model_id: str | None = None
+    aside: Aside | None = None
 
 
 class RelatedFile(BaseModel):
@@ -108,6 +125,7 @@ class Download(BaseModel):
         retry_after_s: With ``waiting``, seconds until the next try.
         size: Bytes of all files together, as far as they are known.
         received: Bytes that have come.
+        aside_size: Bytes of what came wrong and is kept aside.
         rate: Bytes a second at the moment; None when nothing comes.
         eta_s: Seconds that are left at this rate.
         models: Ids of the models that it became, or that the library had already.
@@ -127,6 +145,7 @@ class Download(BaseModel):
     files: list[DownloadFile]
     size: int | None = None
     received: int = 0
+    aside_size: int = 0
     rate: float | None = None
     eta_s: float | None = None
     link: bool = False
@@ -142,6 +161,7 @@ class PlannedFile(DownloadFile):
         url: Where its bytes are.
         name: What it is called, with ``/`` where it lies in a folder.
         exact: The published size is exact; Civitai rounds it.
+        git_sha1: What Git calls its content, of small files without a published SHA-256.
         upload_id: The upload that it arrives in.
         etag: What the host calls the bytes that have come (RFC 9110, a strong validator).
         told: Fields of the model as its source tells them.
@@ -150,6 +170,7 @@ class PlannedFile(DownloadFile):
     url: str
     name: str
     exact: bool = True
+    git_sha1: str | None = None
     upload_id: str = ""
     etag: str | None = None
     told: dict[str, Any] = Field(default_factory=dict)

@@ -27,15 +27,22 @@ def require_acknowledged(request: DownloadRequest, names: Iterable[str]) -> None
 
 def sets_of(files: Sequence[PlannedFile]) -> Iterator[list[PlannedFile]]:
     """The files of each model, by their names."""
-    if any(file.path.rpartition("/")[2] == MODEL_INDEX for file in files):
-        yield list(files)
-        return
+    pipelines = [folder for file in files if (folder := pipeline_folder(file.path)) is not None]
     found: dict[str, list[PlannedFile]] = {}
     for file in files:
         shard = parse_shard(file.path)
         key = file.path.removesuffix(".index.json")
-        found.setdefault(f"{shard.stem}{shard.suffix}" if shard is not None else key, []).append(file)
+        if shard is not None:
+            key = f"{shard.stem}{shard.suffix}"
+        key = next((f"{folder}{MODEL_INDEX}" for folder in pipelines if file.path.startswith(folder)), key)
+        found.setdefault(key, []).append(file)
     yield from found.values()
+
+
+def pipeline_folder(path: str) -> str | None:
+    """The folder of which a path is the ``model_index.json``, with its ``/``; empty for the outermost."""
+    folder, slash, name = path.rpartition("/")
+    return folder + slash if name == MODEL_INDEX else None
 
 
 def groups_of(staged: Mapping[str, Staged]) -> Iterator[tuple[FileGroup, list[str]]]:

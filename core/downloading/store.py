@@ -14,19 +14,24 @@ from pydantic import ValidationError
 from ..library.metadata import INCOMING
 from ..storage.atomic import make_directories, remove_tree, write_atomic
 from ..storage.disk import storage_error
+from ..storage.names import safe_name
 from .records import Entry
 
 logger = logging.getLogger(__name__)
 
 _JOURNAL = "download.json"
 _LOCK = "lock"
+_ASIDE = "aside"
+_WRONG = ".mismatch"
+_LONGEST_ASIDE = 200
 _FOLDER = re.compile(r"download-[0-9a-f]{32}")
 
 
 class Kept:
     """One download's folder in ``.incoming``, held by this process until it is released or removed.
 
-    ``download-<id>/download.json`` is the entry, ``download-<id>/lock`` is held by the process that works on it.
+    ``download-<id>/download.json`` is the entry, ``download-<id>/lock`` is held by the process that works on it,
+    ``download-<id>/aside/`` has what came with other bytes than published.
     """
 
     def __init__(self, folder: Path, lock: FileLock) -> None:
@@ -37,6 +42,22 @@ class Kept:
         """Write the entry down, durably. Raises `StorageError`."""
         try:
             write_atomic(self.folder / _JOURNAL, entry.model_dump_json().encode())
+        except OSError as error:
+            raise storage_error(error, self.folder) from error
+
+    def aside(self, name: str) -> Path:
+        """Where a file called so is kept aside: under no name that a model's file could have."""
+        return self.aside_at(safe_name(name, max_bytes=_LONGEST_ASIDE) + _WRONG)
+
+    def aside_at(self, name: str) -> Path:
+        """Where what is kept aside under this name lies."""
+        return self.folder / _ASIDE / name
+
+    def remove_aside(self) -> None:
+        """Remove all that is kept aside. Raises `StorageError`."""
+        try:
+            if (self.folder / _ASIDE).is_dir():
+                remove_tree(self.folder / _ASIDE)
         except OSError as error:
             raise storage_error(error, self.folder) from error
 

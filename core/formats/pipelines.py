@@ -93,10 +93,14 @@ class Component(NamedTuple):
 
 
 class Pipeline(NamedTuple):
-    """What ``model_index.json`` says: the pipeline's class, and the components that must be there."""
+    """What ``model_index.json`` says: the pipeline's class, and the components that must be there.
+
+    ``dispensable`` are the folders of components that people leave out.
+    """
 
     class_name: str
     components: tuple[Component, ...]
+    dispensable: tuple[str, ...] = ()
 
 
 def read_model_index(path: Path) -> Pipeline:
@@ -115,12 +119,19 @@ def read_model_index(path: Path) -> Pipeline:
             index = json.loads(data)
         except (ValueError, RecursionError):
             index = None
+    return pipeline_of(index, path.name)
+
+
+def pipeline_of(index: object, name: str = MODEL_INDEX) -> Pipeline:
+    """What the JSON of a ``model_index.json`` says. Raises `NotAModelError` if it is no index of Diffusers."""
     if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
-        raise NotAModelError(
-            f"{path.name} is damaged, or not the index of a Diffusers folder. Download it again."
-        )
-    components = (_component(name, value) for name, value in index.items())
-    return Pipeline(index["_class_name"][:200], tuple(component for component in components if component))
+        raise NotAModelError(f"{name} is damaged, or not the index of a Diffusers folder. Download it again.")
+    components = [found for key, value in index.items() if (found := _component(key, value))]
+    return Pipeline(
+        index["_class_name"][:200],
+        tuple(component for component in components if component.name not in _DISPENSABLE),
+        tuple(component.name for component in components if component.name in _DISPENSABLE),
+    )
 
 
 def main_component(name: str) -> int:
@@ -155,7 +166,7 @@ def classify_pipeline(
 
 def _component(name: str, value: object) -> Component | None:
     """The component of one entry; none for settings, and for parts that the publisher left out."""
-    if name.startswith("_") or name in _DISPENSABLE or not isinstance(value, list) or len(value) != 2:
+    if name.startswith("_") or not isinstance(value, list) or len(value) != 2:
         return None
     library, class_name = value
     if not isinstance(library, str) or not isinstance(class_name, str):

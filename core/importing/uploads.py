@@ -223,6 +223,24 @@ class Uploads:
         finally:
             lock.release()
 
+    def set_aside(self, upload_id: str, target: Path) -> int:
+        """Move what came of an upload to ``target``, over what lies there, and forget the upload; answers its bytes.
+
+        Raises `NotFoundError`, `UploadBusyError`, `StorageError`.
+        """
+        folder = self._folder(upload_id)
+        lock = self._lock(folder, wait_s=2.0)
+        try:
+            make_directories(target.parent)
+            content_of(folder, self._read(folder)).replace(target)
+            fsync_directory(target.parent)
+            self._remove(folder, lock)
+            return target.stat().st_size
+        except OSError as error:
+            raise storage_error(error, folder) from error
+        finally:
+            lock.release()
+
     def staged(self, upload_ids: Sequence[str]) -> list[Staged]:
         """The files of complete uploads, hashed, in the order asked for; each has a name of its own.
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from ..errors import InvalidRequestError
+from ..errors import InvalidRequestError, NotAModelError
+from ..formats.pipelines import Pipeline, pipeline_of
 from ..network import Answer, Answers, BadAnswerError
 from .records import HubFile, HubFiles, HubModel, HubSearch, RemoteChange
 from .text import LONGEST_TEXT, counted, how, listed, plain_text, safe_path
@@ -23,6 +24,7 @@ _LARGEST_SIZE = 2**53
 _REPO_ID = re.compile(r"[A-Za-z0-9_.-]{1,96}(?:/[A-Za-z0-9_.-]{1,96})?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+_GIT_SHA1 = re.compile(r"[0-9a-f]{40}", re.ASCII)
 
 
 class HuggingFace:
@@ -152,6 +154,24 @@ class HuggingFace:
             url, params = page.next_url, None
         return HubFiles(files=files[:_MOST_FILES], complete=url is None, **how(*pages))
 
+    async def model_index(
+        self, repo_id: str, revision: str, path: str, *, deadline_s: float | None = None
+    ) -> Pipeline:
+        """What the ``model_index.json`` at a path says. Remembered for 24 hours.
+
+        Raises:
+            InvalidRequestError: ``repo_id`` is none.
+            BadAnswerError: It is no index of Diffusers.
+            NetworkError: As ``search``.
+        """
+        answer = await self._answers.get(
+            self.download_url(repo_id, revision, path), shape=dict, ttl_s=FILES_TTL_S, deadline_s=deadline_s
+        )
+        try:
+            return pipeline_of(answer.value)
+        except NotAModelError as error:
+            raise BadAnswerError(urlsplit(self._base).netloc, error.message.rstrip(".")) from error
+
     def download_url(self, repo_id: str, revision: str, path: str) -> str:
         """Where a file's bytes are; answers with a redirect to the Hub's storage."""
         return f"{self._base}/{_checked(repo_id)}/resolve/{quote(revision, safe='')}/{quote(path)}"
@@ -203,10 +223,13 @@ def _files(items: list[Any]) -> Iterable[HubFile]:
         lfs = lfs if isinstance(lfs, dict) else {}
         digest = lfs.get("oid") or lfs.get("sha256")
         digest = digest.removeprefix("sha256:") if isinstance(digest, str) else ""
+        blob = item.get("oid")  # of a large file that of its pointer, which says nothing
+        in_git = not lfs and isinstance(blob, str) and _GIT_SHA1.fullmatch(blob)
         yield HubFile(
             path=path,
             size=_size(lfs.get("size", item.get("size"))),
             sha256=digest.lower() if _SHA256.fullmatch(digest) else None,
+            git_sha1=blob if in_git else None,
         )
 
 

@@ -20,6 +20,7 @@ class HubFile(BaseModel):
         sha256: Of its content, 64 lower-case hexadecimal digits; None for files that Hugging Face keeps in
             Git itself (small ones).
         blake3: Likewise, where Civitai tells it.
+        git_sha1: Of those small files what Git calls their content (a blob's id), 40 hexadecimal digits.
         kind: What the host says that it is, such as ``Model``, ``VAE`` or ``Config``; empty when it does not.
         download_url: Where its bytes are, built here, not taken from the publisher.
     """
@@ -27,6 +28,7 @@ class HubFile(BaseModel):
     path: str
     size: int | None = None
     sha256: str | None = None
+    git_sha1: str | None = None
     blake3: str | None = None
     kind: str = ""
     download_url: str | None = None
@@ -106,14 +108,34 @@ class HubSearch(BaseModel):
     calls: int = 0
 
 
+class HubPipeline(BaseModel):
+    """A Diffusers folder of a repository, which is one model.
+
+    Attributes:
+        path: Of its ``model_index.json``.
+        variant: The precision of its weights, such as ``fp16``; empty for what is published as the main one.
+        files: Paths of all its files, the index first.
+        size: Bytes of all of them, or None.
+        pickle: Loading it can run code.
+    """
+
+    path: str
+    variant: str = ""
+    files: list[str]
+    size: int | None = None
+    pickle: bool = False
+
+
 class HubFiles(BaseModel):
     """The files of a repository; the fields as in ``HubSearch``.
 
     Attributes:
+        pipelines: What of it is a Diffusers folder, once for each precision that it can be had in.
         complete: False when the host has more files than were asked for.
     """
 
     files: list[HubFile] = Field(default_factory=list)
+    pipelines: list[HubPipeline] = Field(default_factory=list)
     complete: bool = True
     cached: bool = False
     stale: bool = False

@@ -1,16 +1,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Sequence
 from itertools import chain, zip_longest
 
+from ..errors import NotAModelError
+from ..formats.pipeline_files import files_of, variants_of
+from ..formats.pipelines import MODEL_INDEX
 from ..network import NetworkError
 from .civitai import Civitai
 from .huggingface import HuggingFace
 from .lookup import is_outage, problem_of
-from .records import HubFiles, HubModel, HubSearch, Provider, RemoteResult
+from .records import HubFile, HubFiles, HubModel, HubPipeline, HubSearch, Provider, RemoteResult
 from .text import plain_text
 
+logger = logging.getLogger(__name__)
+
 _DEADLINE_S = 7.0
+_MOST_PIPELINES = 3
+"""Diffusers folders that are looked into; hardly a repository has two."""
+
 _MOST_NAMES = 100
 """Names of files that are told of each model; some repositories have thousands."""
 
@@ -22,6 +32,7 @@ class Remote:
     """
 
     def __init__(self, hub: HuggingFace, civitai: Civitai) -> None:
+        self._hub = hub
         self._sources: dict[Provider, HuggingFace | Civitai] = {"huggingface": hub, "civitai": civitai}
 
     async def search(
@@ -83,7 +94,40 @@ class Remote:
             HttpStatusError: 401, 403 or 404, and so on.
             NetworkError: The provider cannot be asked, and nothing is remembered.
         """
-        return await self._sources[provider].files(repo_id, revision, deadline_s=deadline_s)
+        listing = await self._sources[provider].files(repo_id, revision, deadline_s=deadline_s)
+        if provider == "huggingface" and listing.complete:
+            listing.pipelines = await self._pipelines(repo_id, revision, listing, deadline_s)
+        return listing
+
+    async def _pipelines(
+        self, repo_id: str, revision: str, listing: HubFiles, deadline_s: float
+    ) -> list[HubPipeline]:
+        """The Diffusers folders among some files; those whose index cannot be had now are left out."""
+        files = {file.path: file for file in listing.files}
+        indexes = sorted(path for path in files if path.rpartition("/")[2] == MODEL_INDEX)
+        found: dict[tuple[str, ...], HubPipeline] = {}
+        for path in indexes[:_MOST_PIPELINES]:
+            folder = path.rpartition("/")[0]
+            try:
+                pipeline = await self._hub.model_index(repo_id, revision, path, deadline_s=deadline_s)
+                for variant in variants_of(pipeline, files, folder):
+                    names = files_of(pipeline, files, folder, variant)
+                    found.setdefault(tuple(names), _pipeline(path, variant, [files[name] for name in names]))
+            except (NetworkError, NotAModelError) as error:
+                logger.info("%s of %s is not offered: %s", path, repo_id, error.message)
+        return list(found.values())
+
+
+def _pipeline(path: str, variant: str, files: Sequence[HubFile]) -> HubPipeline:
+    sizes = [file.size for file in files]
+    known = [size for size in sizes if size is not None]
+    return HubPipeline(
+        path=path,
+        variant=variant,
+        files=[file.path for file in files],
+        size=sum(known) if len(known) == len(sizes) else None,
+        pickle=any(file.path.endswith(".bin") for file in files),
+    )
 
 
 def _brief(model: HubModel) -> HubModel:

@@ -89,6 +89,7 @@ def test_which_components_must_be_there_and_which_need_weights(tmp_path):
             Component("transformer", True),
             Component("mine", False),
         ),
+        ("feature_extractor", "safety_checker"),
     )
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from contextlib import suppress
 
 import pytest
@@ -16,92 +14,13 @@ from model_librarian.core.errors import (
     NotFoundError,
     PickleNotAcknowledgedError,
 )
-from model_librarian.core.jobs import Job
-from model_librarian.core.librarian import Librarian
 from model_librarian.core.library import ModelQuery
 from model_librarian.core.network import HostNotAllowedError, HttpStatusError
 from model_librarian.core.services.reports import SettingsChange
 from model_librarian.core.sources import Civitai
 
-from ..fake_hub import COMMIT, FakeHub, Gate, cut, endless, instead, page, sha256, status
-
-BIG = {
-    "conv_first.weight": (1500, 500),
-    "body.0.rdb1.conv1.weight": (1500, 500),
-    "conv_last.weight": (3, 8, 3, 3),
-}
-"""About 3 MB."""
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    hub = FakeHub()
-    hub.start()
-    monkeypatch.setenv("LIBRARIAN_OFFLINE", "")
-    monkeypatch.setenv("HF_ENDPOINT", hub.origin)
-    monkeypatch.setenv("CIVITAI_ENDPOINT", hub.origin)
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    yield hub
-    hub.stop()
-
-
-@pytest.fixture
-def other_host():
-    other = FakeHub()
-    other.start()
-    yield other
-    other.stop()
-
-
-def opened(surroundings) -> Librarian:
-    librarian = Librarian(surroundings)
-    librarian.network.configure(librarian.network.settings.model_copy(update={"timeout_s": 0.5}))
-    return librarian
-
-
-@pytest.fixture
-def librarian(hub, surroundings):
-    librarian = opened(surroundings)
-    yield librarian
-    librarian.close()
-
-
-@pytest.fixture
-def big(make_model, tmp_path) -> bytes:
-    return make_model(tmp_path / "at the hub" / "big.safetensors", BIG).read_bytes()
-
-
-def wanted(*files: str, repo_id: str = "org/upscaler", **more) -> DownloadRequest:
-    return DownloadRequest(provider="huggingface", repo_id=repo_id, files=list(files), **more)
-
-
-def until(librarian: Librarian, download_id: str, *states: str):
-    """The download, once it is in one of the states."""
-    found = threading.Event()
-
-    def look(*_: object) -> None:
-        if librarian.downloads.get(download_id).state in states:
-            found.set()
-
-    unsubscribe = librarian.events.subscribe(look)
-    look()
-    while not found.wait(0.05):
-        look()
-    unsubscribe()
-    return librarian.downloads.get(download_id)
-
-
-def incoming(librarian: Librarian) -> list[str]:
-    folder = librarian.library.root / ".incoming"
-    return sorted(name for name in os.listdir(folder) if name != "metadata.lock") if folder.is_dir() else []
-
-
-def only_model(librarian: Librarian):
-    [summary] = librarian.library.search(ModelQuery()).models
-    return librarian.library.model(summary.model_id)
+from ..fake_hub import COMMIT, Gate, cut, endless, instead, page, sha256, status
+from ._doing import BIG, held, incoming, only_download_folder, only_model, opened, until, wanted
 
 
 def test_a_file_of_hugging_face_becomes_a_model(hub, librarian, finished, big):
@@ -275,23 +194,6 @@ def test_what_is_not_the_file_is_refused_and_said(hub, librarian, finished, big,
     assert incoming(librarian) == []
 
 
-def only_download_folder(librarian: Librarian) -> bool:
-    [name] = incoming(librarian)
-    return name.startswith("download-")
-
-
-def test_wrong_bytes_of_the_right_length_are_thrown_away(hub, librarian, finished, big):
-    hub.add("org/upscaler", {"nice.safetensors": big})
-    hub.faults = [instead(big[:-1] + bytes([big[-1] ^ 1]))]
-    job, download = librarian.downloads.add(wanted("nice.safetensors"))
-    ended = finished(job)
-    assert ended.error is not None and ended.error.code == "hash_mismatch"
-    assert only_download_folder(librarian)
-    assert librarian.library.search(ModelQuery()).models == []
-    assert finished(librarian.downloads.resume(download.id).job).state == "done"
-    assert only_model(librarian).hashes.sha256 == sha256(big)
-
-
 def test_more_than_announced_is_cut_off(hub, librarian, finished, big):
     hub.add("org/upscaler", {"nice.safetensors": big})
     hub.faults = [endless]
@@ -431,19 +333,6 @@ def test_two_come_at_once_and_the_third_waits_its_turn(hub, librarian, finished,
         gate.opened.set()
     assert [finished(job).state for job in jobs] == ["done", "done", "done"]
     assert len(librarian.library.search(ModelQuery()).models) == 3
-
-
-def held(hub, librarian, big, after=1_500_000) -> tuple[Gate, Job, str]:
-    """A download of which a part has come, and the rest does not come before its gate is opened."""
-    librarian.network.configure(librarian.network.settings.model_copy(update={"timeout_s": 60.0}))
-    hub.add("org/upscaler", {"nice.safetensors": big})
-    gate = Gate(after)
-    hub.faults = [gate]
-    job, download = librarian.downloads.add(wanted("nice.safetensors"))
-    assert gate.reached.wait(30)
-    while librarian.downloads.get(download.id).received == 0:
-        time.sleep(0.01)
-    return gate, job, download.id
 
 
 def test_a_pause_keeps_what_has_come(hub, librarian, finished, big, surroundings):
