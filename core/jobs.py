@@ -102,10 +102,15 @@ class JobContext:
         self._next_event = 0.0
         self._progress_since = time.monotonic()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody asked the job to stop."""
+        return self._cancelled.is_set()
+
     def check_cancelled(self) -> None:
         """Raise `CancelledError` when the job should stop, and let others run. Call it between chunks of work."""
         give_way()
-        if self._cancelled.is_set():
+        if self.cancelled:
             raise CancelledError("The job was cancelled.")
 
     def stage(self, name: str, *, total: int | None = None, unit: str = "items") -> None:

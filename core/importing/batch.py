@@ -10,78 +10,139 @@ from pathlib import Path
 
 from ..errors import CancelledError
 from ..jobs import JobContext, JobItem
-from ..storage.drives import drive_of, queue_width
+from ..storage.drives import Drive, at_once, drive_of
+from ..storage.roots import real_path
 
-MAX_AT_ONCE = 8
-"""Items at once, however many drives there are: each has threads and buffers of its own (32 MB)."""
+MAX_AT_ONCE = 16
+"""Items at once, however many drives there are: each has threads and buffers of its own (16 MB)."""
+
+Drives = frozenset[Drive]
 
 
-class Queues:
-    """Runs work so that no drive has more to do at once than is good for it, in order of arrival otherwise."""
+class DriveQueue:
+    """Runs the items of all imports so that no drive has more to do at once than is good for it.
 
-    def __init__(self, width: int | None = None) -> None:
+    Jobs that want the same drive take turns, item by item, and the items of one job begin in their order. So a
+    small import waits for nothing that other drives do, and for one item of a large import at most. ``width``
+    says how many items work on one drive at once, if a person chose that.
+    """
+
+    def __init__(self, width: Callable[[], int | None] = lambda: None) -> None:
         self._width = width
-        self._widths: dict[str, int] = {}
-        self._drives: dict[Path, str] = {}
+        self._changed = threading.Condition()
+        self._batches: list[_Batch] = []
+        """Whose turn it is comes first, who had the last one at the end."""
+        self._last: _Batch | None = None
+        self._busy: Counter[str] = Counter()
+        self._at_work = 0
+        self._pool = ThreadPoolExecutor(MAX_AT_ONCE, "librarian-import")
 
-    def run(self, work: Sequence[Callable[[], None]], places: Sequence[Collection[Path]]) -> None:
+    def run(
+        self,
+        work: Sequence[Callable[[], None]],
+        places: Sequence[Collection[Path]],
+        is_cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Do all of ``work``, each of which reads or writes at its ``places``.
 
-        Raises `CancelledError` if one of them does, once those that run have ended too; the rest is not begun.
+        Whoever makes ``is_cancelled`` true calls `wake`. Raises `CancelledError` then, or if any work does, once
+        what runs has ended too; the rest is not begun.
         """
-        needs = [frozenset(map(self._drive, where)) for where in places]
-        waiting: dict[frozenset[str], deque[int]] = {}
+        known: dict[Path, Drive] = {}
+        batch = _Batch(work, [frozenset(_drive_at(path, known) for path in where) for where in places])
+        with self._changed:
+            had_its_turn = self._batches[-1:] == [self._last]
+            self._batches.insert(len(self._batches) - had_its_turn, batch)
+            self._begin()
+            while not batch.ended:
+                if not batch.failures and is_cancelled():
+                    batch.failures.append(CancelledError("The job was cancelled."))
+                else:
+                    self._changed.wait()
+            self._batches.remove(batch)
+            if self._last is batch:
+                self._last = None
+        if batch.failures:
+            raise next((f for f in batch.failures if not isinstance(f, CancelledError)), batch.failures[0])
+
+    def wake(self) -> None:
+        """Have every `run` look whether it was cancelled."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the threads. Nothing may run any more."""
+        self._pool.shutdown()
+
+    def _begin(self) -> None:
+        """Begin all that can begin now. The lock is held."""
+        while self._at_work < MAX_AT_ONCE:
+            found = ((batch, batch.first(self._has_room)) for batch in self._batches)
+            batch, drives = next((each for each in found if each[1] is not None), (None, None))
+            if batch is None or drives is None:
+                return
+            number = batch.waiting[drives].popleft()
+            self._count(batch, drives, 1)
+            self._batches.remove(batch)
+            self._batches.append(batch)
+            self._last = batch
+            self._pool.submit(self._do, batch, number, drives)
+
+    def _do(self, batch: _Batch, number: int, drives: Drives) -> None:
+        failure: BaseException | None = None
+        try:
+            batch.work[number]()
+        except BaseException as error:
+            failure = error
+        with self._changed:
+            if failure is not None:
+                batch.failures.append(failure)
+            self._count(batch, drives, -1)
+            self._begin()
+            self._changed.notify_all()
+
+    def _count(self, batch: _Batch, drives: Drives, change: int) -> None:
+        self._at_work += change
+        batch.running += change
+        for drive in drives:
+            self._busy[drive.id] += change
+
+    def _has_room(self, drives: Drives) -> bool:
+        width = self._width()
+        return all(self._busy[drive.id] < at_once(drive, width) for drive in drives)
+
+
+class _Batch:
+    """The items of one job: which of them wait, for which drives, and how many run."""
+
+    def __init__(self, work: Sequence[Callable[[], None]], needs: Sequence[Drives]) -> None:
+        self.work = work
+        self.waiting: dict[Drives, deque[int]] = {}
         for number, drives in enumerate(needs):
-            waiting.setdefault(drives, deque()).append(number)
-        busy: Counter[str] = Counter()
-        changed = threading.Condition()
-        failures: list[BaseException] = []
+            self.waiting.setdefault(drives, deque()).append(number)
+        self.running = 0
+        self.failures: list[BaseException] = []
 
-        def next_one() -> int | None:
-            """The first whose drives are free; nothing once none waits any more."""
-            with changed:
-                while not failures and any(waiting.values()):
-                    free = (
-                        numbers
-                        for drives, numbers in waiting.items()
-                        if numbers and all(busy[drive] < self._widths[drive] for drive in drives)
-                    )
-                    first = min(free, key=lambda numbers: numbers[0], default=None)
-                    if first is not None:
-                        busy.update(needs[first[0]])
-                        return first.popleft()
-                    changed.wait()
-                return None
+    @property
+    def ended(self) -> bool:
+        """Whether nothing runs and nothing will."""
+        return not self.running and (bool(self.failures) or not any(self.waiting.values()))
 
-        def worker() -> None:
-            while (number := next_one()) is not None:
-                try:
-                    work[number]()
-                except BaseException as error:
-                    failures.append(error)
-                finally:
-                    with changed:
-                        busy.subtract(needs[number])
-                        changed.notify_all()
+    def first(self, has_room: Callable[[Drives], bool]) -> Drives | None:
+        """The drives of the first item that waits for none of its own."""
+        if self.failures:
+            return None
+        free = (drives for drives, numbers in self.waiting.items() if numbers and has_room(drives))
+        return min(free, key=lambda drives: self.waiting[drives][0], default=None)
 
-        workers = min(MAX_AT_ONCE, len(work), sum(self._widths[drive] for drive in frozenset().union(*needs)))
-        if workers <= 1:
-            worker()
-        else:
-            with ThreadPoolExecutor(workers, "librarian-import") as pool:
-                for _ in range(workers):
-                    pool.submit(worker)
-        if failures:
-            raise next((f for f in failures if not isinstance(f, CancelledError)), failures[0])
 
-    def _drive(self, path: Path) -> str:
-        """The drive of a path's folder, looked up once."""
-        folder = path.parent
-        if folder not in self._drives:
-            drive = drive_of(folder)
-            self._drives[folder] = drive.id
-            self._widths.setdefault(drive.id, queue_width(folder, self._width))
-        return self._drives[folder]
+def _drive_at(path: Path, known: dict[Path, Drive]) -> Drive:
+    """The drive of a file or folder; those of files in one folder are looked up once."""
+    real = real_path(path)
+    folder = real if real.is_dir() else real.parent
+    if folder not in known:
+        known[folder] = drive_of(folder)
+    return known[folder]
 
 
 class BatchProgress:
@@ -90,8 +151,17 @@ class BatchProgress:
     def __init__(self, job: JobContext, sizes: Sequence[int]) -> None:
         self.job = job
         self._lock = threading.Lock()
+        self._total = sum(sizes)
         self._done = 0
-        job.stage("import", total=sum(sizes), unit="bytes")
+        self._begun = False
+        job.stage("waiting", total=self._total, unit="bytes")
+
+    def begin(self) -> None:
+        """An item has its turn."""
+        with self._lock:
+            if not self._begun:
+                self._begun = True
+                self.job.stage("import", total=self._total, unit="bytes")
 
     def add(self, count: int) -> None:
         """Count bytes of any item."""

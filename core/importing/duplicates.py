@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import threading
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +21,28 @@ class FileBytes(NamedTuple):
     path: Path
     size: int
     sha256: str | None = None
+
+
+class SameBytes:
+    """Keeps two imports of the same bytes apart, from looking whether they are known until they are listed."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._held: set[str] = set()
+
+    @contextmanager
+    def alone(self, hashes: Iterable[str]) -> Iterator[None]:
+        """Wait until nobody else has any of these hashes, then have them alone."""
+        wanted = set(hashes)
+        with self._changed:
+            self._changed.wait_for(lambda: not wanted & self._held)
+            self._held |= wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= wanted
+                self._changed.notify_all()
 
 
 def model_with_files(

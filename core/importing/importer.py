@@ -29,9 +29,9 @@ from ..storage.names import collision_key, is_text, shown
 from ..storage.preflight import Arrival as Coming
 from ..storage.preflight import preflight
 from ..storage.roots import AllowedRoots, is_within, real_path
-from .batch import BatchProgress, ItemProgress, Queues
+from .batch import BatchProgress, DriveQueue, ItemProgress
 from .describe import Description, beside
-from .duplicates import FileBytes, model_with_files
+from .duplicates import FileBytes, SameBytes, model_with_files
 from .entry import EntryFile, Fate
 from .grouping import FileGroup, group_named, group_paths
 from .in_place import InPlace
@@ -91,8 +91,13 @@ class Importer:
         self._leave_link = leave_link
         self._uploads = uploads
         self._app_folders = app_folders
-        self._at_once = at_once
+        self.queue = DriveQueue(at_once)
+        self._same_bytes = SameBytes()
         self._in_place = InPlace(library)
+
+    def close(self) -> None:
+        """End the threads that import. No `run` may go on any more."""
+        self.queue.close()
 
     def inspect(self, paths: Iterable[Path], roots: AllowedRoots) -> Inspection:
         """Say what the files at the paths are. Raises `NotFoundError`, `InvalidRequestError`."""
@@ -171,8 +176,9 @@ class Importer:
     ) -> list[str]:
         """Import every item; one that fails is reported on its `JobItem` and the others go on.
 
-        Items on different drives are imported side by side. Answers the ids of the new models. Raises
-        `CancelledError` between two blocks, with nothing left of the items at hand.
+        Items on different drives are imported side by side, also those of other calls (see `DriveQueue`); who
+        cancels ``job`` wakes the queue. Answers the ids of the new models. Raises `CancelledError` between two
+        blocks, with nothing left of the items at hand.
         """
         imported: list[str] = []
         sizes = [self._size(item, where) for item, where in zip(request.items, paths, strict=True)]
@@ -181,6 +187,7 @@ class Importer:
 
         def one(item: ImportItem, where: Sequence[Path], shown_item: JobItem, size: int) -> None:
             job.check_cancelled()
+            batch.begin()
             progress = ItemProgress(batch, shown_item, size)
             shown_item.state = "running"
             job.changed()
@@ -201,7 +208,7 @@ class Importer:
             for item, where in zip(request.items, paths, strict=True)
         ]
         try:
-            Queues(self._at_once()).run(work, places)
+            self.queue.run(work, places, lambda: job.cancelled)
         finally:
             self._library.checkpoint()
         order = {item.model_id: number for number, item in enumerate(job.job.items)}
@@ -309,19 +316,19 @@ class Importer:
         replaced = self._in_place.model_of(group) if item.mode == "adopt" else None
         with self._journal.staging() as staging:
             arrived = source.transfer(staging)
-            imported = self._known(arrival, arrived, but=() if replaced is None else (replaced.model_id,))
-            if imported is None:
-                progress(
-                    sum(file.size for file in arrived)
-                )  # the last moment at which a cancel undoes everything
-                if item.mode == "adopt":
-                    replaced = self._in_place.model_of(group)  # once more: reading took its time
-                    source.entry.replaces = replaced.model_id if replaced is not None else None
-                described = Description(item, group, examined, replaced, arrival.told)
-                model = described.owned(names, arrived, along.preview)
-                imported = self._place(staging, source, group, model)
-                if imported.new:
-                    self._index(imported.model_id)
+            with self._same_bytes.alone(file.sha256 for file in arrived):
+                imported = self._known(arrival, arrived, but=() if replaced is None else (replaced.model_id,))
+                if imported is None:
+                    # the last moment at which a cancel undoes everything
+                    progress(sum(file.size for file in arrived))
+                    if item.mode == "adopt":
+                        replaced = self._in_place.model_of(group)  # once more: reading took its time
+                        source.entry.replaces = replaced.model_id if replaced is not None else None
+                    described = Description(item, group, examined, replaced, arrival.told)
+                    model = described.owned(names, arrived, along.preview)
+                    imported = self._place(staging, source, group, model)
+                    if imported.new:
+                        self._index(imported.model_id)
         if not imported.new:
             return (
                 self._lead_to(imported, source.entry.files, arrived, replaced, progress)
@@ -373,18 +380,19 @@ class Importer:
         """Write down a model of which the files stay where they are."""
         examined = self.check(arrival)
         arrived = self._in_place.hash(arrival.group, arrival.roots, progress)
-        known = self._known(arrival, arrived)
-        if known is not None:
-            return known
-        app_folder = self._app_folder(real_path(arrival.group.main.path))
-        if app_folder is not None:
-            raise InvalidRequestError(
-                f"{arrival.group.name} lies in {app_folder}, the models of which are listed by themselves. Scan, "
-                "if it is not listed yet."
-            )
-        progress(sum(file.size for file in arrived))
-        model = Description(arrival.item, arrival.group, examined, None).in_place(arrived)
-        return Imported(self._in_place.add(model), True)
+        with self._same_bytes.alone(file.sha256 for file in arrived):
+            known = self._known(arrival, arrived)
+            if known is not None:
+                return known
+            app_folder = self._app_folder(real_path(arrival.group.main.path))
+            if app_folder is not None:
+                raise InvalidRequestError(
+                    f"{arrival.group.name} lies in {app_folder}, the models of which are listed by themselves. Scan, "
+                    "if it is not listed yet."
+                )
+            progress(sum(file.size for file in arrived))
+            model = Description(arrival.item, arrival.group, examined, None).in_place(arrived)
+            return Imported(self._in_place.add(model), True)
 
     def _require_elsewhere(self, path: Path, *, out_of_apps: bool) -> None:
         """Refuse files of models that are in the library, and to take files away that an app uses."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from ..storage.names import is_text
 from .places import Places
 from .reports import BrowseEntry, BrowseReport
 
+MAX_JOBS = 64
+"""How many imports may wait for their drives at once, each with a thread; more wait for those to end."""
+
 
 class Imports:
     """Bringing models into the library."""
@@ -31,6 +35,7 @@ class Imports:
         self._linker = linker
         self._jobs = jobs
         self._places = places
+        self._linking = threading.Lock()
 
     def recover(self) -> None:
         """Mend the imports that an earlier run left half done; each is listed as an interrupted job."""
@@ -149,6 +154,8 @@ class Imports:
             "import",
             work,
             lane="import",
+            width=MAX_JOBS,
+            on_cancel=self._importer.queue.wake,
             items=[self._item(*of) for of in zip(request.items, paths, strict=True)],
         )
 
@@ -158,8 +165,9 @@ class Imports:
         Raises `CancelledError`.
         """
         try:
-            plan = self._linker.preview(model_ids=model_ids)
-            return self._linker.apply(LinkChoice(plan_id=plan.plan_id), job)
+            with self._linking:  # or the links of one import would make the plan of another wrong
+                plan = self._linker.preview(model_ids=model_ids)
+                return self._linker.apply(LinkChoice(plan_id=plan.plan_id), job)
         except CancelledError:
             raise
         except LibrarianError as error:

@@ -38,14 +38,12 @@ class Drive(NamedTuple):
     name: str
 
 
-def queue_width(path: Path, setting: int | None = None, root: Path = ROOT) -> int:
-    """How many transfers at once are good for the drive that ``path`` is on; ``setting`` overrides, from 1."""
-    return max(1, setting) if setting is not None else at_once(drive_of(path, root))
+def at_once(drive: Drive, setting: int | None = None) -> int:
+    """How many transfers at once are good for a drive: two on an SSD or in memory, else one.
 
-
-def at_once(drive: Drive) -> int:
-    """How many transfers at once are good for a drive: two on an SSD or in memory, else one."""
-    return _AT_ONCE[drive.kind]
+    ``setting`` overrides, from 1.
+    """
+    return max(1, setting) if setting is not None else _AT_ONCE[drive.kind]
 
 
 def drive_of(path: Path, root: Path = ROOT) -> Drive:

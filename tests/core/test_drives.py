@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model_librarian.core.storage.drives import Drive, drive_of, queue_width
+from model_librarian.core.storage.drives import Drive, at_once, drive_of
 from model_librarian.core.storage.mounts import mount_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the files are those of Linux")
@@ -276,9 +276,8 @@ def test_filesystems_without_a_device(machine, fstype, source, kind):
 )
 def test_how_many_transfers_at_once(machine, build, width):
     build(machine)
-    assert queue_width(Path("/models"), root=machine.root) == width
-    assert queue_width(Path("/models"), 4, root=machine.root) == 4
-    assert queue_width(Path("/models"), 0, root=machine.root) == 1
+    drive = machine.drive("/models")
+    assert [at_once(drive), at_once(drive, 4), at_once(drive, 0)] == [width, 4, 1]
 
 
 def test_the_deepest_and_latest_mount_counts(machine):
@@ -304,5 +303,5 @@ def test_this_machine_can_be_asked(tmp_path):
     mount = mount_of(tmp_path)
     assert mount is not None
     assert tmp_path.is_relative_to(mount.point)
-    assert queue_width(tmp_path) in (1, 2)
+    assert at_once(drive_of(tmp_path)) in (1, 2)
     assert drive_of(tmp_path).id == drive_of(tmp_path / "not there").id

@@ -13,11 +13,9 @@ import pytest
 
 from model_librarian.core.errors import InvalidRequestError, LibrarianError, NotAModelError, StorageError
 from model_librarian.core.importing import ImportRequest, originals, reflink, source, transfer
-from model_librarian.core.importing.batch import Queues
 from model_librarian.core.importing.entry import Entry
 from model_librarian.core.library import ModelQuery
 from model_librarian.core.services.reports import SettingsChange
-from model_librarian.core.storage.drives import Drive
 from model_librarian.core.storage.trash import NoTrashError
 
 
@@ -634,36 +632,6 @@ def test_a_journal_with_fields_of_a_later_version_is_understood():
 
 
 # --- Batches ------------------------------------------------------------------------------------------------
-
-
-def test_drives_work_side_by_side_and_each_within_its_width(monkeypatch):
-    kinds = {"/hdd": "rotating", "/ssd": "ssd", "/library": "memory"}
-    for name in ("drive_of", "queue_width"):
-        monkeypatch.setattr(
-            f"model_librarian.core.importing.batch.{name}",
-            {
-                "drive_of": lambda path: Drive(str(path), kinds[str(path)], ""),
-                "queue_width": lambda path, width: {"/hdd": 1, "/ssd": 2, "/library": 9}[str(path)],
-            }[name],
-        )
-    together = threading.Barrier(3, timeout=10)
-    lock, now, most = threading.Lock(), {"/hdd": 0, "/ssd": 0}, {"/hdd": 0, "/ssd": 0}
-
-    def work(drive: str, number: int):
-        def run() -> None:
-            with lock:
-                now[drive] += 1
-                most[drive] = max(most[drive], now[drive])
-            if number < 2:
-                together.wait()  # one of the disk and two of the SSD are at work at once
-            with lock:
-                now[drive] -= 1
-
-        return run
-
-    jobs = [("/hdd", 0), ("/hdd", 5), ("/hdd", 6), ("/ssd", 0), ("/ssd", 1), ("/ssd", 5), ("/ssd", 6)]
-    Queues().run([work(*job) for job in jobs], [[Path(drive, "f"), Path("/library/f")] for drive, _ in jobs])
-    assert most == {"/hdd": 1, "/ssd": 2}
 
 
 def test_a_person_may_say_how_many_work_on_a_drive(librarian, finished, make_model, downloads, monkeypatch):
