@@ -28,9 +28,10 @@ RANKED_HITS = 2000
 of them is what makes bare FTS5 slow; names that begin with the query are always among the ranked."""
 
 _BATCH = 200
+"""How many changes are taken over while searches wait."""
 
 AT_ONCE = 2000
-"""Up to how many changes are taken over where they are noticed. More are read in the background."""
+"""Up to how many changes whoever writes takes over. After more, all is read anew, in the background."""
 
 _HASH = re.compile(r"[0-9a-fA-F]{10,64}")
 
@@ -83,8 +84,6 @@ class Search:
         self._background = ThreadPoolExecutor(1, "librarian-words")
         self._closing = threading.Event()
         self._words: WordIndex | None = None
-        self._outdated = False
-        """Whether the words in memory must all be read anew."""
         self._soon = False
         self._changes: sqlite3.Connection | None = None
         self._version = -1
@@ -92,20 +91,30 @@ class Search:
         self._generation = 0
 
     def load(self) -> None:
-        """Read all models' words into memory, unless they are there; also when too much there is stale."""
-        if not self._database.searchable:
-            return
+        """Have all models' words in memory and in step with the database, some of them at a time."""
         with self._loading:
-            while not self._closing.is_set() and self._in_step() is None:
-                self._read_all()
+            while self._database.searchable and not self._closing.is_set():
+                with self._lock:
+                    waiting = self._waiting()
+                    if waiting == 0 and not self._wasteful():
+                        return
+                    if waiting:
+                        self._take_over()
+                if not waiting:
+                    self._read_all()
+                give_way()
 
     def catch_up(self) -> None:
         """Take over what was written since, by whichever process; for whoever writes, so that no search has to.
 
         Where that is very much, it happens in the background.
         """
-        if self._in_step() is None:
+        with self._lock:
+            much = self._waiting() is None or self._wasteful()
+        if much:
             self._load_soon()
+        else:
+            self.load()
 
     def close(self) -> None:
         """End what goes on in the background."""
@@ -144,47 +153,59 @@ class Search:
             give_way()
         index.warm()
         with self._lock:
-            self._words, self._last_change, self._version, self._outdated = index, last, -1, False
+            self._words, self._last_change, self._version = index, last, -1
 
     def _in_step(self) -> WordIndex | None:
-        """The words in step with the database, or nothing while they must be read anew."""
-        with self._lock:
-            index = self._words
-            if index is None or self._outdated or not self._database.searchable:
-                return None
-            if self._generation != self._database.generation:
-                return None  # the database was made anew
-            self._outdated = index.wasteful or not self._caught_up(index)
-            return None if self._outdated else index
+        """The words in step with the database, or nothing while too much is new; under the lock."""
+        waiting = self._waiting()
+        if waiting is None or waiting > _BATCH:
+            return None
+        if waiting:
+            self._take_over()
+        return self._words
 
-    def _caught_up(self, index: WordIndex) -> bool:
-        """Take over what changed, unless that is too much; under the lock."""
+    def _wasteful(self) -> bool:
+        return self._words is not None and self._words.wasteful
+
+    def _waiting(self) -> int | None:
+        """How many changes are to be taken over; nothing if the words must be read anew; under the lock."""
+        if self._words is None or not self._database.searchable:
+            return None
+        if self._generation != self._database.generation:
+            return None  # the database was made anew
         if self._changes is None:
             self._changes = self._database.connect_reader()
-        db = self._changes
-        version = db.execute("PRAGMA data_version").fetchone()[0]
+        version = self._changes.execute("PRAGMA data_version").fetchone()[0]
         if version == self._version:
-            return True
-        oldest, newest = db.execute(
+            return 0
+        oldest, newest = self._changes.execute(
             "SELECT (SELECT min(number) FROM model_changes), (SELECT max(number) FROM model_changes)"
         ).fetchone()
         if newest is not None and (oldest > self._last_change + 1 or newest > self._last_change + AT_ONCE):
-            return False  # some are forgotten already, or it would take long
-        while changes := db.execute(
+            return None  # some are forgotten already, or it would take as long as to read all
+        waiting = max(0, newest - self._last_change) if newest is not None else 0
+        if not waiting:
+            self._version = version
+        return waiting
+
+    def _take_over(self) -> None:
+        """Take over some changes; under the lock."""
+        index, db = self._words, self._changes
+        if index is None or db is None:
+            return
+        changes = db.execute(
             "SELECT number, model FROM model_changes WHERE number > ? ORDER BY number LIMIT ?",
             (self._last_change, _BATCH),
-        ).fetchall():
-            keys = list({row[1] for row in changes})
-            for key in keys:
-                index.remove(key)
-            for row in db.execute(
-                f"SELECT {_DOCUMENT_COLUMNS} FROM models WHERE id IN ({', '.join('?' * len(keys))})", keys
-            ):
-                index.put(_document(row))
-                give_way()
+        ).fetchall()
+        keys = list({row[1] for row in changes})
+        for key in keys:
+            index.remove(key)
+        for row in db.execute(
+            f"SELECT {_DOCUMENT_COLUMNS} FROM models WHERE id IN ({', '.join('?' * len(keys))})", keys
+        ):
+            index.put(_document(row))
+        if changes:
             self._last_change = changes[-1][0]
-        self._version = version
-        return True
 
     def find(self, query: ModelQuery) -> SearchResult:
         """One page of models, best first; see `SearchResult` for how they were found."""
