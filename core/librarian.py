@@ -162,7 +162,6 @@ class Librarian:
         self.uploads.close()
         self.jobs.close()
         self.importer.close()
-        self.importer.close()
         with suppress(LibrarianError):
             self._loop.run(self._close_network())
         self._loop.close()
