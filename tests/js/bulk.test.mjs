@@ -266,7 +266,7 @@ describe('grid and memory', () => {
       const { columns, card } = cardsIn(width)
       expect(columns).toBeGreaterThanOrEqual(2)
       expect(card * columns + 8 * (columns + 1)).toBeCloseTo(width)
-      expect(card).toBeGreaterThanOrEqual(120)
+      expect(card).toBeGreaterThanOrEqual(104)
     }
   })
 

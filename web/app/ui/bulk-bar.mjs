@@ -30,7 +30,7 @@ export function BulkBar() {
       <${IconButton} icon="close" class="is-small" label=${t('bulk.leave')} onClick=${selection.clear} />
     </div>
     ${rows.length > 0 && html`<div class="lib-bulk-actions" role="group" aria-label=${t('bulk.actions')}>
-      ${ACTIONS.map(([id, icon]) => html`<${Button} key=${id} icon=${icon} kind=${id === 'delete' ? 'danger' : ''} onClick=${() => setAsking(id)}>${t(`bulk.${id}.name`)}<//>`)}
+      ${ACTIONS.map(([id, icon]) => html`<${Button} key=${id} icon=${icon} data-action=${id} onClick=${() => setAsking(id)}>${t(`bulk.${id}.name`)}<//>`)}
     </div>`}
     ${Asking && rows.length > 0 && html`<${Asking} rows=${rows} onClose=${() => setAsking(null)} />`}
   </section>`

@@ -68,7 +68,7 @@ export function TagDialog({ rows, onClose }) {
   const loses = rows.filter((row) => removed.some((tag) => (row.tags ?? []).includes(tag)))
   const touched = rows.filter((row) => gets.includes(row) || loses.includes(row))
   const { busy, error, run } = useWork(() => editAll(panel, touched, { add_tags: add, remove_tags: removed }), onClose)
-  return html`<${Dialog} title=${t('bulk.tag.title', { count: rows.length })} confirm=${t('bulk.tag.confirm', { count: touched.length })}
+  return html`<${Dialog} title=${t('bulk.tag.title', { count: rows.length })} confirm=${t('bulk.tag.confirm', { count: touched.length || rows.length })}
     disabled=${touched.length === 0} busy=${busy} onConfirm=${run} onCancel=${onClose}>
     <label class="lib-field-label"><span>${t('bulk.tag.add')}</span>
       <input class="lib-input" type="text" value=${text} placeholder=${t('bulk.tag.hint')} onInput=${(/** @type {any} */ event) => setText(event.target.value)} /></label>
@@ -77,10 +77,10 @@ export function TagDialog({ rows, onClose }) {
         <input type="checkbox" checked=${removed.includes(tag)} onChange=${() => setRemoved(removed.includes(tag) ? removed.filter((one) => one !== tag) : [...removed, tag])} />
         <span>${tag} (${count})</span></label>`)}
     </div></fieldset>`}
-    <ul class="lib-consequences">
+    ${add.length + removed.length > 0 && html`<ul class="lib-consequences">
       ${add.length > 0 && html`<li>${t('bulk.tag.gets', { count: gets.length, tags: add.join(', ') })}</li>`}
       ${removed.length > 0 && html`<li>${t('bulk.tag.loses', { count: loses.length, tags: removed.join(', ') })}</li>`}
-    </ul>
+    </ul>`}
     <p class="lib-note">${t('bulk.manualBefore')}</p>
     ${error && html`<${ErrorBox} compact what=${t('edit.failed')} error=${error} onRetry=${run} />`}
   <//>`
@@ -93,7 +93,7 @@ export function RetypeDialog({ rows, onClose }) {
   const [subtype, setSubtype] = useState('')
   const touched = subtype ? rows.filter((row) => row.subtype !== subtype) : []
   const { busy, error, run } = useWork(() => editAll(panel, touched, { fields: { subtype } }), onClose)
-  return html`<${Dialog} title=${t('bulk.retype.title', { count: rows.length })} confirm=${t('bulk.retype.confirm', { count: touched.length })}
+  return html`<${Dialog} title=${t('bulk.retype.title', { count: rows.length })} confirm=${t('bulk.retype.confirm', { count: touched.length || rows.length })}
     disabled=${touched.length === 0} busy=${busy} onConfirm=${run} onCancel=${onClose}>
     <label class="lib-field-label"><span>${t('field.subtype')}</span>
       <select class="lib-input" value=${subtype} onChange=${(/** @type {any} */ event) => setSubtype(event.target.value)}>
@@ -124,7 +124,7 @@ export function LinkDialog({ rows, onClose }) {
   const removed = (plan?.broken_to_remove.length ?? 0) + (plan?.orphaned_to_remove.length ?? 0)
   const actions = (plan?.to_create.length ?? 0) + removed
   const { busy, error, run } = useWork(() => bulk.link(/** @type {Plan} */ (plan)), onClose)
-  return html`<${Dialog} title=${t('bulk.link.title', { count: owned.length })} confirm=${t('links.apply', { count: actions })}
+  return html`<${Dialog} title=${t('bulk.link.title', { count: owned.length || rows.length })} confirm=${owned.length > 0 && (!plan || actions > 0) && t('links.apply', { count: actions })}
     disabled=${actions === 0} busy=${busy} onConfirm=${run} onCancel=${onClose}>
     ${owned.length > 0 && !plan && !failed && html`<${SkeletonRows} count=${2} />`}
     <ul class="lib-consequences">
@@ -153,17 +153,16 @@ export function AdoptDialog({ rows, onClose }) {
     selection.clear()
     view.openSheet('jobs')
   }, onClose)
-  return html`<${Dialog} title=${t('bulk.adopt.title', { count: outside.length })} confirm=${t('bulk.adopt.confirm', { count: outside.length })}
+  return html`<${Dialog} title=${t('bulk.adopt.title', { count: outside.length || rows.length })} confirm=${outside.length > 0 && t('bulk.adopt.confirm', { count: outside.length })}
     disabled=${outside.length === 0 || (pickles > 0 && !trusted)} busy=${busy} onConfirm=${run} onCancel=${() => {
       bulk.stop()
       onClose()
     }}>
     <ul class="lib-consequences">
-      <li>${t('bulk.adopt.moves', { count: outside.length, size })}</li>
-      <li>${t('bulk.adopt.links')}</li>
+      ${outside.length > 0 && html`<li>${t('bulk.adopt.moves', { count: outside.length, size })}</li><li>${t('bulk.adopt.links')}</li>`}
       ${outside.length < rows.length && html`<li>${t('bulk.adopt.already', { count: rows.length - outside.length })}</li>`}
     </ul>
-    <p class="lib-note">${t('bulk.adopt.note')}</p>
+    ${outside.length > 0 && html`<p class="lib-note">${t('bulk.adopt.note')}</p>`}
     ${pickles > 0 && html`<label class="lib-choice"><input type="checkbox" checked=${trusted} onChange=${(/** @type {any} */ event) => setTrusted(event.target.checked)} />
       <span>${t('bulk.pickles', { count: pickles })}</span></label>`}
     <${EachProgress} />

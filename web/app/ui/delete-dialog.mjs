@@ -52,7 +52,7 @@ export function DeleteDialog({ record, onClose }) {
     onCancel=${onClose}
   >
     <ul class="lib-consequences">
-      <li data-consequence="links">${t('delete.links', { count: links })}</li>
+      ${links > 0 && html`<li data-consequence="links">${t('delete.links', { count: links })}</li>`}
       <li data-consequence="files">${t(`delete.files.${files}`, numbers)}</li>
       ${record.storage === 'in-place' && html`<li>${t(files === 'keep' ? 'delete.inPlaceKept' : 'delete.inPlace')}</li>`}
     </ul>

@@ -123,7 +123,7 @@ export function FolderBrowser() {
     </div>
     <footer class="lib-place-foot">
       <${Button} kind="primary" icon="check" disabled=${picked.length === 0} onClick=${take}>
-        ${t('browse.take', { count: picked.length })}
+        ${t(picked.length > 0 ? 'browse.take' : 'browse.takeNone', { count: picked.length })}
       <//>
     </footer>
   `

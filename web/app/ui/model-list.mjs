@@ -16,7 +16,7 @@ import { MiddleName, TierBadge, Tile, TrustBadge } from './parts.mjs'
 /** Height of a row in pixels; panel.css says the same. */
 export const ROW = 56
 /** A card of the grid, in pixels: its least width, and what stands below its picture; models.css says the same. */
-const CARD = 120
+const CARD = 104
 const CARD_TEXT = 58
 const CARD_GAP = 8
 /** Lines drawn above and below those in sight. */
@@ -100,6 +100,8 @@ function RowText({ model }) {
 /** The marks at the end of a row. @param {{model: ModelRow}} props */
 function Marks({ model }) {
   const { t } = useI18n()
+  const tier = html`<${TierBadge} tier=${model.security_tier} pickle=${model.pickle_state} inList />`
+  const quiet = model.security_tier === 'safe'
   return html`<span class="lib-row-marks">
     <span class="lib-row-marks-line">
       ${model.linked &&
@@ -107,8 +109,9 @@ function Marks({ model }) {
         <${Icon} name="link" />
       </span>`}
       ${isMatched(model) && html`<${TrustBadge} model=${model} iconOnly />`}
+      ${quiet && tier}
     </span>
-    <${TierBadge} tier=${model.security_tier} pickle=${model.pickle_state} />
+    ${!quiet && tier}
   </span>`
 }
 
@@ -245,6 +248,7 @@ export function ModelList({ onOpen, openId, id = 'lib', choosable = false }) {
     event.stopPropagation()
   }
 
+  const space = virtualizer.getTotalSize() + (grid ? CARD_GAP : 0)
   const places = lines.flatMap((line) =>
     Array.from({ length: Math.min(columns, count - line.index * columns) }, (_, column) => ({
       at: line.index * columns + column,
@@ -276,6 +280,7 @@ export function ModelList({ onOpen, openId, id = 'lib', choosable = false }) {
     id=${`${id}-list`}
     role="listbox"
     tabindex="0"
+    style=${{ flexBasis: `${space}px` }}
     aria-label=${t('search.results')}
     aria-multiselectable=${choosable && selecting ? 'true' : undefined}
     aria-busy=${state.loading ? 'true' : 'false'}
@@ -283,7 +288,7 @@ export function ModelList({ onOpen, openId, id = 'lib', choosable = false }) {
     onKeyDown=${onKeyDown}
     onScroll=${() => (search.position.scrollTop = scroller.current?.scrollTop ?? 0)}
   >
-    <div class="lib-list-space" role="presentation" style=${{ height: `${virtualizer.getTotalSize() + (grid ? CARD_GAP : 0)}px` }}>
+    <div class="lib-list-space" role="presentation" style=${{ height: `${space}px` }}>
       ${places.map(({ at, place }) => {
         const model = rows.at(at)
         const slot = at % slots.current

@@ -26,7 +26,7 @@ const TINY = 240
 function Header() {
   const panel = usePanel()
   const { status, jobs, view } = panel
-  const { t } = useI18n()
+  const { t, bytes } = useI18n()
   const { status: told } = useStore(status)
   const running = useStore(jobs).jobs.filter((job) => !hasEnded(job)).length
   const { sheet } = useStore(view)
@@ -44,7 +44,7 @@ function Header() {
 
   return html`<header class="lib-header">
     <h1>${t('app.title')}</h1>
-    <span class="lib-header-count">${told && t('header.models', { count: told.library.models })}</span>
+    <span class="lib-header-count">${told && [t('header.models', { count: told.library.models }), told.library.size_bytes && bytes(told.library.size_bytes)].filter(Boolean).join(' · ')}</span>
     <button
       type="button"
       class=${`lib-jobs-button ${running ? 'is-running' : ''}`}

@@ -81,10 +81,15 @@ export function TrustBadge({ model, iconOnly = false }) {
   </span>`
 }
 
-/** Whether loading the file can run code. @param {{tier: string | undefined, pickle?: string | null}} props */
-export function TierBadge({ tier = 'unknown', pickle }) {
+/** Whether loading the file can run code. In a list, what is safe is no news. @param {{tier: string | undefined, pickle?: string | null, inList?: boolean}} props */
+export function TierBadge({ tier = 'unknown', pickle, inList = false }) {
   const { t, term } = useI18n()
   const shown = tier === 'pickle' && pickle === 'dangerous' ? 'dangerous' : tier
+  if (inList && shown === 'safe') {
+    return html`<span class="lib-mark" data-tier="safe" role="img" aria-label=${term('tier', shown)} title=${`${term('tier', shown)}: ${t('tierWhy.safe')}`}>
+      <${Icon} name="shield" />
+    </span>`
+  }
   return html`<span class="lib-badge" data-tier=${shown} title=${t(`tierWhy.${shown}`)}>${term('tier', shown)}</span>`
 }
 
@@ -284,7 +289,7 @@ export function Popover({ label, button, children, onOpen, role = 'dialog' }) {
 /**
  * A question before files change. Modal; Esc is «no».
  * @param {{title: string, children: Children, confirm: Children, kind?: 'primary' | 'danger', busy?: boolean,
- *   disabled?: boolean, onConfirm: () => void, onCancel: () => void}} props
+ *   disabled?: boolean, onConfirm: () => void, onCancel: () => void}} props without `confirm` there is nothing to say yes to
  */
 export function Dialog({ title, children, confirm, kind = 'primary', busy = false, disabled = false, onConfirm, onCancel }) {
   const { t } = useI18n()
@@ -315,8 +320,8 @@ export function Dialog({ title, children, confirm, kind = 'primary', busy = fals
     <h2>${title}</h2>
     <div class="lib-dialog-body">${children}</div>
     <div class="lib-dialog-actions">
-      <${Button} onClick=${onCancel} data-cancel="true">${t('action.cancel')}<//>
-      <${Button} kind=${kind} busy=${busy} disabled=${disabled} onClick=${onConfirm}>${confirm}<//>
+      <${Button} onClick=${onCancel} data-cancel="true">${t(confirm ? 'action.cancel' : 'action.close')}<//>
+      ${confirm && html`<${Button} kind=${kind} busy=${busy} disabled=${disabled} onClick=${onConfirm}>${confirm}<//>`}
     </div>
   </dialog>`
 }

@@ -7,7 +7,7 @@ import { Button, ErrorBox, MiddleName, SkeletonRows, TierBadge } from './parts.m
 /** @import { RemoteModel } from '../types.mjs' */
 
 /** So few models of one's own leave more room for others. */
-const FEW = 3
+const FEW = 6
 
 /** What people call it: a repository's path says who made it. @param {RemoteModel} model */
 export const remoteName = (model) =>
