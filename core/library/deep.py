@@ -104,7 +104,7 @@ class NewState:
             removed = [
                 row[0] for row in db.execute("SELECT m.model_id FROM gone g JOIN models m ON m.id = g.id")
             ]
-            self._staging.apply(searchable=self._database.searchable)
+            self._staging.apply(searchable=self._database.searchable, numbered=False)
         return Swapped(changed, removed)
 
     def _keep_hashes(self) -> None:

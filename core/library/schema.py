@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 
 from .text import name_key, search_parts
@@ -25,6 +26,12 @@ TABLES = frozenset({"models", "model_files", "model_tags", "model_changes", "sca
 
 KEPT_CHANGES = 10_000
 """How many changes a process may lag behind before it reads everything anew."""
+
+_CHANGE_TRIGGERS = {
+    "models_ci": ("INSERT", "NEW"),
+    "models_cu": ("UPDATE", "NEW"),
+    "models_cd": ("DELETE", "OLD"),
+}
 
 
 def _create_tables(db: sqlite3.Connection) -> None:
@@ -112,11 +119,7 @@ def _number_changes(db: sqlite3.Connection) -> None:
     Numbers have no gaps. `forget_changes` drops the oldest; who misses one reads everything anew.
     """
     db.execute("CREATE TABLE model_changes (number INTEGER PRIMARY KEY, model INTEGER NOT NULL)")
-    for name, event, row in (("ci", "INSERT", "NEW"), ("cu", "UPDATE", "NEW"), ("cd", "DELETE", "OLD")):
-        db.execute(
-            f"CREATE TRIGGER models_{name} AFTER {event} ON models BEGIN "
-            f"INSERT INTO model_changes (model) VALUES ({row}.id); END"
-        )
+    _create_change_triggers(db)
     # Every index makes each write slower, and these served only lists that now come from memory.
     for index in ("models_by_updated", "models_by_size", "models_by_subtype", "model_files_by_folder"):
         db.execute(f"DROP INDEX {index}")
@@ -235,6 +238,29 @@ def create_search_table(db: sqlite3.Connection) -> None:
     db.execute(f"CREATE TRIGGER models_ad AFTER DELETE ON models BEGIN {delete} END")
     db.execute(f"CREATE TRIGGER models_au AFTER UPDATE ON models WHEN {changed} BEGIN {delete} {insert} END")
     db.execute("INSERT INTO model_search (model_search) VALUES ('rebuild')")
+
+
+def _create_change_triggers(db: sqlite3.Connection) -> None:
+    for name, (event, row) in _CHANGE_TRIGGERS.items():
+        db.execute(
+            f"CREATE TRIGGER {name} AFTER {event} ON models BEGIN "
+            f"INSERT INTO model_changes (model) VALUES ({row}.id); END"
+        )
+
+
+@contextmanager
+def changing_everything(db: sqlite3.Connection) -> Iterator[None]:
+    """Within a transaction, write so many models that to number each change would only take time.
+
+    Afterwards everybody reads everything anew.
+    """
+    for name in _CHANGE_TRIGGERS:
+        db.execute(f"DROP TRIGGER IF EXISTS {name}")
+    yield
+    _create_change_triggers(db)
+    last = db.execute("SELECT coalesce(max(number), 0) FROM model_changes").fetchone()[0]
+    db.execute("DELETE FROM model_changes")
+    db.execute("INSERT INTO model_changes (number, model) VALUES (?, 0)", (last + KEPT_CHANGES,))
 
 
 def forget_changes(db: sqlite3.Connection, *, keep: int = KEPT_CHANGES) -> None:

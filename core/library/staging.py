@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
-from .schema import create_search_table, drop_search_triggers
+from .schema import changing_everything, create_search_table, drop_search_triggers
 
 MODEL_COLUMNS = (
     "model_id", "official_name", "name_key", "file_names", "model_type", "subtype", "family", "base_model",
@@ -98,15 +99,25 @@ class Staging:
         """Let everything that is staged be written."""
         self.db.execute("INSERT INTO pending SELECT key, id FROM staged")
 
-    def apply(self, *, searchable: bool) -> None:
-        """Remove what is gone and write what is pending, within the transaction that the caller holds."""
+    def apply(self, *, searchable: bool, numbered: bool = True) -> None:
+        """Remove what is gone and write what is pending, within the transaction that the caller holds.
+
+        Without ``numbered``, a change of most of the index is not written down model by model.
+        """
         db = self.db
         pending = db.execute("SELECT count(*) FROM pending").fetchone()[0]
-        rebuild = searchable and pending >= REBUILT_FROM
-        if rebuild:
-            rebuild = pending * 5 >= db.execute("SELECT count(*) FROM models").fetchone()[0]
-        if rebuild:
-            drop_search_triggers(db)
+        most = pending >= REBUILT_FROM and (
+            pending * 5 >= db.execute("SELECT count(*) FROM models").fetchone()[0]
+        )
+        with nullcontext() if numbered or not most else changing_everything(db):
+            if most and searchable:
+                drop_search_triggers(db)
+            self._write()
+            if most and searchable:
+                create_search_table(db)
+
+    def _write(self) -> None:
+        db = self.db
         db.execute("DELETE FROM models WHERE id IN (SELECT id FROM gone)")
         for table in ("model_files", "model_tags"):
             db.execute(f"DELETE FROM {table} WHERE model IN (SELECT id FROM pending)")
@@ -132,8 +143,6 @@ class Staging:
             "FROM staged_tags t JOIN pending p ON p.key = t.key",
             (last,),
         )
-        if rebuild:
-            create_search_table(db)
 
     def clear(self) -> None:
         """Empty what is laid out."""

@@ -43,7 +43,7 @@ def cjk_pairs(text: str) -> list[str]:
 def search_parts(*texts: str) -> str:
     """The words within words of several texts, for the search table's ``parts`` column."""
     found: list[str] = []
-    for text in texts:
+    for text in filter(None, texts):
         for word in _WORD.findall(text if text.isascii() else unicodedata.normalize("NFC", text)):
             inner = _inner_words(word)
             if inner:

@@ -16,6 +16,7 @@ from model_librarian.core.library import deep as deep_module
 from model_librarian.core.library.deep import NewState
 from model_librarian.core.library.metadata import serialise
 from model_librarian.core.library.records import Model, ModelFile
+from model_librarian.core.library.search import Search
 
 MODELS = 12
 
@@ -192,12 +193,20 @@ def test_many_at_once_are_all_found_by_their_words(librarian, own, monkeypatch):
 
     monkeypatch.setattr(staging, "REBUILT_FROM", 5)
     monkeypatch.setattr(deep_module, "BATCH", 4)
+    other = Search(librarian.library._database)  # as another process has one
+    other.load()
     ids = {own(number, tags=["many"]) for number in range(MODELS)}
     deep(librarian)
+    for _ in ("outdated", "read anew"):
+        assert other.find(ModelQuery(q="many", limit=500)).total == MODELS
+        other.load()
+    other.close()
     db = librarian.library._database.read()
     found = db.execute("SELECT count(*) FROM model_search WHERE model_search MATCH 'many'").fetchone()[0]
     assert (found, listed(librarian)) == (MODELS, ids)
+    last = db.execute("SELECT max(number) FROM model_changes").fetchone()[0]
     librarian.models.edit("diffusion/family0/m0", {"tags": ["other"]})
+    assert db.execute("SELECT max(number) FROM model_changes").fetchone()[0] == last + 1
     with librarian.library._database.write() as writer:
         writer.execute("INSERT INTO model_search (model_search) VALUES ('integrity-check')")
 
