@@ -30,6 +30,7 @@ FAT_LIMIT_BYTES = 2**32 - 1
 """The largest file on FAT12, FAT16 and FAT32."""
 
 _FAT = {"vfat", "msdos", "fat", "fat32", "umsdos"}
+_NO_LINKS = _FAT | {"exfat", "fuse.exfat"}
 _MOVES = ("move", "adopt")
 
 _CLONES = {"btrfs", "xfs", "bcachefs", "ocfs2", "zfs", "apfs"}
@@ -126,6 +127,14 @@ def _sources(files: Iterable[Arrival], way: Way, root: Path) -> Iterator[Finding
         if problem is None and path.parent not in folders:
             problem = why_not_writable(path.parent, root)
             folders.add(path.parent)
+            mount = mount_of(path.parent, root) if way == "adopt" else None
+            if mount is not None and mount.fstype in _NO_LINKS:
+                yield Finding(
+                    "no_links",
+                    f"{path.parent} is on a drive ({mount.fstype}) that cannot hold links, so none could be left "
+                    "there. Move or copy it instead.",
+                    StorageError,
+                )
         if problem:
             yield Finding(
                 "not_removable", f"{problem} To leave the original there, import a copy.", StorageError

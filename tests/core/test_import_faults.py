@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -122,6 +125,79 @@ def test_a_disk_that_cannot_read_on(librarian, finished, three, monkeypatch, mod
     assert left_behind(librarian) == []
     assert three[1].read_bytes() == before[1]
     assert not three[1].is_symlink()
+
+
+@pytest.fixture
+def faulty_disk(tmp_path) -> Iterator[Callable[[Path, str, int], Path]]:
+    """Mount a folder through a filesystem that cannot read one of its files from an offset on."""
+    mounted: list[tuple[Path, subprocess.Popen[str]]] = []
+
+    def mount(folder: Path, broken: str, offset: int) -> Path:
+        point = tmp_path / f"dying disk {len(mounted)}"
+        point.mkdir()
+        server = Path(__file__).with_name("faulty_disk.py")
+        process = subprocess.Popen(
+            [sys.executable, server, point, folder, broken, str(offset)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None and process.stderr is not None
+        if process.stdout.readline() != "ready\n":
+            pytest.skip(f"no FUSE here: {process.communicate()[1].strip().rpartition(chr(10))[2]}")
+        mounted.append((point, process))
+        return point
+
+    yield mount
+    for point, process in mounted:
+        subprocess.run(["umount", str(point)], check=True)
+        process.communicate(timeout=10)
+        assert process.returncode == 0
+
+
+MODES = [{"mode": mode} for mode in ("copy", "auto", "move", "adopt", "in-place")]
+
+
+@pytest.mark.parametrize("how", [*MODES, {"mode": "copy", "delete_originals": True}], ids=str)
+def test_a_real_filesystem_that_ends_with_an_io_error(
+    surroundings, three, downloads, faulty_disk, finished, how
+):
+    """Nothing of ours is replaced here: the kernel answers EIO in the middle of the file."""
+    before = [path.read_bytes() for path in three]
+    disk = faulty_disk(downloads, "second.safetensors", len(before[1]) // 2)
+    librarian = Librarian(surroundings.model_copy(update={"allowed_roots": [disk]}))
+    try:
+        sources = [disk / path.name for path in three]
+        mode, trash = how["mode"], how.get("delete_originals", False)
+        asked = request(*sources, mode=mode).model_copy(update={"delete_originals": trash})
+        job = librarian.jobs.wait(librarian.imports.start(asked).id, timeout=60)
+        assert [item.state for item in job.items] == ["done", "failed", "done"], job.items
+        assert (job.items[1].code, "cannot be read to its end" in job.items[1].message) == (
+            "storage_error",
+            True,
+        )
+        assert str(sources[1]) in job.items[1].message
+        if mode != "adopt":  # the links, which this disk cannot have, are tried again at the next start
+            assert left_behind(librarian) == []
+        assert [path.read_bytes() for path in three] == before, "it cannot be written to, and lost nothing"
+        for item, data in zip((job.items[0], job.items[2]), (before[0], before[2]), strict=True):
+            assert librarian.library.main_path(item.model_id).read_bytes() == data
+    finally:
+        librarian.close()
+
+
+def test_a_header_that_a_dying_disk_cannot_read_is_said_when_it_is_looked_at(
+    surroundings, three, downloads, faulty_disk
+):
+    disk = faulty_disk(downloads, "second.safetensors", 4)
+    librarian = Librarian(surroundings.model_copy(update={"allowed_roots": [disk]}))
+    try:
+        groups = {group.name: group for group in librarian.imports.inspect([str(disk)]).groups}
+        assert [groups[path.name].importable for path in three] == [True, False, True]
+        assert "second.safetensors" in groups["second.safetensors"].problem
+        assert "Check the drive" in groups["second.safetensors"].problem
+    finally:
+        librarian.close()
 
 
 class Broken:

@@ -215,6 +215,14 @@ def test_fat_holds_no_file_of_four_gigabytes(source, target, mounted, monkeypatc
     assert preflight([source._replace(size=2**32)], target, "copy", root) == []
 
 
+@pytest.mark.parametrize("fstype", ["vfat", "exfat"])
+def test_what_lies_on_a_drive_without_links_is_not_adopted(source, target, mounted, fstype):
+    root = mounted((source.path.parent, fstype, "/dev/sdb1", "rw"))
+    with pytest.raises(StorageError, match=rf"{fstype}.*cannot hold links.*Move or copy it instead"):
+        preflight([source], target, "adopt", root)
+    assert codes(preflight([source], target, "move", root)) == ["cross_filesystem"]
+
+
 def test_names_that_are_too_long_for_the_place(source, target, mounted, monkeypatch):
     root = mounted()
     with pytest.raises(StorageError, match=r"has 266 bytes.*can have 255"):
