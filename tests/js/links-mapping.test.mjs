@@ -174,9 +174,9 @@ describe('mapping editor', () => {
   })
 
   test.each([
-    ['of the preset’s name begins with its rules, since it takes its place', 'forge', ['checkpoints', 'loras', 'sdxl']],
-    ['of another name stands above the preset, folder by folder', 'webui', ['sdxl']]
-  ])('an app that was added: a mapping %s', async (_, app, names) => {
+    ['of the preset’s name', 'forge'],
+    ['of another name', 'webui']
+  ])('an app that was added: a mapping %s stands above the preset, folder by folder', async (_, app) => {
     const rule = (/** @type {string} */ name, /** @type {string} */ folder) => ({ name, target_subdir: folder, patterns: ['*'], link_type: 'file', filters: { subtype: [name] }, enabled: true, priority: 0 })
     const preset = { name: 'forge_*_default', source: 'preset', mapping: { app: 'forge', version: '*', variant: 'default', rules: [rule('checkpoints', 'models/Stable-diffusion'), rule('loras', 'models/Lora')] } }
     const page = await editor({ prepare: (fake) => {
@@ -191,7 +191,34 @@ describe('mapping editor', () => {
     await settle()
     const [{ path, rules }] = saved(page)
     expect(path).toBe(`/mappings/${app}_*_default`)
-    expect(rules.map((/** @type {any} */ one) => one.name)).toEqual(names)
+    expect(rules.map((/** @type {any} */ one) => one.name)).toEqual(['sdxl'])
+  })
+
+  test('a saved mapping of the preset’s name leaves the preset’s other folders', async () => {
+    const rule = (/** @type {string} */ name, /** @type {string} */ folder) => ({ name, target_subdir: folder, patterns: ['*'], link_type: 'file', filters: { subtype: [name] }, enabled: true, priority: 0 })
+    const mapping = (/** @type {string} */ source, /** @type {any[]} */ rules) => ({ name: 'forge_*_default', source, mapping: { app: 'forge', version: '*', variant: 'default', rules } })
+    const page = await editor({ prepare: (fake) => {
+      fake.routes['GET /mappings'] = () => ({ status: 200, body: { mappings: [mapping('person', [{ ...rule('loras', 'models/Lora'), name: 'mine' }]), mapping('preset', [rule('checkpoints', 'models/Stable-diffusion'), rule('loras', 'models/Lora')])], problems: [] } })
+      fake.routes['GET /apps'] = () => ({ status: 200, body: { apps: [{ app: 'forge', name: 'forge', kind: 'forge', root: '/opt/forge', added: true, links: 0, folders: {} }] } })
+    } }, 'forge')
+    expect(page.all('.lib-rule')).toHaveLength(1)
+    expect(page.find('[data-folder="models/Stable-diffusion"]').textContent).toMatch(/By itself: Checkpoint/)
+  })
+
+  test('a rule that is not in use keeps the usual one away, and says so', async () => {
+    const page = await editor({ prepare: (fake) => {
+      const rule = { name: 'off', target_subdir: 'models/loras', patterns: ['*'], link_type: 'file', filters: {}, enabled: false, priority: 0 }
+      fake.routes['GET /mappings'] = () => ({ status: 200, body: { mappings: [{ name: 'comfyui_*_default', source: 'person', mapping: { app: 'comfyui', version: '*', variant: 'default', rules: [rule] } }], problems: [] } })
+      fake.routes['GET /apps'] = () => ({ status: 200, body: { apps: [{ app: 'comfyui', name: 'ComfyUI', kind: 'comfyui', root: '/opt/c', links: 0, folders: { loras: ['/opt/c/models/loras'] } }] } })
+    } })
+    expect(page.find('[data-folder="models/loras"]').textContent).toContain('Your rules take the place of the usual one')
+  })
+
+  test('another ComfyUI has its folders from its own code, and the newer of two names gets the models', async () => {
+    const app = { app: 'other', kind: 'comfyui', added: true, root: '/o', folders: { diffusion_models: ['/o/models/unet', '/o/models/diffusion_models'], loras: ['/big/MyLoras', '/o/models/loras'] } }
+    expect(foldersOf(app, []).map(({ path, subtypes }) => [path, subtypes.join()])).toEqual([
+      ['models/diffusion_models', 'diffusion_models'], ['models/loras', ''], ['models/unet', ''], ['/big/MyLoras', 'loras']
+    ])
   })
 
   test('a mapping that cannot be used is named with key and reason', async () => {
@@ -239,7 +266,7 @@ describe('rules', () => {
   })
 
   test('folders below the root by their relative path, those elsewhere cannot be meant', () => {
-    const app = { app: 'x', root: 'C:\\ComfyUI\\models', folders: { loras: ['D:\\more\\loras2', 'C:\\ComfyUI\\models\\loras'], vae: ['C:\\ComfyUI\\models\\loras'] } }
+    const app = { app: 'x', root: 'C:\\ComfyUI\\models', folders: { loras: ['C:\\ComfyUI\\models\\loras', 'D:\\more\\loras2'], vae: ['C:\\ComfyUI\\models\\loras'] } }
     expect(foldersOf(app, [{ target_subdir: 'loras/sdxl' }])).toEqual([
       { path: 'loras', inside: true, subtypes: ['loras', 'vae'] },
       { path: 'loras/sdxl', inside: true, subtypes: [] },

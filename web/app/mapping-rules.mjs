@@ -33,6 +33,9 @@ export const RULE_FILTERS = /** @type {const} */ ({
 
 const MEGABYTE = 1_000_000
 
+/** ComfyUI's older names of folders, and what they are called today. @type {Record<string, string>} */
+const ALIASES = { unet: 'diffusion_models', clip: 'text_encoders' }
+
 /** @param {string} path */
 const slashes = (path) => path.replace(/\\/g, '/').replace(/(.)\/+$/, '$1')
 
@@ -58,7 +61,7 @@ export function foldersOf(app, rules, preset = []) {
   const placed = new Set(preset.flatMap(({ filters }) => filters.subtype ?? []))
   for (const [subtype, paths] of Object.entries(app.folders ?? {})) {
     const all = paths.map(slashes)
-    const first = all.find((path) => lastName(path) === subtype) ?? all[0]
+    const first = all.find((path) => !((lastName(path) ?? '') in ALIASES)) ?? all[0]
     for (const path of all) {
       const inside = path.startsWith(`${root}/`)
       const one = folder(inside ? path.slice(root.length + 1) : path, inside)
@@ -87,9 +90,6 @@ export function regexOf(pattern) {
     return /^(?!)/
   }
 }
-
-/** Names of ComfyUI's folders that mean the same. @type {Record<string, string>} */
-const ALIASES = { unet: 'diffusion_models', clip: 'text_encoders' }
 
 /**
  * What `GET /models` can be asked for; the rest of a rule is looked at here. Rules compare without regard to

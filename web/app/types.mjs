@@ -156,7 +156,7 @@
  * @property {string} [page_url]
  */
 
-/** @typedef {{provider: string, repo_id: string, revision?: string, files: string[], acknowledge_pickle?: boolean, link?: boolean}} DownloadRequest */
+/** @typedef {{provider: string, repo_id?: string, revision?: string, files?: string[], url?: string, directory?: string, sha256?: string, acknowledge_pickle?: boolean, link?: boolean}} DownloadRequest */
 
 /**
  * @typedef {object} Download
@@ -210,6 +210,8 @@
  * @property {string} [version] `*` where it is not known
  * @property {string} [root]
  * @property {boolean} [added] whether a person added it
+ * @property {boolean} [ghost] whether its root is gone
+ * @property {string[]} [problems] what of its own settings cannot be used
  * @property {Record<string, string[]>} [folders]
  * @property {number} [links]
  */
@@ -291,7 +293,8 @@
  * @property {string | null} [value]
  * @property {string | null} [model_id]
  * @property {string | null} [url]
- * @property {boolean} [hash_mismatch]
+ * @property {string | null} [sha256] what the workflow names
+ * @property {boolean} [hash_mismatch] whether `value` has other bytes
  * @property {ResolvedModel[]} candidates
  */
 

@@ -92,13 +92,12 @@ export function createMappings(api) {
     )
     const usual = `${app.app}_*_default`
     const name = wanted ?? (own.some((one) => one.name === usual) ? usual : (own[0]?.name ?? usual))
-    // Of an app that was found, the folders are known; a preset is for those that were added.
-    const preset = app.added
+    // Of a ComfyUI the folders are known; a preset is for the other apps.
+    const preset = app.added && app.kind !== 'comfyui'
       ? /** @type {NamedMapping | undefined} */ ((report.mappings ?? []).find((/** @type {NamedMapping} */ one) => one.source === 'preset' && one.mapping.app === app.kind))
       : undefined
     const edited = own.find((one) => one.name === name)
-    // One of the same name takes the place of the preset as a whole, so it begins with its rules.
-    const drafts = draftsOf((edited ?? (preset?.name === name ? preset : undefined))?.mapping.rules ?? [])
+    const drafts = draftsOf(edited?.mapping.rules ?? [])
     store.set({
       name,
       names: [...new Set([usual, ...own.map((one) => one.name)])],

@@ -27,6 +27,7 @@ function AddedCard({ app }) {
         </select>
       </label>
       <span class="lib-entry-note">${folders > 0 ? t('links.folders', { count: folders }) : t('apps.noFolders')}</span>
+      ${(app.problems ?? []).map((problem) => html`<span class="lib-app-state" data-state="issues" key=${problem}><${Icon} name="warn" /><span dir="auto">${problem}</span></span>`)}
     </div>
     <${Button} kind="primary" onClick=${() => {
       links.open('apps')

@@ -48,7 +48,7 @@ function AppCard({ app }) {
   const [removing, setRemoving] = useState(false)
   const name = app.name || app.app
   const issues = issuesOf(report, app.app)
-  const ghost = report?.ghost_apps.some((one) => one.app === app.app)
+  const ghost = app.ghost || report?.ghost_apps.some((one) => one.app === app.app)
   const state = ghost ? 'gone' : issues > 0 ? 'issues' : (app.links ?? 0) > 0 ? 'ok' : 'none'
   const version = app.version && app.version !== '*' ? ` ${app.version}` : ''
   return html`<li class="lib-app" data-app=${app.app}>
@@ -56,8 +56,9 @@ function AppCard({ app }) {
       <strong><bdi>${name}</bdi></strong>
       ${app.root && html`<${MiddleName} class="lib-entry-note" text=${app.root} />`}
       <span class="lib-entry-note">${[`${term('apps.kind', app.kind)}${version}`, t('links.folders', { count: Object.keys(app.folders ?? {}).length }), t('links.count', { count: app.links ?? 0 })].join(' · ')}</span>
-      ${report && state !== 'none' &&
+      ${(report || ghost) && state !== 'none' &&
       html`<span class="lib-app-state" data-state=${state}><${Icon} name=${state === 'ok' ? 'check' : 'warn'} />${state === 'gone' ? t('apps.gone') : state === 'ok' ? t('apps.ok') : t('health.issues', { count: issues })}</span>`}
+      ${(app.problems ?? []).map((problem) => html`<span class="lib-app-state" data-state="issues" key=${problem}><${Icon} name="warn" /><span dir="auto">${problem}</span></span>`)}
     </div>
     <div class="lib-app-actions">
       <${Button} aria-label=${t('links.previewOf', { name })} onClick=${() => links.preview(app.app)}>${t('links.preview')}<//>

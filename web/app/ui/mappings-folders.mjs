@@ -18,7 +18,7 @@ function FolderCard({ folder }) {
   const chosen = mappings.chosen()
   const { over, on } = useDrop(Boolean(dragging) && folder.inside, () => mappings.putInto(folder))
   const usual = folder.subtypes.map((subtype) => term('subtype', subtype)).join(', ')
-  const replaced = rules.some(({ rule }) => rule.enabled)
+  const replaced = rules.length > 0
   const keeps = rules.some(({ rule }) => rule.enabled && folder.subtypes.length > 0 && folder.subtypes.every((one) => rule.filters.subtype?.includes(one)) && valuesOf(rule.filters).length === folder.subtypes.length && rule.patterns.includes('*'))
   return html`<li class=${`lib-app-folder ${over ? 'is-over' : ''} ${dragging && folder.inside ? 'is-ready' : ''}`} data-folder=${folder.path} ...${on}>
     <div class="lib-app-folder-head">
