@@ -268,4 +268,11 @@ def package_environment(**more: str) -> dict[str, str]:
     """Return the process environment in which `import model_librarian` means this checkout."""
     root = str(import_root())
     paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), **more}
+    return {**os.environ, **_bytecode(), "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), **more}
+
+
+def _bytecode() -> dict[str, str]:
+    """Keep bytecode in the cache for those who want none in their folders: else every start compiles anew."""
+    if not os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        return {}
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(cache_dir() / "bytecode")}

@@ -6,6 +6,8 @@ import os
 import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +28,31 @@ ESRGAN = {
 """Names as in RealESRGAN's RRDBNet, with few channels."""
 
 MakeModel = Callable[..., Path]
+TOLD = "told"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests told: each ran in a process of its own, where nobody sees what is printed."""
+    reports = [one for kind in ("passed", "failed") for one in terminalreporter.getreports(kind)]
+    told = [
+        (one.nodeid, text)
+        for one in reports
+        if one.when == "call"
+        for name, text in one.user_properties
+        if name == TOLD
+    ]
+    if told:
+        terminalreporter.section("what tests counted and measured")
+    for test, lines in groupby(told, key=itemgetter(0)):
+        terminalreporter.line(test)
+        for _, text in lines:
+            terminalreporter.line(f"    {text}")
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Print a text after the run, whether the test passed or not."""
+    return lambda text: request.node.user_properties.append((TOLD, text))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -6,13 +6,16 @@ tests do not belong here. The markers `comfyui` and `browser` are set from the f
     def test_found(librarian_page):  # shared server, new page, our tab is open
         librarian_page.get_by_placeholder("Search models").fill("xl base")
 
-For the whole session:
+For the whole session (of each process that runs tests: `scripts/test` hands them whole files):
 
 - `comfyui`: the running `RealComfyUI` that most tests share: newest core and frontend, some forty sample
   models in its `models_dir`.
-- `start_comfyui(core=OLD_CORE, frontend=OLD_FRONTEND, models=FOLDER, ...)`: one more server; every field
-  of `RealComfyUI` is an option, `models` is copied into its models folder. All end with the session.
 - `browser`: headless Chromium.
+
+For one file:
+
+- `start_comfyui(core=OLD_CORE, frontend=OLD_FRONTEND, models=FOLDER, ...)`: one more server; every field
+  of `RealComfyUI` is an option, `models` is copied into its models folder. It is killed at the file's end.
 
 For one test:
 
@@ -36,6 +39,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +85,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 # --- servers ------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def start_comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartComfyUI]:
+@contextmanager
+def starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartComfyUI]:
     servers: list[RealComfyUI] = []
 
     def start(*, models: Path | None = None, **options: Any) -> RealComfyUI:
@@ -92,16 +96,25 @@ def start_comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartCom
         servers.append(server)
         return server.start()
 
-    yield start
-    for server in servers:
-        server.stop()
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.kill()  # Ctrl-C would take seconds, and nobody looks at what it leaves
+
+
+@pytest.fixture(scope="module")
+def start_comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartComfyUI]:
+    with starting(tmp_path_factory) as start:
+        yield start
 
 
 @pytest.fixture(scope="session")
-def comfyui(start_comfyui: StartComfyUI, tmp_path_factory: pytest.TempPathFactory) -> RealComfyUI:
+def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealComfyUI]:
     models = tmp_path_factory.mktemp("sample") / "models"
     write_sample_models(models)
-    return start_comfyui(models=models)
+    with starting(tmp_path_factory) as start:
+        yield start(models=models)
 
 
 # --- browser ------------------------------------------------------------------------------------------

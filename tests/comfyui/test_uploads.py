@@ -1,6 +1,6 @@
 """Uploads into the real ComfyUI, by the panel's own store and tus-js-client in a real browser.
 
-LIBRARIAN_UPLOAD_MB sets the size of the large file; what was measured is printed (`pytest -s`).
+LIBRARIAN_UPLOAD_MB sets the size of the large file; what was measured is printed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import psutil
 import pytest
 from _real_comfyui import RealComfyUI
 from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.comfyui
 
 MB = 1024 * 1024
 LARGE = int(os.environ.get("LIBRARIAN_UPLOAD_MB", "300")) * MB
@@ -176,11 +178,13 @@ class Proxy:
 
 
 @pytest.fixture(scope="module")
-def server(start_comfyui: Callable[..., RealComfyUI]) -> RealComfyUI:
-    server = start_comfyui()
-    server.stop()
-    (server.base_dir / "custom_nodes" / "watch_the_loop.py").write_text(WATCH)
-    return server.start()
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealComfyUI]:
+    server = RealComfyUI(tmp_path_factory.mktemp("uploads"))
+    custom_nodes = server.base_dir / "custom_nodes"
+    custom_nodes.mkdir()
+    (custom_nodes / "watch_the_loop.py").write_text(WATCH)
+    yield server.start()
+    server.kill()
 
 
 @pytest.fixture
@@ -212,7 +216,7 @@ def ended(page: Page, timeout_s: float = 300) -> list[dict]:
 
 
 def test_a_large_file_is_written_once_and_holds_up_nobody(
-    server: RealComfyUI, open_store, tmp_path: Path
+    server: RealComfyUI, open_store, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     sha256 = write_model(tmp_path / "large.safetensors", LARGE)
     size = (tmp_path / "large.safetensors").stat().st_size
@@ -237,8 +241,8 @@ def test_a_large_file_is_written_once_and_holds_up_nobody(
     assert model["files"][0]["sha256"] == sha256
     written = written_by(process) - written
     grown = memory[-1] - memory[0]
-    print(
-        f"\n{size / 1e6:.0f} MB in {seconds:.1f} s ({size / 1e6 / seconds:.0f} MB/s); written "
+    tell(
+        f"{size / 1e6:.0f} MB in {seconds:.1f} s ({size / 1e6 / seconds:.0f} MB/s); written "
         f"{written / size:.4f} times with the import; memory +{grown / MB:.0f} MB; loop held at most "
         f"{held['clock_ms']:.1f} ms, {held['waits_left_out_ms']:.1f} ms without waiting for a processor, "
         f"{held['own_ms']:.1f} ms at work"

@@ -19,7 +19,7 @@ from model_librarian.core.errors import LibrarianError  # noqa: E402
 
 
 @pytest.mark.parametrize("name", scenarios.SCENARIOS)
-def test_a_filesystem_that_fails_at_any_call(name, fast_folder, capsys):
+def test_a_filesystem_that_fails_at_any_call(name, fast_folder, tell):
     world = scenarios.World(fast_folder / "world")
     world.make()
     scenario = scenarios.SCENARIOS[name]
@@ -57,5 +57,4 @@ def test_a_filesystem_that_fails_at_any_call(name, fast_folder, capsys):
             for path in world.sources[scenario.what]:  # the person does it by hand
                 path.unlink(missing_ok=True)
         ends[scenarios.heal_and_check(world, name, before, person, told=told)] += 1
-    with capsys.disabled():
-        print(f"\n  {name}: {number - 1} calls of the filesystem failed, one after the other: {ends}", end="")
+    tell(f"{number - 1} calls of the filesystem failed, one after the other: {ends}")

@@ -20,7 +20,7 @@ SECONDS = 15
 PARTS = 2
 
 
-def test_killed_work_loses_nothing_and_the_next_start_heals(fast_folder, capsys):
+def test_killed_work_loses_nothing_and_the_next_start_heals(fast_folder, tell):
     script = Path(__file__).with_name("_kills.py")
     seed = int(os.environ.get("LIBRARIAN_KILL_SEED", "20261122"))
     seconds = os.environ.get("LIBRARIAN_KILL_SECONDS", str(SECONDS))
@@ -37,11 +37,10 @@ def test_killed_work_loses_nothing_and_the_next_start_heals(fast_folder, capsys)
     for process, (_, errors) in zip(processes, told, strict=True):
         assert process.returncode == 0, errors[-5000:]
     reports = [json.loads(output) for output, _ in told]
-    with capsys.disabled():
-        print(
-            f"\n  {sum(report['at_calls'] for report in reports)} kills in front of each call of the filesystem "
-            f"or database, {sum(report['at_random'] for report in reports)} at random moments (seed {seed}):"
-        )
-        for report in reports:
-            for name, counts in report["cases"].items():
-                print(f"    {name:34} {counts}")
+    tell(
+        f"{sum(report['at_calls'] for report in reports)} kills in front of each call of the filesystem "
+        f"or database, {sum(report['at_random'] for report in reports)} at random moments (seed {seed}):"
+    )
+    for report in reports:
+        for name, counts in report["cases"].items():
+            tell(f"{name:34} {counts}")

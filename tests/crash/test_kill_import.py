@@ -58,7 +58,7 @@ def _slow(file) -> str:
 
 
 @pytest.mark.parametrize("mode", ["copy", "move", "adopt"])
-def test_killed_imports_lose_nothing(big_model, tmp_path, mode, capsys):
+def test_killed_imports_lose_nothing(big_model, tmp_path, mode, tell):
     original, digest = big_model
     source = tmp_path / "downloads" / original.name
     source.parent.mkdir()
@@ -97,8 +97,7 @@ def test_killed_imports_lose_nothing(big_model, tmp_path, mode, capsys):
         subprocess.run(command("scan", "--json"), env=environment, check=True, capture_output=True)
         outcome = _check_mended(library, source, digest, mode, environment, command)
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
-    with capsys.disabled():
-        print(f"\n  {mode}: {KILLS} kills of an import of {SIZE / 1e6:.0f} MB ({duration:.1f} s): {outcomes}")
+    tell(f"{KILLS} kills of an import of {SIZE / 1e6:.0f} MB ({duration:.1f} s): {outcomes}")
     assert os.stat(original).st_ino == keep
 
 

@@ -19,7 +19,7 @@ SECONDS = 10
 """How long to kill at random moments, after the moments in order; LIBRARIAN_KILL_SECONDS overrides."""
 
 
-def test_a_killed_scan_edit_or_migration_leaves_an_index_that_heals(fast_folder, capsys):
+def test_a_killed_scan_edit_or_migration_leaves_an_index_that_heals(fast_folder, tell):
     script = Path(__file__).with_name("_index_kills.py")
     seed = os.environ.get("LIBRARIAN_KILL_SEED", "20261122")
     seconds = os.environ.get("LIBRARIAN_KILL_SECONDS", str(SECONDS))
@@ -28,10 +28,9 @@ def test_a_killed_scan_edit_or_migration_leaves_an_index_that_heals(fast_folder,
     )
     assert process.returncode == 0, process.stderr[-5000:]
     report = json.loads(process.stdout)
-    with capsys.disabled():
-        print(
-            f"\n  {report['in_order']} kills in the middle of SQL and file calls, "
-            f"{report['at_random']} at random moments (seed {seed}):"
-        )
-        for name, counts in report["cases"].items():
-            print(f"    {name:24} {counts}")
+    tell(
+        f"{report['in_order']} kills in the middle of SQL and file calls, "
+        f"{report['at_random']} at random moments (seed {seed}):"
+    )
+    for name, counts in report["cases"].items():
+        tell(f"{name:24} {counts}")

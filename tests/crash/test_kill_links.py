@@ -25,7 +25,7 @@ EVERY_CALL_SECONDS = 3600
 """Longer than that nothing takes, whatever the machine: then something hangs."""
 
 
-def test_killed_work_on_links_is_mended_by_the_next_start(fast_folder, capsys):
+def test_killed_work_on_links_is_mended_by_the_next_start(fast_folder, tell):
     script = Path(__file__).with_name("_kill_links.py")
     seed = os.environ.get("LIBRARIAN_KILL_SEED", "20261123")
     seconds = float(os.environ.get("LIBRARIAN_KILL_SECONDS", SECONDS))
@@ -37,8 +37,7 @@ def test_killed_work_on_links_is_mended_by_the_next_start(fast_folder, capsys):
     )
     assert done.returncode == 0, done.stderr[-5000:]
     report = json.loads(done.stdout)
-    with capsys.disabled():
-        print(
-            f"\n  {report['at_calls']} kills in front of each call of the filesystem or database, "
-            f"{report['at_random']} at random moments (seed {seed}): {report['cases']}"
-        )
+    tell(
+        f"{report['at_calls']} kills in front of each call of the filesystem or database, "
+        f"{report['at_random']} at random moments (seed {seed}): {report['cases']}"
+    )
