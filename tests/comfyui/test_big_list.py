@@ -144,7 +144,7 @@ class Costs:
         return int(self._devtools.send("Runtime.getHeapUsage")["usedSize"])
 
 
-def test_what_was_typed_is_on_screen(listed: Page, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_typed_is_on_screen(listed: Page, tell: Callable[[str], None]) -> None:
     """One question for one search, and the rows that answer it."""
     asked: list[str] = []
     listed.on("request", lambda request: "/models?q=" in request.url and asked.append(request.url))
@@ -158,16 +158,15 @@ def test_what_was_typed_is_on_screen(listed: Page, capsys: pytest.CaptureFixture
         listed.get_by_role("button", name="Clear search").first.click()
         expect(listed.get_by_text(re.compile(f"^{SIZE:,} models")).first).to_be_visible()
     assert len(asked) == len(times)
-    with capsys.disabled():
-        print(
-            f"\n{SIZE:,} models, last key to rows on screen (300 ms of it are the wait):"
-            f" median {median(times):.0f} ms, worst {max(times):.0f} ms;"
-            f" work for six keys and their answer: median {median(work):.1f} ms, worst {max(work):.1f} ms"
-        )
+    tell(
+        f"{SIZE:,} models, last key to rows on screen (300 ms of it are the wait):"
+        f" median {median(times):.0f} ms, worst {max(times):.0f} ms;"
+        f" work for six keys and their answer: median {median(work):.1f} ms, worst {max(work):.1f} ms"
+    )
 
 
 @pytest.mark.parametrize("look", ["list", "grid"])
-def test_scrolling(listed: Page, capsys: pytest.CaptureFixture[str], look: str) -> None:
+def test_scrolling(listed: Page, tell: Callable[[str], None], look: str) -> None:
     """From the top to the end and back, then as a hand does: few rows in the page, and the memory of before."""
     if look == "grid":
         listed.get_by_role("button", name="Show as a grid of previews").click()
@@ -188,5 +187,5 @@ def test_scrolling(listed: Page, capsys: pytest.CaptureFixture[str], look: str) 
     assert costs.heap() - first < 20_000_000
     listed.locator(".lib-list").press("End")
     expect(listed.locator(f"[role=option][aria-posinset='{SIZE}']")).to_be_visible()
-    with capsys.disabled():
-        print("\n".join([f"\n{SIZE:,} models, {look}, heap {first / 1e6:.1f} MB at first", *said]))
+    for line in (f"{SIZE:,} models, {look}, heap {first / 1e6:.1f} MB at first", *said):
+        tell(line)

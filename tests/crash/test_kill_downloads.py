@@ -53,7 +53,7 @@ def slowly(exchange) -> None:
         exchange.close_connection = True
 
 
-def test_killed_downloads_come_to_their_end(fast_folder, make_model, capsys):
+def test_killed_downloads_come_to_their_end(fast_folder, make_model, tell):
     def weights(name: str) -> bytes:
         return make_model(fast_folder / "made" / name, WEIGHTS).read_bytes()
 
@@ -107,9 +107,8 @@ def test_killed_downloads_come_to_their_end(fast_folder, make_model, capsys):
     assert done.returncode == 0, done.stderr[-5000:]
     report = json.loads(done.stdout)
     resumed = sum("Range" in headers for headers in hub.sent_to("/cdn/"))
-    with capsys.disabled():
-        print(
-            f"\n  {report['kills']} kills of downloads, {resumed} files taken up where they were (seed {seed}): "
-            f"{report['cases']}"
-        )
+    tell(
+        f"{report['kills']} kills of downloads, {resumed} files taken up where they were (seed {seed}): "
+        f"{report['cases']}"
+    )
     assert report["kills"] and resumed
