@@ -136,33 +136,6 @@ class NetworkManager:
         call = await self._prepare(method, url, params, headers, json, deadline_s)
         return await self._follow(call, follow_redirects, max_bytes)
 
-    async def get_json(
-        self,
-        url: str,
-        params: Params | None = None,
-        *,
-        headers: Mapping[str, str] | None = None,
-        deadline_s: float | None = None,
-        max_bytes: int = LARGEST_ANSWER,
-    ) -> Any:
-        """Ask for JSON and return what it says.
-
-        Raises:
-            HttpStatusError: Any other status than 2xx; 401, 403, 404 and 451 say what to do.
-            BadAnswerError: It is not JSON.
-            NetworkError: As ``request``.
-        """
-        response = await self.request(
-            "GET",
-            url,
-            params=params,
-            headers={"Accept": "application/json", **(headers or {})},
-            deadline_s=deadline_s,
-            max_bytes=max_bytes,
-        )
-        raise_for_status(response)
-        return await read_json(response)
-
     @asynccontextmanager
     async def stream(
         self,

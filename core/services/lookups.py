@@ -39,7 +39,12 @@ class Lookups:
     def find(
         self, *, model_id: str | None = None, filename: str | None = None, sha256: str | None = None
     ) -> LookupResult:
-        """Ask Hugging Face and Civitai what a model or file is. Raises `NotFoundError` for an unknown model."""
+        """Ask Hugging Face and Civitai what a model or file is.
+
+        That nobody knows a model is written down with its time; what a person edited stays as it is.
+
+        Raises `NotFoundError` for an unknown model.
+        """
         size: int | None = None
         if model_id is not None:
             file = self._hashed(model_id)[0]
@@ -47,7 +52,11 @@ class Lookups:
             sha256, size = file.sha256, file.size
         if not filename:
             raise InvalidRequestError("Name the model or the file to look up.")
-        return self._loop.run(self._lookup.find(filename, sha256, size))
+        result = self._loop.run(self._lookup.find(filename, sha256, size))
+        if model_id is not None and not result.found and not result.offline and not result.problems:
+            with suppress(LibrarianError):  # edited or gone meanwhile, or its drive only reads
+                self.pending.note_nothing_found(model_id)
+        return result
 
     def apply(self, model_id: str, candidate: LookupCandidate) -> ModelDetails:
         """Take over what a candidate says of a model; the person chose it, so it is now manual.

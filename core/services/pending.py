@@ -66,13 +66,15 @@ class PendingLookups:
         self._pause_s = pause_s
         self._now = now
         self._lock = threading.Lock()
+        self._beginning = threading.Lock()
+        self._again = False
         self._open = False
         self._timer: threading.Timer | None = None
         self._timer_at = 0.0
         self._job: Job | None = None
         self._outages = 0
         self._came_back = False
-        events.subscribe(self._after_import)
+        events.subscribe(self._after_job)
         network.on_change(self._network_changed)
 
     def start(self) -> None:
@@ -90,7 +92,8 @@ class PendingLookups:
             timer = self._timer
         if timer is not None:
             timer.cancel()
-            timer.join()
+        with self._beginning:
+            pass
 
     def retry(self) -> Job:
         """Queue a job that asks about every pending model, however lately it was asked about.
@@ -104,8 +107,18 @@ class PendingLookups:
         """Ask soon about what is pending, such as when the network was switched on. Returns at once."""
         self._wake_in(0.0)
 
-    def _after_import(self, _name: str, record: BaseModel) -> None:
-        if isinstance(record, Job) and record.kind in ("import", "download") and record.ended:
+    def note_nothing_found(self, model_id: str) -> None:
+        """Write down that a person asked about a model now, and nobody knows it.
+
+        Raises `NotFoundError`, `StorageError`, and `ConflictError` if a person has edited it.
+        """
+        asked = self._asked(self._library.model(model_id))
+        self._library.describe(model_id, {**asked, "pending_online_lookup": False})
+
+    def _after_job(self, _name: str, record: BaseModel) -> None:
+        if not isinstance(record, Job) or not record.ended:
+            return
+        if record.kind in ("import", "download") or (record.kind == "lookup" and self._again):
             self._wake_in(0.0)
 
     def _network_changed(self, _status: NetworkStatus) -> None:
@@ -119,7 +132,7 @@ class PendingLookups:
         with self._lock:
             if not self._open:
                 return
-            if self._timer is not None and self._timer.is_alive():
+            if self._timer is not None:
                 if self._timer_at <= at:
                     return
                 self._timer.cancel()
@@ -129,14 +142,24 @@ class PendingLookups:
             self._timer.start()
 
     def _begin(self) -> None:
-        """Queue a job, if there is anything to ask and nobody is asking yet."""
-        with self._lock:
-            if not self._open or self._is_active():
+        """Queue a job, if there is anything to ask; while one is running, see to it that another follows.
+
+        Whoever wakes it from here on gets a look of their own: what they mean may have come after this one.
+        """
+        with self._beginning:
+            with self._lock:
+                if self._timer is threading.current_thread():
+                    self._timer = None
+                if not self._open:
+                    return
+            self._again = True  # before it is looked whether a job runs, whose end would see it
+            if self._is_active():
                 return
-        with suppress(ConflictError, LibrarianError):
-            if self._network.settings.online and self._library.awaiting_lookup():
-                every, self._came_back = self._came_back, False
-                self._submit(every=every)
+            self._again = False
+            with suppress(ConflictError, LibrarianError):
+                if self._network.settings.online and self._library.awaiting_lookup():
+                    every, self._came_back = self._came_back, False
+                    self._submit(every=every)
 
     def _is_active(self) -> bool:
         with suppress(NotFoundError):
@@ -240,10 +263,7 @@ class PendingLookups:
 
     def _keep(self, model: Model, result: LookupResult) -> Outcome:
         """Write down what was found, or that the question is still open."""
-        changes: dict[str, Any] = {
-            "lookup_attempts": model.lookup_attempts + 1,
-            "last_lookup_attempt": self._now(),
-        }
+        changes = self._asked(model)
         outcome: Outcome = "nothing_found"
         with suppress(LibrarianError):  # edited or gone meanwhile
             best = self._best(model, result)
@@ -256,6 +276,10 @@ class PendingLookups:
                 changes["pending_online_lookup"] = False
             self._library.describe(model.model_id, changes)
         return outcome
+
+    def _asked(self, model: Model) -> dict[str, Any]:
+        """What is written of a model whenever it was asked about."""
+        return {"lookup_attempts": model.lookup_attempts + 1, "last_lookup_attempt": self._now()}
 
     def _best(self, model: Model, result: LookupResult) -> LookupCandidate | None:
         """The surest candidate, if it may be written down without asking a person.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -429,3 +431,76 @@ def test_closing_waits_for_a_look_that_has_begun(librarian, pending, monkeypatch
     go_on.set()
     closing.join(30)
     assert ended == [True]
+
+
+def test_a_wake_while_it_begins_is_not_lost(librarian, hosts, pending, imported, monkeypatch):
+    """What is imported just after the list was read, and was empty, is looked up all the same."""
+    looking, go_on = threading.Event(), threading.Event()
+    look = librarian.library.awaiting_lookup
+
+    def slowly():
+        found = look()
+        if not looking.is_set():
+            looking.set()
+            go_on.wait(30)
+        return found
+
+    monkeypatch.setattr(librarian.library, "awaiting_lookup", slowly)
+    pending.start()
+    pending.wake()
+    assert looking.wait(30)
+    [(model_id, _)] = imported("just-now.safetensors")  # its end wakes
+    go_on.set()
+    until(lambda: librarian.library.model(model_id).last_lookup_attempt)
+
+
+def test_a_wake_while_a_job_runs_is_not_lost(librarian, hosts, pending, imported, monkeypatch):
+    imported("first-thing.safetensors")
+    asking, go_on = threading.Event(), threading.Event()
+    find = librarian.lookups._lookup.find
+
+    async def slowly(*of, **how):
+        asking.set()
+        await asyncio.to_thread(go_on.wait, 30)
+        return await find(*of, **how)
+
+    monkeypatch.setattr(librarian.lookups._lookup, "find", slowly)
+    pending.start()
+    pending.wake()
+    assert asking.wait(30)
+    [(second, _)] = imported("second-thing.safetensors")  # its end wakes
+    until(lambda: pending._again)
+    go_on.set()
+    until(lambda: librarian.library.model(second).last_lookup_attempt)
+
+
+def until(holds):
+    """What this answers, once it answers anything."""
+    while not (answer := holds()):
+        time.sleep(0.01)
+    return answer
+
+
+def test_what_a_person_asks_about_and_nobody_knows_is_no_match(librarian, hosts, pending, imported):
+    [(model_id, _)] = imported("nobody-knows-this.safetensors")
+    before = utc_now()
+    assert not librarian.lookups.find(model_id=model_id).found
+    model = librarian.library.model(model_id)
+    assert (model.match_method, model.match_source, model.lookup_attempts) == ("none", "auto", 1)
+    assert model.last_lookup_attempt is not None and before <= model.last_lookup_attempt <= utc_now()
+    assert model_id not in librarian.library.awaiting_lookup()
+
+
+def test_a_host_that_did_not_answer_a_person_is_asked_again(librarian, hosts, pending, imported):
+    [(model_id, _)] = imported("nobody-knows-this.safetensors")
+    hosts.status = 503
+    assert librarian.lookups.find(model_id=model_id).offline
+    model = librarian.library.model(model_id)
+    assert (model.last_lookup_attempt, model.pending_online_lookup) == (None, True)
+
+
+def test_no_match_is_not_written_over_what_a_person_edited(librarian, hosts, pending, imported):
+    [(model_id, _)] = imported("nobody-knows-this.safetensors")
+    edited = librarian.library.edit(model_id, {"base_model": "mine"})
+    assert not librarian.lookups.find(model_id=model_id).found
+    assert librarian.library.model(model_id) == edited

@@ -77,6 +77,7 @@ async def test_a_fresh_answer_needs_no_call_even_after_a_restart(hub, answers_at
     assert (again.value, again.cached, again.stale, again.calls) == ([1, "ü"], True, False, 0)
     assert again.fetched_at == asked.fetched_at
     assert route.call_count == 1
+    assert route.calls.last.request.headers["accept"] == "application/json"
     assert path.stat().st_mode & 0o077 == 0
 
 

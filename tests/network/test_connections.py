@@ -22,6 +22,8 @@ from model_librarian.core.network import (
 )
 from model_librarian.core.network import transport as transport_module
 
+from ._asking import get_json
+
 # Generous, for slow machines; without bounds these would be 7 s or never.
 SOON_S = 2.0
 
@@ -37,11 +39,11 @@ async def test_ten_calls_at_once_share_one_connection(server, manager_for):
 
     server.answering = when_all_are_here
     manager = manager_for(server.origin)
-    answers = await asyncio.gather(*(manager.get_json(f"{server.origin}/{n}") for n in range(10)))
+    answers = await asyncio.gather(*(get_json(manager, f"{server.origin}/{n}") for n in range(10)))
     assert answers == [f"/{n}" for n in range(10)]
     assert {exchange.http_version for exchange in server.seen} == {"2"}
     assert len(server.connections) == 1
-    await manager.get_json(f"{server.origin}/later")
+    await get_json(manager, f"{server.origin}/later")
     assert len(server.connections) == 1
 
 
@@ -59,10 +61,10 @@ async def test_streams_have_a_connection_of_their_own(server, manager_for):
     async with manager.stream("GET", f"{server.origin}/large", headers={"Range": "bytes=0-"}) as response:
         async for _ in response.aiter_bytes():
             break
-        assert await manager.get_json(f"{server.origin}/small") == "small"
+        assert await get_json(manager, f"{server.origin}/small") == "small"
     # Broken off after the first piece, 26 MB unread: the next calls do not notice.
     for _ in range(3):
-        assert await manager.get_json(f"{server.origin}/small") == "small"
+        assert await get_json(manager, f"{server.origin}/small") == "small"
     assert {exchange.http_version for exchange in server.seen if exchange.path == "/large"} == {"1.1"}
     assert server.seen[0].headers["range"] == "bytes=0-"
 
@@ -108,12 +110,12 @@ async def test_gzip_is_unpacked_and_bounded(server, manager_for):
 
     server.answering = answering
     manager = manager_for(server.origin)
-    assert await manager.get_json(f"{server.origin}/well") == "well"
+    assert await get_json(manager, f"{server.origin}/well") == "well"
     with pytest.raises(BadAnswerError, match="more than 1000000 bytes"):
-        await manager.get_json(f"{server.origin}/bomb", max_bytes=1_000_000)
+        await get_json(manager, f"{server.origin}/bomb", max_bytes=1_000_000)
     with pytest.raises(BadAnswerError, match="compression"):
-        await manager.get_json(f"{server.origin}/broken")
-    assert await manager.get_json(f"{server.origin}/well") == "well"
+        await get_json(manager, f"{server.origin}/broken")
+    assert await get_json(manager, f"{server.origin}/well") == "well"
     assert manager.status().hosts[0].failures == 0
 
 
@@ -129,7 +131,7 @@ async def test_an_answer_without_end_is_cut_off_and_the_next_call_is_well(server
     manager = manager_for(server.origin)
     with pytest.raises(BadAnswerError):
         await manager.request("GET", f"{server.origin}/endless", max_bytes=1_000_000)
-    assert await manager.get_json(f"{server.origin}/small") == "small"
+    assert await get_json(manager, f"{server.origin}/small") == "small"
     # The rest of the answer is not left to clog the connection that the others share.
     assert len(server.connections) == 2
 
@@ -159,7 +161,7 @@ async def test_a_stall_ends_with_the_deadline(server, manager_for, stage):
     server.answering = stalling
     manager = manager_for(server.origin, timeout_s=0.3, deadline_s=0.3)
     with pytest.raises(NetworkUnavailableError, match="in time"):
-        await within(SOON_S, manager.get_json(server.origin))
+        await within(SOON_S, get_json(manager, server.origin))
     assert manager.status().hosts[0].failures == 1
     forever.set()
 
@@ -169,8 +171,8 @@ async def test_a_black_hole_is_left_alone_after_three_calls(raw_server, manager_
     manager = manager_for(raw_server.origin, timeout_s=0.2, deadline_s=0.2)
     for _ in range(3):
         with pytest.raises(NetworkUnavailableError, match=r"no connection in time|no answer in time"):
-            await within(SOON_S, manager.get_json(raw_server.origin))
-    calls = (manager.get_json(raw_server.origin) for _ in range(100))
+            await within(SOON_S, get_json(manager, raw_server.origin))
+    calls = (get_json(manager, raw_server.origin) for _ in range(100))
     answers = await within(0.5, asyncio.gather(*calls, return_exceptions=True))
     assert {type(answer) for answer in answers} == {CircuitBreakerOpen}
     assert all(59 < answer.retry_after_s <= 60 for answer in answers)
@@ -183,7 +185,7 @@ async def test_a_call_that_ends_during_the_handshake_leaves_no_socket(raw_server
     gc.disable()
     try:
         with pytest.raises(NetworkUnavailableError):
-            await manager.get_json(raw_server.origin)
+            await get_json(manager, raw_server.origin)
         await asyncio.wait_for(raw_server.left[0].wait(), SOON_S)
     finally:
         gc.enable()
@@ -192,17 +194,17 @@ async def test_a_call_that_ends_during_the_handshake_leaves_no_socket(raw_server
 async def test_packets_that_vanish(full_backlog, manager_for):
     manager = manager_for(full_backlog, timeout_s=0.2, deadline_s=0.3)
     with pytest.raises(NetworkUnavailableError, match="in time"):
-        await within(SOON_S, manager.get_json(full_backlog))
+        await within(SOON_S, get_json(manager, full_backlog))
 
 
 @pytest.mark.parametrize("raw_server", ["reset"], indirect=True)
 async def test_resets_open_the_circuit(raw_server, manager_for):
     manager = manager_for(raw_server.origin)
     with pytest.raises(NetworkUnavailableError):
-        await within(SOON_S, manager.get_json(raw_server.origin))
+        await within(SOON_S, get_json(manager, raw_server.origin))
     assert raw_server.connections == 3
     with pytest.raises(CircuitBreakerOpen):
-        await manager.get_json(raw_server.origin)
+        await get_json(manager, raw_server.origin)
     assert raw_server.connections == 3
 
 
@@ -212,7 +214,7 @@ async def test_nobody_there(manager_for):
         origin = f"https://127.0.0.1:{unused.getsockname()[1]}"
         manager = manager_for(origin)
         with pytest.raises(NetworkUnavailableError, match="no connection"):
-            await within(SOON_S, manager.get_json(origin))
+            await within(SOON_S, get_json(manager, origin))
 
 
 async def test_a_host_that_says_503_is_left_alone_and_then_tried_once(server, manager_for, clock):
@@ -227,11 +229,11 @@ async def test_a_host_that_says_503_is_left_alone_and_then_tried_once(server, ma
     server.answering = lambda exchange: exchange.answer(None, 503)
     manager = manager_for(server.origin, clock=clock, deadline_s=60)
     with pytest.raises(NetworkUnavailableError, match="503"):
-        await manager.get_json(server.origin)
+        await get_json(manager, server.origin)
     assert len(server.seen) == 3
 
     async def hundred():
-        calls = (manager.get_json(server.origin) for _ in range(100))
+        calls = (get_json(manager, server.origin) for _ in range(100))
         return await asyncio.gather(*calls, return_exceptions=True)
 
     assert {type(answer) for answer in await hundred()} == {CircuitBreakerOpen}
@@ -253,7 +255,7 @@ async def test_a_500_is_an_answer(server, manager_for):
     manager = manager_for(server.origin)
     for _ in range(5):
         with pytest.raises(HttpStatusError):
-            await manager.get_json(server.origin)
+            await get_json(manager, server.origin)
     assert (len(server.seen), manager.status().hosts[0].state) == (5, "closed")
 
 
@@ -268,7 +270,7 @@ async def test_a_redirect_loop_ends(server, other_server, manager_for):
     server.answering, other_server.answering = leading_to(other_server), leading_to(server)
     manager = manager_for(server.origin, other_server.origin)
     with pytest.raises(BadAnswerError, match="circle"):
-        await manager.get_json(f"{server.origin}/a")
+        await get_json(manager, f"{server.origin}/a")
     assert (len(server.seen), len(other_server.seen)) == (1, 1)
     assert {host.state for host in manager.status().hosts} == {"closed"}
 
@@ -287,7 +289,7 @@ async def test_two_event_loops_at_once_share_what_is_known_but_no_connection(ser
 
     def in_a_loop_of_its_own():
         async def call():
-            answer = await manager.get_json(f"{server.origin}/there")
+            answer = await get_json(manager, f"{server.origin}/there")
             (transport,) = [found for (loop, _), found in manager._transports.items() if loop is here()]
             await transport.aclose()
             return answer
@@ -296,7 +298,7 @@ async def test_two_event_loops_at_once_share_what_is_known_but_no_connection(ser
         return asyncio.run(call())
 
     there = asyncio.create_task(asyncio.to_thread(in_a_loop_of_its_own))
-    assert await manager.get_json(f"{server.origin}/here") == "/here"
+    assert await get_json(manager, f"{server.origin}/here") == "/here"
     assert await there == "/there"
     assert len(server.connections) == 2
     assert len(manager.status().hosts) == 1
@@ -304,12 +306,12 @@ async def test_two_event_loops_at_once_share_what_is_known_but_no_connection(ser
 
 async def test_closing_leaves_no_connection(server, manager_for):
     manager = manager_for(server.origin)
-    assert await manager.get_json(f"{server.origin}/1") == {"path": "/1"}
+    assert await get_json(manager, f"{server.origin}/1") == {"path": "/1"}
     (transport,) = manager._transports.values()
     assert len(transport._pool.connections) == 1
     await manager.aclose()
     assert (transport._pool.connections, manager._transports) == ([], {})
-    assert await manager.get_json(f"{server.origin}/2") == {"path": "/2"}
+    assert await get_json(manager, f"{server.origin}/2") == {"path": "/2"}
     assert len(server.connections) == 2
 
 
@@ -322,7 +324,7 @@ async def test_an_answer_shorter_than_it_said_is_asked_for_again(server, manager
 
     server.answering = answering
     manager = manager_for(server.origin)
-    assert await manager.get_json(server.origin) == "well"
+    assert await get_json(manager, server.origin) == "well"
     assert len(server.seen) == 2
 
 
@@ -330,7 +332,7 @@ async def test_an_unknown_certificate_is_refused(server, manager_for, monkeypatc
     manager = manager_for(server.origin)
     manager._given_ssl_context = None
     with pytest.raises(NetworkUnavailableError, match="certificate"):
-        await manager.get_json(server.origin)
+        await get_json(manager, server.origin)
     assert server.seen == []
 
 
@@ -347,9 +349,9 @@ async def test_a_storm_of_429(server, manager_for):
     server.answering = busy_at_first
     manager = manager_for(server.origin)
     with pytest.raises(RateLimitedError) as refused:
-        await manager.get_json(server.origin, deadline_s=0.8)
+        await get_json(manager, server.origin, deadline_s=0.8)
     assert 0 < refused.value.retry_after_s <= 1
-    answers = await asyncio.gather(*(manager.get_json(server.origin) for _ in range(50)))
+    answers = await asyncio.gather(*(get_json(manager, server.origin) for _ in range(50)))
     assert answers == ["well"] * 50
     # One was told to wait; the others did not even try before the time was up.
     assert len(times) == 51
@@ -379,7 +381,7 @@ async def test_a_name_of_a_private_address_is_not_connected_to(server, manager_f
     names(monkeypatch, address)
     manager = manager_for(f"hub.example:{server.port}")
     with pytest.raises(HostNotAllowedError, match="private address"):
-        await manager.get_json(f"https://hub.example:{server.port}/")
+        await get_json(manager, f"https://hub.example:{server.port}/")
     assert server.seen == []
     assert manager.status().hosts[0].failures == 0
 
@@ -428,7 +430,7 @@ async def test_the_address_that_was_checked_is_the_one_connected_to(server, mana
     monkeypatch.setattr(backend, "connect_tcp", connect_tcp)
     asked = names(monkeypatch, "93.184.215.14", "127.0.0.1")
     manager = manager_for(f"hub.example:{server.port}")
-    assert await manager.get_json(f"https://hub.example:{server.port}/x") == {"path": "/x"}
+    assert await get_json(manager, f"https://hub.example:{server.port}/x") == {"path": "/x"}
     # Named once; the certificate was that of the name, the connection went to the number.
     assert asked == ["hub.example"]
     assert connected == ["93.184.215.14"]
@@ -437,7 +439,7 @@ async def test_the_address_that_was_checked_is_the_one_connected_to(server, mana
 async def test_private_addresses_when_the_person_allows_them(server, manager_for, monkeypatch):
     names(monkeypatch, "127.0.0.1")
     manager = manager_for(f"hub.example:{server.port}", allow_private=True)
-    assert await manager.get_json(f"https://hub.example:{server.port}/x") == {"path": "/x"}
+    assert await get_json(manager, f"https://hub.example:{server.port}/x") == {"path": "/x"}
 
 
 async def test_the_next_address_is_tried_when_one_is_dead(server, manager_for, monkeypatch):
@@ -450,7 +452,7 @@ async def test_the_next_address_is_tried_when_one_is_dead(server, manager_for, m
 
     monkeypatch.setattr(transport_module.socket, "getaddrinfo", getaddrinfo)
     manager = manager_for(f"hub.example:{server.port}", allow_private=True)
-    assert await manager.get_json(f"https://hub.example:{server.port}/x") == {"path": "/x"}
+    assert await get_json(manager, f"https://hub.example:{server.port}/x") == {"path": "/x"}
 
 
 async def test_names_that_are_not_known(manager_for, monkeypatch):
@@ -460,7 +462,7 @@ async def test_names_that_are_not_known(manager_for, monkeypatch):
     monkeypatch.setattr(transport_module.socket, "getaddrinfo", getaddrinfo)
     manager = manager_for("hub.example")
     with pytest.raises(NetworkUnavailableError, match="not known"):
-        await manager.get_json("https://hub.example/")
+        await get_json(manager, "https://hub.example/")
 
 
 async def test_a_resolver_that_never_answers(manager_for, monkeypatch):
@@ -469,7 +471,7 @@ async def test_a_resolver_that_never_answers(manager_for, monkeypatch):
     manager = manager_for("hub.example", timeout_s=0.2, deadline_s=0.3)
     try:
         with pytest.raises(NetworkUnavailableError, match="in time"):
-            await within(SOON_S, manager.get_json("https://hub.example/"))
+            await within(SOON_S, get_json(manager, "https://hub.example/"))
     finally:
         release.set()
 
@@ -478,10 +480,10 @@ async def test_the_environments_proxy_is_used(raw_proxy, server, manager_for, mo
     monkeypatch.setenv("HTTPS_PROXY", raw_proxy.address)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     manager = manager_for(server.origin, f"https://127.0.0.1:{server.port}")
-    assert await manager.get_json(f"{server.origin}/x") == {"path": "/x"}
+    assert await get_json(manager, f"{server.origin}/x") == {"path": "/x"}
     assert raw_proxy.asked == [f"CONNECT localhost:{server.port} HTTP/1.1"]
     assert server.seen[-1].http_version == "2"
-    await manager.get_json(f"https://127.0.0.1:{server.port}/y")
+    await get_json(manager, f"https://127.0.0.1:{server.port}/y")
     assert len(raw_proxy.asked) == 1
 
 

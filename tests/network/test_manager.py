@@ -26,6 +26,8 @@ from model_librarian.core.network import (
     retry,
 )
 
+from ._asking import get_json
+
 HUB = "https://huggingface.co"
 API = f"{HUB}/api/models"
 
@@ -53,31 +55,30 @@ def hub():
 
 async def test_json_and_how_it_is_asked_for(hub, manager):
     route = hub.get(API, params={"search": "flux dev", "limit": "5"}).respond(json=[{"id": "a/b"}])
-    assert await manager.get_json(API, {"search": "flux dev", "limit": 5, "left_out": None}) == [
+    assert await get_json(manager, API, {"search": "flux dev", "limit": 5, "left_out": None}) == [
         {"id": "a/b"}
     ]
     request = route.calls.last.request
-    assert request.headers["accept"] == "application/json"
     assert request.headers["user-agent"].startswith("model-librarian")
     assert "authorization" not in request.headers
 
 
 async def test_an_address_with_a_query_keeps_it(hub, manager):
     route = hub.get(API).respond(json=[])
-    await manager.get_json(f"{API}?cursor=abc%3D", {"limit": 5})
+    await get_json(manager, f"{API}?cursor=abc%3D", {"limit": 5})
     assert route.calls.last.request.url.params.multi_items() == [("cursor", "abc="), ("limit", "5")]
 
 
 async def test_switched_off_sends_nothing(hub, manager_with):
     manager = manager_with(online=False)
     with pytest.raises(OfflineError):
-        await manager.get_json(API)
+        await get_json(manager, API)
     assert not hub.calls
     assert manager.status().offline
     assert not manager.is_reachable(API)
     manager.configure(NetworkSettings())
     hub.get(API).respond(json=1)
-    assert await manager.get_json(API) == 1
+    assert await get_json(manager, API) == 1
     assert not manager.status().offline
 
 
@@ -111,7 +112,7 @@ async def test_addresses_that_are_none(manager, url):
 async def test_what_a_status_means_is_said(hub, manager, status, code, advice):
     hub.get(API).respond(status)
     with pytest.raises(HttpStatusError, match=advice) as refused:
-        await manager.get_json(API)
+        await get_json(manager, API)
     assert (refused.value.code, refused.value.status, refused.value.host) == (code, status, "huggingface.co")
     assert (await manager.request("GET", API)).status_code == status
     assert manager.status().hosts[0].failures == 0
@@ -124,13 +125,13 @@ async def test_what_a_status_means_is_said(hub, manager, status, code, advice):
 async def test_answers_that_are_not_json(hub, manager, content):
     hub.get(API).respond(content=content)
     with pytest.raises(BadAnswerError):
-        await manager.get_json(API)
+        await get_json(manager, API)
 
 
 async def test_a_login_page_is_recognised(hub, manager):
     hub.get(API).respond(html="<h1>Welcome to our hotel</h1>")
     with pytest.raises(BadAnswerError, match="log-in page"):
-        await manager.get_json(API)
+        await get_json(manager, API)
 
 
 # Failures, retries, the circuit
@@ -142,7 +143,7 @@ async def test_a_login_page_is_recognised(hub, manager):
 async def test_what_failed_is_tried_again_after_growing_pauses(hub, manager, clock, failure):
     bad = httpx.Response(failure) if isinstance(failure, int) else failure
     route = hub.get(API).mock(side_effect=[bad, bad, httpx.Response(200, json="well")])
-    assert await manager.get_json(API) == "well"
+    assert await get_json(manager, API) == "well"
     assert route.call_count == 3
     first, second = clock.slept
     assert 0.1 <= first <= 0.2 <= second <= 0.4
@@ -154,11 +155,11 @@ async def test_three_failures_open_the_circuit_and_calls_fail_at_once(hub, manag
     seen = []
     manager.on_change(seen.append)
     with pytest.raises(NetworkUnavailableError, match=r"huggingface\.co cannot be reached"):
-        await manager.get_json(API)
+        await get_json(manager, API)
     assert route.call_count == 3
     clock.now += 20
     with pytest.raises(CircuitBreakerOpen) as refused:
-        await manager.get_json(API)
+        await get_json(manager, API)
     assert route.call_count == 3
     assert refused.value.retry_after_s == pytest.approx(40)
     status = manager.status()
@@ -176,7 +177,7 @@ async def test_it_closes_again_when_the_host_answers(hub, manager, clock, tmp_pa
     seen = []
     stop = manager.on_change(seen.append)
     with pytest.raises(NetworkUnavailableError):
-        await manager.get_json(API)
+        await get_json(manager, API)
     clock.now += 60
     assert (await manager.request("GET", API)).status_code == 404
     assert [told.hosts[0].state for told in seen] == ["open", "half-open", "closed"]
@@ -192,7 +193,7 @@ async def test_it_closes_again_when_the_host_answers(hub, manager, clock, tmp_pa
 async def test_one_trial_with_many_waiting(hub, manager, clock):
     hub.get(API).mock(side_effect=[httpx.ConnectError] * 3)
     with pytest.raises(NetworkUnavailableError):
-        await manager.get_json(API)
+        await get_json(manager, API)
     clock.now += 60
     go = asyncio.Event()
     sent = []
@@ -203,7 +204,7 @@ async def test_one_trial_with_many_waiting(hub, manager, clock):
         return httpx.Response(200, json="well")
 
     hub.get(API).mock(side_effect=slowly)
-    calls = [asyncio.ensure_future(manager.get_json(API)) for _ in range(100)]
+    calls = [asyncio.ensure_future(get_json(manager, API)) for _ in range(100)]
     pending = set(calls)
     while len(pending) > 1:
         _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -218,13 +219,13 @@ async def test_callers_of_an_open_circuit_are_refused_before_any_work(hub, manag
     """A hundred of them must cost next to nothing, so nothing of a request is made for them."""
     hub.get(API).mock(side_effect=[httpx.ConnectError] * 3)
     with pytest.raises(NetworkUnavailableError):
-        await manager.get_json(API)
+        await get_json(manager, API)
 
     def made(*_: object, **__: object) -> None:
         raise AssertionError("a request was made")
 
     monkeypatch.setattr(httpx, "Request", made)
-    calls = (manager.get_json(API, {"search": str(n)}) for n in range(100))
+    calls = (get_json(manager, API, {"search": str(n)}) for n in range(100))
     refused = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(answer) for answer in refused} == {CircuitBreakerOpen}
 
@@ -236,12 +237,12 @@ async def test_a_clock_set_back_neither_opens_nor_holds_a_circuit(hub, tmp_path,
     manager = NetworkManager(NetworkSettings(deadline_s=3600), log_dir=tmp_path)
     hub.get(API).mock(side_effect=[httpx.ConnectError] * 3)
     with pytest.raises(NetworkUnavailableError):
-        await manager.get_json(API)
+        await get_json(manager, API)
     before = manager.status().hosts[0].retry_after_s
     for moved in (-86_400 * 365, 86_400 * 365):
         monkeypatch.setattr(time, "time", lambda moved=moved: 1_700_000_000 + moved)
         with pytest.raises(CircuitBreakerOpen):
-            await manager.get_json(API)
+            await get_json(manager, API)
         assert 0 < manager.status().hosts[0].retry_after_s <= before
     await manager.aclose()
 
@@ -249,7 +250,7 @@ async def test_a_clock_set_back_neither_opens_nor_holds_a_circuit(hub, tmp_path,
 async def test_a_cancelled_trial_is_not_the_last(hub, manager, clock):
     hub.get(API).mock(side_effect=[httpx.ConnectError] * 3)
     with pytest.raises(NetworkUnavailableError):
-        await manager.get_json(API)
+        await get_json(manager, API)
     clock.now += 60
     began = asyncio.Event()
 
@@ -258,21 +259,21 @@ async def test_a_cancelled_trial_is_not_the_last(hub, manager, clock):
         await asyncio.Event().wait()
 
     hub.get(API).mock(side_effect=never)
-    trial = asyncio.ensure_future(manager.get_json(API))
+    trial = asyncio.ensure_future(get_json(manager, API))
     await began.wait()
     trial.cancel()
     with pytest.raises(asyncio.CancelledError):
         await trial
     hub.get(API).mock(return_value=httpx.Response(200, json="well"))
-    assert await manager.get_json(API) == "well"
+    assert await get_json(manager, API) == "well"
 
 
 async def test_one_host_down_is_not_the_other(hub, manager):
     hub.get(API).mock(side_effect=httpx.ConnectError)
     hub.get("https://civitai.com/api").respond(json=1)
     with pytest.raises(NetworkUnavailableError):
-        await manager.get_json(API)
-    assert await manager.get_json("https://civitai.com/api") == 1
+        await get_json(manager, API)
+    assert await get_json(manager, "https://civitai.com/api") == 1
     status = manager.status()
     assert {host.host: host.state for host in status.hosts} == {
         "huggingface.co": "open",
@@ -292,14 +293,14 @@ async def test_no_retry_beyond_the_deadline(hub, manager, monkeypatch):
     monkeypatch.setattr(retry, "_FIRST_PAUSE_S", 120.0)
     route = hub.get(API).mock(side_effect=httpx.ConnectError)
     with pytest.raises(NetworkUnavailableError):
-        await manager.get_json(API, deadline_s=50)
+        await get_json(manager, API, deadline_s=50)
     assert route.call_count == 1
 
 
 async def test_time_that_is_up_already_is_no_fault_of_the_host(hub, manager):
     route = hub.get(API).respond(json=1)
     with pytest.raises(NetworkUnavailableError):
-        await manager.get_json(API, deadline_s=0)
+        await get_json(manager, API, deadline_s=0)
     assert not route.called
     assert manager.status().hosts[0].failures == 0
 
@@ -307,7 +308,7 @@ async def test_time_that_is_up_already_is_no_fault_of_the_host(hub, manager):
 async def test_a_strange_error_inside_the_machinery_is_a_clear_one_outside(hub, manager):
     hub.get(API).mock(side_effect=KeyError("stream 7"))
     with pytest.raises(NetworkUnavailableError, match="connection broke"):
-        await manager.get_json(API)
+        await get_json(manager, API)
 
 
 # Limits
@@ -325,9 +326,9 @@ async def test_a_429_waits_as_it_says_and_others_wait_too(hub, manager, clock):
         return httpx.Response(200, json="well")
 
     hub.get(API).mock(side_effect=answer)
-    first = asyncio.ensure_future(manager.get_json(API))
+    first = asyncio.ensure_future(get_json(manager, API))
     await refused.wait()
-    assert await asyncio.gather(first, *(manager.get_json(API) for _ in range(5))) == ["well"] * 6
+    assert await asyncio.gather(first, *(get_json(manager, API) for _ in range(5))) == ["well"] * 6
     assert all(later - times[0] >= 30 for later in times[1:])
 
 
@@ -337,7 +338,7 @@ async def test_a_wait_beyond_the_deadline_is_an_error_at_once(hub, manager, cloc
     manager.on_change(seen.append)
     for _ in range(3):
         with pytest.raises(RateLimitedError) as refused:
-            await manager.get_json(API, deadline_s=7)
+            await get_json(manager, API, deadline_s=7)
         assert refused.value.retry_after_s == pytest.approx(55)
     assert route.call_count == 1
     assert clock.slept == []
@@ -353,7 +354,7 @@ async def test_a_wait_beyond_the_deadline_is_an_error_at_once(hub, manager, cloc
 async def test_a_host_that_only_says_429_does_not_keep_anybody(hub, manager):
     route = hub.get(API).respond(429, headers={"Retry-After": "0"})
     with pytest.raises(RateLimitedError):
-        await manager.get_json(API)
+        await get_json(manager, API)
     assert route.call_count == 3
 
 
@@ -365,7 +366,7 @@ async def test_near_the_limit_is_said_once_and_calls_are_paced(hub, manager, clo
     seen = []
     manager.on_change(seen.append)
     for _ in range(3):
-        await manager.get_json(API)
+        await get_json(manager, API)
     assert len(seen) == 1
     assert seen[0].rate_limit.near_limit
     assert seen[0].rate_limit.remaining == 20
@@ -378,13 +379,13 @@ async def test_own_ceiling_per_host(hub, manager_with, clock):
     hub.get(API).respond(json=1)
     hub.get("https://civitai.com/x").respond(json=2)
     for _ in range(3):
-        await manager.get_json(API)
+        await get_json(manager, API)
     with pytest.raises(RateLimitedError) as refused:
-        await manager.get_json(API)
+        await get_json(manager, API)
     assert refused.value.retry_after_s == pytest.approx(60)
-    assert await manager.get_json("https://civitai.com/x") == 2
+    assert await get_json(manager, "https://civitai.com/x") == 2
     clock.now += 60
-    assert await manager.get_json(API) == 1
+    assert await get_json(manager, API) == 1
 
 
 async def test_a_watcher_that_fails_disturbs_nobody(hub, manager):
@@ -393,7 +394,7 @@ async def test_a_watcher_that_fails_disturbs_nobody(hub, manager):
     manager.on_change(lambda status: 1 / 0)
     manager.on_change(seen.append)
     with pytest.raises(NetworkUnavailableError):
-        await manager.get_json(API)
+        await get_json(manager, API)
     assert seen
 
 
@@ -543,7 +544,7 @@ async def test_a_log_that_cannot_be_written_hurts_nobody(hub, clock, tmp_path, c
     manager = NetworkManager(NetworkSettings(), log_dir=blocked, clock=clock, sleep=clock.sleep)
     hub.get(API).mock(side_effect=httpx.ConnectError)
     with pytest.raises(NetworkUnavailableError):
-        await manager.get_json(API)
+        await get_json(manager, API)
     await manager.aclose()
     assert capsys.readouterr().err == ""
 
@@ -557,7 +558,7 @@ def test_each_event_loop_has_connections_of_its_own(hub, manager_with):
     manager = manager_with()
     hub.get(API).respond(json=1)
     for _ in range(3):
-        assert asyncio.run(manager.get_json(API)) == 1
+        assert asyncio.run(get_json(manager, API)) == 1
     assert len(manager._transports) == 1
     asyncio.run(manager.aclose())
 
