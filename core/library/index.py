@@ -12,6 +12,7 @@ from ..errors import NotFoundError
 from ..formats.pickle_scan import fingerprint
 from ..jobs import utc_now
 from ..storage.database import Database
+from .metadata import IN_PLACE
 from .records import LibraryTotals, Model, ModelSummary
 from .schema import forget_changes
 from .staging import Rows, Staging
@@ -368,23 +369,21 @@ class Index:
 
     def owned_families(self) -> Iterator[str]:
         """The first two parts of the owned models' ids, ``<type>/<family>``, each once."""
-        # Here and in `owned_family` the ``+`` keeps SQLite from going through all owned models by their
-        # storage instead of to the few whose ids are asked for.
         start = ""
         while row := (
             self._database.read()
-            .execute(
-                "SELECT model_id FROM models WHERE model_id >= ? AND +storage = 'owned' ORDER BY model_id LIMIT 1",
-                (start,),
-            )
+            .execute("SELECT model_id FROM models WHERE model_id >= ? ORDER BY model_id LIMIT 1", (start,))
             .fetchone()
         ):
             family = row[0].rpartition("/")[0]
-            yield family
+            if family != IN_PLACE:
+                yield family
             start = family + "0"  # the character after "/"
 
     def owned_family(self, family: str) -> dict[str, OwnedModel]:
         """What is known of the owned models of one ``<type>/<family>``, by their ids."""
+        # The ``+`` keeps SQLite from going through all owned models by their storage instead of to the few
+        # whose ids are asked for.
         rows = self._database.read().execute(
             "SELECT m.model_id, m.metadata_mtime_ns, m.has_preview, m.problem, f.path, f.size, f.mtime_ns "
             "FROM models m LEFT JOIN model_files f ON f.model = m.id "

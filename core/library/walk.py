@@ -157,7 +157,7 @@ class Walk:
                             listing.other_names.append(name)
                         elif not name.startswith(".") and entry.is_dir():
                             inside.append(os.path.realpath(entry.path) if entry.is_symlink() else entry.path)
-                    elif not self._storable(name):
+                    elif not name.isascii() and not self._storable(name):
                         continue
                     elif entry.is_symlink():
                         if not self._leads_into_library(entry.path) and entry.is_file():
@@ -220,7 +220,7 @@ class Walk:
 
     def _storable(self, name: str) -> bool:
         """Whether a name is text at all; on Linux it may be any bytes, which neither JSON nor SQLite keeps."""
-        if name.isascii() or is_text(name):
+        if is_text(name):
             return True
         readable = os.fsencode(name).decode(errors="replace")
         self._errors.append(
