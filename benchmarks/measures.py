@@ -277,13 +277,17 @@ def _walk(root: Path) -> None:
 
 
 def deep_scan(folder: Path, size: int) -> list[Row]:
-    """A library of owned models: deep scans beside reading the same JSON into a table."""
+    """A library of owned models: deep scans beside reading the same JSON into a table on disk."""
     owned_library(folder, size)
     librarian = Librarian(places(folder))
     rebuilt = timed(lambda: finished(librarian, librarian.scans.start("deep")))
 
     def reference() -> None:
-        with sqlite3.connect(":memory:") as db:
+        shutil.rmtree(folder / "reference", ignore_errors=True)
+        (folder / "reference").mkdir()
+        with sqlite3.connect(folder / "reference" / "models.db") as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
             db.execute(
                 "CREATE TABLE models (model_id TEXT PRIMARY KEY, official_name, family, size, metadata)"
             )

@@ -4,7 +4,7 @@
     python benchmarks/run.py                              everything, at 1,000, 10,000 and 100,000 models
     python benchmarks/run.py --sizes 1000 10000           smaller
     python benchmarks/run.py --only search event-loop     some measures; the table is printed, not written
-    python benchmarks/run.py --owned-sizes 100 10000      sizes of the libraries of owned models
+    python benchmarks/run.py --linked-sizes 100 10000     how many models are linked
 
 Every measure runs in a process of its own over its own synthetic library in a temporary folder (TMPDIR moves
 it). Ratios compare with a reference that is run in the same process, in turn.
@@ -51,7 +51,7 @@ NOTES = "## Reading the table\n"
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
-    parser.add_argument("--owned-sizes", type=int, nargs="+", default=[100, 1_000, 10_000])
+    parser.add_argument("--linked-sizes", type=int, nargs="+", default=[100, 1_000, 10_000])
     parser.add_argument("--file-mb", type=int, default=1000, help="size of the imported file")
     parser.add_argument("--only", nargs="+", default=[])
     parser.add_argument("--one", nargs=3, metavar=("MEASURE", "SIZE", "FOLDER"), help=argparse.SUPPRESS)
@@ -67,8 +67,8 @@ def main() -> int:
         "search": options.sizes,
         "in-comfyui": options.sizes,
         "first-scan": options.sizes,
-        "deep-scan": options.owned_sizes,
-        "linking": options.owned_sizes,
+        "deep-scan": options.sizes,
+        "linking": options.linked_sizes,
         "importing": [options.file_mb],
         "package-import": [0],
         "event-loop": [max(options.sizes)],
