@@ -327,11 +327,11 @@ class Library:
                 is not None
             )
         if path.name == METADATA_NAME and is_within(path, self.root):
-            row = db.execute(
-                "SELECT metadata_mtime_ns FROM models WHERE model_id = ?",
-                (path.parent.relative_to(self.root).as_posix(),),
-            ).fetchone()
-            return row is None or row[0] != path.stat().st_mtime_ns
+            return self._is_unknown(path)
+        if is_within(path, self.root) and not path.is_symlink():  # a model, or a folder of models, came whole
+            depth = 3 - len(path.relative_to(self.root).parts)
+            pattern = "/".join(["*"] * depth + [METADATA_NAME])
+            return 0 <= depth < 3 and any(map(self._is_unknown, path.glob(pattern)))
         if is_within(real_path(path), self.root):
             return False  # one of our links, or a file that its metadata speaks for
         if path.is_dir():
@@ -341,6 +341,18 @@ class Library:
         ).fetchone()
         status = path.stat()
         return row is None or tuple(row) != (status.st_size, status.st_mtime_ns)
+
+    def _is_unknown(self, metadata: Path) -> bool:
+        """Whether a ``metadata.json`` is another one than that which was indexed."""
+        row = (
+            self._database.read()
+            .execute(
+                "SELECT metadata_mtime_ns FROM models WHERE model_id = ?",
+                (metadata.parent.relative_to(self.root).as_posix(),),
+            )
+            .fetchone()
+        )
+        return row is None or row[0] != metadata.stat().st_mtime_ns
 
     def quick_scan(self, folders: Iterable[TargetFolder], job: JobContext) -> ScanResult:
         """Bring the index in step with what changed on disk; see `Scanner.quick`."""

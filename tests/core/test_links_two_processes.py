@@ -108,3 +108,20 @@ def test_two_comfyuis_with_one_data_folder_keep_their_own_ids(surroundings, tmp_
     again = Librarian(surroundings.model_copy(update={"apps": [app]}))
     assert again.linker.apps[0].app == ids[1]
     again.close()
+
+
+def test_a_model_that_another_one_put_into_the_library_is_news(
+    librarian, surroundings, finished, make_model, downloads, tmp_path
+):
+    """It comes as a whole folder, by one rename."""
+    other = Librarian(surroundings.model_copy(update={"data_dir": tmp_path / "home of the other"}))
+    item = {"paths": [str(make_model(downloads / "up.safetensors"))]}
+    job = finished(librarian.imports.start(ImportRequest.model_validate({"items": [item]})))
+    folder = librarian.library.root / job.result["imported"][0]
+    for path in (folder, folder.parent, folder.parent.parent):
+        assert other.library.is_news(path)
+        assert not librarian.library.is_news(path)
+    other.jobs.wait(other.scans.start("quick").id)
+    for path in (folder, folder.parent, folder.parent.parent, other.library.root):
+        assert not other.library.is_news(path)
+    other.close()
