@@ -34,6 +34,8 @@ export function createI18n(language, messages) {
   const compact = new Intl.NumberFormat(tag, { notation: 'compact', maximumFractionDigits: 1 })
   const percent = new Intl.NumberFormat(tag, { style: 'percent', maximumFractionDigits: 0 })
   const date = new Intl.DateTimeFormat(tag, { dateStyle: 'medium', timeStyle: 'short' })
+  const day = new Intl.DateTimeFormat(tag, { dateStyle: 'medium' })
+  const clock = new Intl.DateTimeFormat(tag, { timeStyle: 'short' })
 
   /** @param {string} key @param {Record<string, string | number>} [values] */
   function t(key, values = {}) {
@@ -106,6 +108,12 @@ export function createI18n(language, messages) {
     date(iso) {
       const time = iso ? new Date(iso) : null
       return time && !Number.isNaN(time.getTime()) ? date.format(time) : '–'
+    },
+    /** A moment in few letters: what was today needs no day. @param {string | null | undefined} iso */
+    moment(iso) {
+      const time = iso ? new Date(iso) : null
+      if (!time || Number.isNaN(time.getTime())) return '–'
+      return (time.toDateString() === new Date().toDateString() ? clock : day).format(time)
     }
   }
 }

@@ -2,6 +2,7 @@ import { html, useState } from '../../vendor/htm-preact.mjs'
 import { errorWords } from './parts.mjs'
 import { useI18n, usePanel, useSeconds, useStore } from './context.mjs'
 import { Icon } from './icons.mjs'
+import { beginScan } from './jobs-sheet.mjs'
 import { Button, IconButton } from './parts.mjs'
 
 /** @param {{severity: 'info' | 'warn' | 'error', icon: string, children: any, action?: any, id: string}} props */
@@ -48,7 +49,8 @@ function OfflineBanner() {
 
 /** What one should know at any moment: not answering, offline, limits, indexing, warnings. */
 export function Banners() {
-  const { status: store } = usePanel()
+  const panel = usePanel()
+  const { status: store } = panel
   const i18n = useI18n()
   const { t } = i18n
   const { status, error, asking } = useStore(store)
@@ -87,7 +89,8 @@ export function Banners() {
         <span class="lib-banner-bar"><span style=${{ transform: `scaleX(${total ? Math.min(1, current / total) : 0})` }}></span></span>
       <//>`)
     } else if (status.index.state === 'error') {
-      banners.push(html`<${Banner} key="index-error" id="index-error" severity="error" icon="error">${t('banner.indexError')}<//>`)
+      banners.push(html`<${Banner} key="index-error" id="index-error" severity="error" icon="error"
+        action=${html`<${Button} icon="refresh" onClick=${() => beginScan(panel, 'quick')}>${t('error.retry')}<//>`}>${t('banner.indexError')}<//>`)
     }
     for (const { code, message } of status.warnings ?? []) {
       const id = `${code}:${message}`

@@ -25,7 +25,7 @@ export function BulkBar() {
   return html`<section class="lib-bulk" aria-label=${t('bulk.label')}>
     ${error && html`<${ErrorBox} compact what=${t('bulk.gatherFailed')} error=${error} onRetry=${selection.all} />`}
     <div class="lib-bulk-line">
-      <span class="lib-bulk-count" role="status">${rows.length === 0 ? t('bulk.hint') : t('bulk.chosen', { count: rows.length, size: bytes(size) })}</span>
+      <span class=${`lib-bulk-count ${rows.length === 0 ? 'is-hint' : ''}`} role="status">${rows.length === 0 ? t('bulk.hint') : t('bulk.chosen', { count: rows.length, size: bytes(size) })}</span>
       ${rows.length < total && !atHand && html`<${Button} kind="quiet" busy=${gathering} onClick=${selection.all}>${t('bulk.all', { count: total })}<//>`}
       <${IconButton} icon="close" class="is-small" label=${t('bulk.leave')} onClick=${selection.clear} />
     </div>

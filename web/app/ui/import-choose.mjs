@@ -28,7 +28,7 @@ function Picker({ icon, folder = false, children }) {
 /** @param {{job: Job}} props */
 function RecentImport({ job }) {
   const { imports } = usePanel()
-  const { t, term, date } = useI18n()
+  const { t, term, moment } = useI18n()
   const items = job.items ?? []
   const ended = hasEnded(job)
   const failed = items.filter(({ state }) => state === 'failed').length
@@ -47,7 +47,7 @@ function RecentImport({ job }) {
       <span class="lib-entry-text">
         <${MiddleName} text=${items[0]?.name ?? t('import.title')} />
         <span class="lib-entry-note">
-          ${[items.length > 1 ? t('import.andMore', { count: items.length - 1 }) : '', said, ended ? date(job.finished_at) : ''].filter(Boolean).join(' · ')}
+          ${[items.length > 1 ? t('import.andMore', { count: items.length - 1 }) : '', said, ended ? moment(job.finished_at) : ''].filter(Boolean).join(' · ')}
         </span>
       </span>
       <${Icon} name="right" />

@@ -42,6 +42,18 @@ export const sayProblem = (problem) =>
         .filter(Boolean)
         .join(': ') || JSON.stringify(problem)
 
+/** Look for changes, and say if that could not begin. @param {import('../librarian-app.mjs').LibrarianPanel} panel @param {'quick' | 'deep'} kind */
+export async function beginScan(panel, kind) {
+  const { t } = panel.words.get().i18n
+  try {
+    const { job } = await panel.api.post('/scan', { kind })
+    panel.jobs.started(job)
+  } catch (error) {
+    const failed = /** @type {any} */ (error)
+    panel.toast('error', t('scan.failed'), failed.unreachable ? t('error.unreachable') : failed.message)
+  }
+}
+
 /** Stop a running job, and say when that did not work. @param {{id: string}} props */
 export function CancelButton({ id }) {
   const { jobs, toast } = usePanel()
@@ -67,7 +79,7 @@ export function CancelButton({ id }) {
 /** @param {{job: Job}} props */
 function JobEntry({ job }) {
   const i18n = useI18n()
-  const { term, date } = i18n
+  const { term, date, moment } = i18n
   const ended = hasEnded(job)
   const title = term('jobs.kind', job.kind)
   const failed = (job.items ?? []).filter((item) => item.state === 'failed')
@@ -75,7 +87,7 @@ function JobEntry({ job }) {
     <div class="lib-job-head">
       ${job.state === 'running' ? html`<span class="lib-spinner" aria-hidden="true"></span>` : html`<${Icon} name=${STATE_ICONS[job.state]} />`}
       <span class="lib-job-title">${title}</span>
-      <span class="lib-job-state">${ended ? date(job.finished_at ?? job.created_at) : term('jobs.stage', job.stage) || term('jobs.state', job.state)}</span>
+      <span class="lib-job-state" title=${ended ? date(job.finished_at ?? job.created_at) : undefined}>${ended ? moment(job.finished_at ?? job.created_at) : term('jobs.stage', job.stage) || term('jobs.state', job.state)}</span>
     </div>
     ${!ended && html`<${ProgressBar} progress=${job.progress} label=${title} /><div class="lib-job-actions"><${CancelButton} id=${job.id} /></div>`}
     ${ended && job.state !== 'done' && html`<p class="lib-job-result">${term('jobs.state', job.state)}${job.error && html`: ${job.error.message}`}</p>`}

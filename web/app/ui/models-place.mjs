@@ -42,7 +42,10 @@ export function SearchField({ onOpen, id = 'lib' }) {
       event.preventDefault()
     } else if (event.key === 'Enter' && !event.isComposing) {
       const model = shown.at(at)
-      if (!model) return
+      if (!model) {
+        if (last < 0) panel.remote.searchOnline()
+        return
+      }
       if (canAdd(panel, model) && !event.shiftKey) addToGraph(panel, model)
       else onOpen(model)
       event.preventDefault()
@@ -91,7 +94,7 @@ export function SearchField({ onOpen, id = 'lib' }) {
 function FilterChip({ name }) {
   const { search } = usePanel()
   const { t, term, number } = useI18n()
-  const { filters, facets, facetsError } = useStore(search)
+  const { filters, facets, facetsError } = useStore(search, 'filters', 'facets', 'facetsError')
   const chosen = filters[name] ?? []
   const label = (/** @type {string} */ value) => (TERMS[name] ? term(TERMS[name], value) : value)
   const first = chosen[0]
@@ -147,7 +150,7 @@ function FilterChip({ name }) {
 function FilterChips() {
   const { search } = usePanel()
   const { t } = useI18n()
-  const { filters } = useStore(search)
+  const { filters } = useStore(search, 'filters')
   const names = /** @type {FilterName[]} */ (Object.keys(FILTERS))
   // What is chosen comes first, so that it is in sight even where the chips do not all fit.
   const ordered = [...names.filter((name) => filters[name]), ...names.filter((name) => !filters[name])]
@@ -159,7 +162,7 @@ function FilterChips() {
 function SortMenu() {
   const { search } = usePanel()
   const { t } = useI18n()
-  const { sortId, text } = useStore(search)
+  const { sortId, text } = useStore(search, 'sortId', 'text')
   // Nothing can match best while nothing is searched for: the server then lists the newest first.
   const order = t(`sort.${sortId === 'best' && !text.trim() ? 'newest' : sortId}`)
   return html`<${Popover}
@@ -251,6 +254,8 @@ export function ModelsPlace({ wide }) {
   const { modelId } = useStore(details)
   const { open: repository } = useStore(remote)
   const list = useRef(/** @type {any} */ (null))
+  const { total, loaded, text, filters, error } = useStore(search, 'total', 'loaded', 'text', 'filters', 'error')
+  const nothing = loaded && total === 0 && !error && !text.trim() && Object.keys(filters).length === 0
   const covered = Boolean(modelId || repository) && !wide
 
   // `inert` is a property that this Preact does not know; a covered list takes no focus and no click.
@@ -275,8 +280,7 @@ export function ModelsPlace({ wide }) {
     <section class="lib-models-list" ref=${list} aria-label=${t('places.models')}>
       <div class="lib-finder">
         <${SearchField} onOpen=${onOpen} />
-        <${FilterChips} />
-        <${ResultLine} />
+        ${!nothing && html`<${FilterChips} /><${ResultLine} />`}
       </div>
       <div class="lib-results"><${Results} onOpen=${onOpen} openId=${modelId} /></div>
       <${RemoteSection} />

@@ -5,7 +5,7 @@ import { PanelContext, useI18n, usePanel, useStore } from './context.mjs'
 import { DropZone } from './drop-zone.mjs'
 import { Icon } from './icons.mjs'
 import { ImportPlace } from './import-place.mjs'
-import { JobsSheet } from './jobs-sheet.mjs'
+import { JobsSheet, beginScan } from './jobs-sheet.mjs'
 import { LinksPlace } from './links-place.mjs'
 import { ModelsPlace } from './models-place.mjs'
 import { Button, ErrorBox, IconButton, Popover, SkeletonRows } from './parts.mjs'
@@ -31,17 +31,6 @@ function Header() {
   const running = useStore(jobs).jobs.filter((job) => !hasEnded(job)).length
   const { sheet } = useStore(view)
 
-  /** @param {'quick' | 'deep'} kind */
-  const scan = async (kind) => {
-    try {
-      const { job } = await panel.api.post('/scan', { kind })
-      panel.jobs.started(job)
-    } catch (error) {
-      const failed = /** @type {any} */ (error)
-      panel.toast('error', t('scan.failed'), failed.unreachable ? t('error.unreachable') : failed.message)
-    }
-  }
-
   return html`<header class="lib-header">
     <h1>${t('app.title')}</h1>
     <span class="lib-header-count">${told && [t('header.models', { count: told.library.models }), told.library.size_bytes && bytes(told.library.size_bytes)].filter(Boolean).join(' · ')}</span>
@@ -66,7 +55,7 @@ function Header() {
             html`<button type="button" class="lib-menu-item is-two-line" role="menuitem" key=${kind}
               onClick=${() => {
                 close()
-                void scan(kind)
+                void beginScan(panel, kind)
               }}>
               <${Icon} name=${kind === 'quick' ? 'refresh' : 'layers'} />
               <span class="lib-menu-text">${t(`scan.${kind}`)}<small>${t(`scan.${kind}Text`)}</small></span>
@@ -97,7 +86,7 @@ function Header() {
 /** What wants attention, by place. */
 function useAttention() {
   const { search, imports, uploads, links, health, jobs, status, storage } = usePanel()
-  const { updateOffered, error } = useStore(search)
+  const { updateOffered, error } = useStore(search, 'updateOffered', 'error')
   const { runs } = useStore(imports)
   const sent = useStore(uploads).uploads
   const { plan, jobId: syncId } = useStore(links)

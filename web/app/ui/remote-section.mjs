@@ -65,12 +65,28 @@ function RemoteRow({ model, isOpen }) {
   </li>`
 }
 
+/** Nothing is sent before one says so. @param {{words: string, all: boolean}} props `all`: nothing stands above it */
+function Offer({ words, all }) {
+  const { remote } = usePanel()
+  const { t } = useI18n()
+  return html`<section class="lib-remote lib-remote-offer" aria-label=${t('remote.title')} data-room=${all ? 'all' : undefined}>
+    <div class="lib-remote-offer-text">
+      <p>${t('remote.offer', { words })}</p>
+      <p class="lib-note">${t('remote.offerText')}</p>
+    </div>
+    <div class="lib-remote-offer-actions">
+      <${Button} icon="globe" onClick=${remote.searchOnline}>${t('remote.searchOnline')}<//>
+      <${Button} kind="quiet" onClick=${remote.alwaysOnline}>${t('remote.always')}<//>
+    </div>
+  </section>`
+}
+
 /** What the hosts have for the same words, below what one owns. */
 export function RemoteSection() {
   const { remote, search } = usePanel()
   const { t, term, date } = useI18n()
-  const { query, models, loading, refreshing, offline, stale, fetchedAt, problems, error, fresh, open, folded } = useStore(remote)
-  const { total } = useStore(search)
+  const { query, offered, models, loading, refreshing, offline, stale, fetchedAt, problems, error, fresh, open, folded } = useStore(remote)
+  const { total, error: unlisted } = useStore(search)
   const list = useRef(/** @type {HTMLElement | null} */ (null))
   const lastOpen = useRef('')
   const key = open ? remoteKey(open.model) : ''
@@ -80,7 +96,10 @@ export function RemoteSection() {
     if (!key && lastOpen.current && document.activeElement === document.body) rows.find((row) => row.dataset['remote'] === lastOpen.current)?.focus()
     lastOpen.current = key
   }, [key])
+  if (offered) return html`<${Offer} words=${offered} all=${total === 0} />`
   if (!query || (!loading && !error && models.length === 0 && offline)) return null
+  // Nobody answers: the list above has said so.
+  if (error?.code === 'unreachable' && unlisted) return null
 
   const said = loading
     ? t('remote.searching')
