@@ -41,7 +41,7 @@ class Resolution(BaseModel):
     - ``unknown``: nobody knows it.
 
     ``candidates`` are models of the same name that differ, so that none is chosen, or else the nearest names.
-    ``hash_mismatch`` says that what is present has other bytes than the workflow names.
+    ``hash_mismatch`` says that ``value`` has other bytes than the workflow names, ``sha256``: is it meant at all?
     """
 
     model_config = ConfigDict(protected_namespaces=())
@@ -52,5 +52,6 @@ class Resolution(BaseModel):
     value: str | None = None
     model_id: str | None = None
     url: str | None = None
+    sha256: str | None = None
     hash_mismatch: bool = False
     candidates: list[ResolvedModel] = Field(default_factory=list)

@@ -35,16 +35,18 @@ class Resolver:
     def resolve(self, reference: ModelReference) -> Resolution:
         """What a reference means, and what is to be done that the app has it."""
         folder = FOLDER_ALIASES.get(reference.folder, reference.folder)
-        result = Resolution(folder=folder, name=reference.name, state="unknown", url=reference.url)
+        result = Resolution(
+            folder=folder, name=reference.name, state="unknown", url=reference.url, sha256=reference.sha256
+        )
         by_hash = self._by_id(reference) or self._by_hash(reference)
         present = self._present(reference, folder)
         if present is not None:
             path, value = present
-            result.model_id = self._model_at(path)
-            result.hash_mismatch = bool(reference.sha256) and self._differs(result.model_id, reference)
-            if not (result.hash_mismatch and by_hash):
+            model_id = self._model_at(path)
+            differs = bool(reference.sha256) and self._differs(model_id, reference)
+            if not (differs and by_hash):
                 result.state = "present" if value == reference.name else "elsewhere"
-                result.value = value
+                result.value, result.model_id, result.hash_mismatch = value, model_id, differs
                 return result
         chosen = by_hash or self._by_name(reference, folder, result)
         if chosen is not None:

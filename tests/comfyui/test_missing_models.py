@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-import random
-import re
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from importlib.resources import files
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from _real_comfyui import OLD_CORE, OLD_FRONTEND, RealComfyUI
 from playwright.sync_api import Page, expect
-
-from model_librarian.core.workflows import references_in
-
-SAMPLE = 10
-"""How many of ComfyUI's workflow templates are opened here; `SAMPLE = 1000` opens all of them."""
 
 TAB_BUTTON = "[data-testid=librarian-tab-button], .librarian-tab-button"
 READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types?.LibrarianLoadLora"
@@ -67,9 +59,9 @@ def ask(server: RealComfyUI, path: str, body: Any) -> Any:
         return json.load(response)
 
 
-def bring_into_library(server: RealComfyUI, models: list[tuple[Path, str]]) -> list[str]:
-    """Move files into the library without a link; answers their ids."""
-    items = [{"paths": [str(path)], "mode": "move", "metadata": {"subtype": kind}} for path, kind in models]
+def bring_into_library(server: RealComfyUI, models: list[tuple[Path, str]], mode: str = "move") -> list[str]:
+    """Bring files into the library, by default moved and without a link; answers their ids."""
+    items = [{"paths": [str(path)], "mode": mode, "metadata": {"subtype": kind}} for path, kind in models]
     job = ask(server, "/imports", {"items": items, "link": False})["job"]
     while job["state"] in {"queued", "running"}:
         time.sleep(0.1)
@@ -179,103 +171,3 @@ def test_what_a_workflow_misses_is_fixed_in_one_go(
     assert page.evaluate(VALUES) == before
     # The browser itself says that the id of another machine is not here.
     assert [line for line in own_errors(page) if "status of 404" not in line] == []
-
-
-# --- ComfyUI's own templates --------------------------------------------------------------------------
-
-OPEN = """async (workflow) => {
-  app.extensionManager.setting.set('Comfy.Workflow.ShowMissingNodesWarning', false)
-  app.extensionManager.setting.set('Comfy.Workflow.ShowMissingModelsWarning', false)
-  await app.loadGraphData(workflow)
-}"""
-
-UNKNOWN = """() => [app.graph, ...(app.graph.subgraphs?.values() ?? [])].flatMap((graph) => graph._nodes)
-  .some((node) => !node.subgraph && !LiteGraph.registered_node_types[node.type])"""
-
-REFUSED = """async () => {
-  const info = window.objectInfo ??= await (await app.api.fetchApi('/object_info')).json()
-  const {output} = await app.graphToPrompt()
-  const refused = []
-  for (const node of Object.values(output)) {
-    const definition = info[node.class_type]?.input
-    for (const [name, spec] of Object.entries({...definition?.required, ...definition?.optional})) {
-      const options = Array.isArray(spec[0]) ? spec[0] : spec[1]?.options
-      const value = node.inputs[name]
-      if (Array.isArray(options) && typeof value === 'string' && !options.includes(value)) refused.push(value)
-    }
-  }
-  return refused
-}"""
-
-
-def templates() -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in sorted(Path(str(files("comfyui_workflow_templates_json"))).rglob("*.json")):
-        workflow = json.loads(path.read_bytes())
-        if isinstance(workflow, dict) and isinstance(workflow.get("nodes"), list):
-            yield path.name, workflow
-
-
-def test_templates_are_put_right(
-    start_comfyui: Callable[..., RealComfyUI], tmp_path: Path, make_model, new_page
-) -> None:
-    """Of the models that templates name a quarter is in place, sorted away, in the library only, or nowhere."""
-    named = [
-        (name, workflow)
-        for name, workflow in templates()
-        if any(one.folder for one in references_in(workflow))
-    ]
-    chosen = sorted(random.Random(11).sample(named, min(SAMPLE, len(named))))
-    wanted = sorted(
-        {(one.folder, one.name) for _, workflow in chosen for one in references_in(workflow) if one.folder}
-    )
-    models, kept = tmp_path / "models", tmp_path / "kept"
-    right: dict[str, set[str]] = {}
-    for at, (folder, name) in enumerate(wanted):
-        file = Path(name.replace("\\", "/")).name
-        place = [models / folder / name, models / folder / "sorted" / file, kept / folder / file][
-            min(at % 4, 2)
-        ]
-        if at % 4 < 3:
-            make_model(place, {f"{folder}/{name}": (1, 1)})
-            right.setdefault(file, set()).add(folder)
-    server = start_comfyui(models=models)
-    library = [(path, path.parent.name) for path in sorted(kept.rglob("*.*"))]
-    for path, folder in library:
-        target = server.base_dir / "input" / folder / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(target)
-    bring_into_library(
-        server, [(server.base_dir / "input" / kind / path.name, kind) for path, kind in library]
-    )
-    wait_until_listed(server, sum(1 for at in range(len(wanted)) if at % 4 < 3))
-
-    page: Page = new_page(server)
-    page.goto("/")
-    page.wait_for_function(READY)
-    page.evaluate("() => app.extensionManager.command.execute('ModelLibrarian.MissingModels')")
-    again = page.get_by_role("button", name="Check again")
-    fixes = opened = 0
-    for name, workflow in chosen:
-        page.evaluate(OPEN, workflow)
-        if page.evaluate(UNKNOWN):
-            # A template of a newer ComfyUI: the frontend puts its subgraphs' values into other widgets.
-            continue
-        opened += 1
-        with page.expect_response(lambda response: response.url.endswith("/librarian/resolve")):
-            again.click()
-        expect(again).to_be_enabled()
-        fix = page.get_by_role("button", name=re.compile(r"^Fix all"))
-        if fix.count() and fix.is_enabled():
-            fix.click()
-            expect(page.get_by_text(re.compile(r"models? fixed\."))).to_be_visible(timeout=60_000)
-            fixes += 1
-        here = {
-            Path(one.name.replace("\\", "/")).name
-            for one in references_in(workflow)
-            if one.folder in right.get(Path(one.name.replace("\\", "/")).name, ())
-        }
-        page.evaluate("() => { window.objectInfo = undefined }")
-        refused = {Path(value.replace("\\", "/")).name for value in page.evaluate(REFUSED)}
-        assert not refused & here, (name, refused & here)
-    assert opened >= len(chosen) / 4
-    assert fixes > opened / 3

@@ -184,10 +184,11 @@ def test_other_bytes_under_the_same_name_are_told(indexed, make_model, models_fo
     for model in librarian.library.search(ModelQuery(limit=500)).models:
         librarian.library.hash_of(model.model_id)
     other = resolve(librarian, "pixel.safetensors", sha256="0" * 64)
-    assert (other.state, other.hash_mismatch) == ("present", True)
+    assert (other.state, other.hash_mismatch, other.sha256) == ("present", True, "0" * 64)
     digest = hashlib.sha256(right.read_bytes()).hexdigest()
     meant = resolve(librarian, "pixel.safetensors", sha256=digest)
     assert (meant.state, meant.value) == ("elsewhere", os.path.join("real", "renamed.safetensors"))
+    assert not meant.hash_mismatch
 
 
 def test_of_two_different_models_of_one_name_none_is_chosen(indexed, make_model, models_folder):

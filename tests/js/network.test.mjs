@@ -286,7 +286,7 @@ describe('downloads', () => {
       prepare: (fake) =>
         fake.downloads.push(
           fakeDownload({ id: 'w', state: 'waiting', rate: null, eta_s: null, retry_after_s: 42, reason: { code: 'circuit_open', message: 'huggingface.co does not answer.' } }),
-          fakeDownload({ id: 'f', state: 'failed', rate: null, eta_s: null, reason: { code: 'gated', message: 'Accept the licence on its page, then try again.' } }),
+          fakeDownload({ id: 'f', state: 'failed', rate: null, eta_s: null, reason: { code: 'remote_forbidden', message: 'Accept the licence on its page, then try again.' } }),
           fakeDownload({ id: 'p', state: 'failed', reason: { code: 'pickle_not_acknowledged', message: 'It can run code.' } })
         )
     })

@@ -55,7 +55,6 @@ export function createLibrarianApp(host) {
   const relocation = createRelocation(api, linksChanged)
   const mappings = createMappings(api)
   const names = createNames(api)
-  const workflow = createWorkflow(api, host, { names, jobs })
   const settings = createSettings(api, (key) => {
     if (key === 'online' || key === 'remote_search') remote.settingsChanged()
   })
@@ -63,6 +62,7 @@ export function createLibrarianApp(host) {
     started: jobs.started,
     failed: (error) => toast('error', t('downloads.failed'), error.message)
   })
+  const workflow = createWorkflow(api, host, { names, jobs, downloads })
   const remote = createRemote(api, { search, settings, download: downloads.start })
   const status = createStatus(api, () => {
     if (search.get().error) void search.load()

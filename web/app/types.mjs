@@ -135,6 +135,8 @@
 
 /** @typedef {{path: string, size?: number | null, sha256?: string | null, kind?: string}} RemoteFile */
 
+/** @typedef {{path: string, variant: string, files: string[], size?: number | null, pickle?: boolean}} RemotePipeline A Diffusers folder in one precision. */
+
 /**
  * @typedef {object} RemoteModel A repository of `GET /remote`.
  * @property {string} provider
@@ -153,10 +155,11 @@
  * @property {boolean} [nsfw]
  * @property {string[]} [file_names]
  * @property {RemoteFile[]} [files] where their sizes are known
+ * @property {RemotePipeline[]} [pipelines] which of them are one model together
  * @property {string} [page_url]
  */
 
-/** @typedef {{provider: string, repo_id?: string, revision?: string, files?: string[], url?: string, directory?: string, sha256?: string, acknowledge_pickle?: boolean, link?: boolean}} DownloadRequest */
+/** @typedef {{provider: string, repo_id?: string, revision?: string, files?: string[], variant?: string, url?: string, directory?: string, sha256?: string, acknowledge_pickle?: boolean, link?: boolean}} DownloadRequest */
 
 /**
  * @typedef {object} Download
@@ -170,9 +173,10 @@
  * @property {'queued' | 'downloading' | 'waiting' | 'paused' | 'importing' | 'done' | 'failed'} state
  * @property {{code: string, message: string} | null} [reason] why it waits or failed
  * @property {number | null} [retry_after_s]
- * @property {{path: string, size?: number | null, received?: number, state: string, asked?: boolean, reason?: {code: string, message: string} | null}[]} files
+ * @property {{path: string, size?: number | null, received?: number, state: string, asked?: boolean, reason?: {code: string, message: string} | null, aside?: {path: string, size: number, sha256: string} | null}[]} files
  * @property {number | null} [size] bytes
  * @property {number} [received] bytes
+ * @property {number} [aside_size] bytes of what came wrong and is kept aside
  * @property {number | null} [rate] bytes a second
  * @property {number | null} [eta_s]
  * @property {boolean} [link]
@@ -273,6 +277,7 @@
  * @property {() => any} serialize the open workflow as ComfyUI saves it
  * @property {() => {value: string, subtypes: string[], stated: any}[]} ours the models of our nodes, and what the workflow says of them
  * @property {(node: any, input: string, value: string) => void} set
+ * @property {(replacement: Replacement) => boolean} holds whether a node says what is to be replaced
  * @property {(replacements: Replacement[]) => Replacement[]} replace in subgraphs too; answers those that no node took
  */
 

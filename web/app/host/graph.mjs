@@ -166,7 +166,8 @@ export function createComfyGraph(app) {
         [...(inputsOf(node.type) ?? [])].flatMap(([name, subtypes]) => {
           const value = node.widgets?.find((/** @type {any} */ widget) => widget.name === name)?.value
           const stated = node.properties?.librarian?.[name]
-          return value ? [{ value: String(value), subtypes, stated: stated?.model_id === value ? stated : null }] : []
+          const url = [node.properties?.models ?? []].flat().find((model) => model?.name === stated?.name)?.url
+          return value ? [{ value: String(value), subtypes, stated: stated?.model_id === value ? { ...stated, url } : null }] : []
         })
       ),
 
@@ -174,6 +175,14 @@ export function createComfyGraph(app) {
       const widget = node.widgets?.find((/** @type {any} */ other) => other.name === name)
       if (widget) change(() => setWidget(node, widget, value))
     },
+
+    holds: (one) =>
+      allNodes().some((node) =>
+        (node.widgets ?? []).some(
+          // What stands for a node that is not installed has widgets, too, but they choose from nothing.
+          (/** @type {any} */ widget) => isMeant(node, widget, one) && (one.ours || widget.type === 'combo' || optionsOf(node, widget).length > 0)
+        )
+      ),
 
     replace: (replacements) =>
       change(() => {

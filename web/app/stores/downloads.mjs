@@ -88,17 +88,20 @@ export function createDownloads(api, tell) {
       if (job.kind === 'download') soon()
     },
 
-    /** @param {DownloadRequest} request */
+    /** @param {DownloadRequest} request @returns {Promise<Download>} */
     async start(request) {
-      const { job } = await api.post('/downloads', request)
+      const { job, download } = await api.post('/downloads', request)
       if (job) tell.started(job)
       await load()
+      return download
     },
 
     /** @param {string} id */
     pause: (id) => act(id, 'pause', () => api.post(`${path(id)}/pause`)),
     /** Go on with what is paused, failed or waits. @param {string} id @param {boolean} [acknowledged] that it can run code */
     resume: (id, acknowledged = false) => act(id, 'resume', () => api.post(`${path(id)}/resume`, acknowledged ? { acknowledge_pickle: true } : {})),
+    /** Throw away what came wrong; the download stays. @param {string} id */
+    removeAside: (id) => act(id, 'aside', () => api.delete(`${path(id)}/aside`)),
     /** Cancel it, or take what has ended off the list; models that came of it stay. @param {string} id */
     remove: (id) => act(id, 'remove', () => api.delete(path(id)))
   }

@@ -1,5 +1,5 @@
 import { isAbort, query } from '../api.mjs'
-import { groupFiles, remoteKey } from '../remote-files.mjs'
+import { groupFiles, onlyModel, remoteKey, toggled, wantedFiles } from '../remote-files.mjs'
 import { createStore } from '../store.mjs'
 import { fold } from '../text.mjs'
 
@@ -33,6 +33,7 @@ const GATHER = 150
 /**
  * @typedef {object} RemoteState
  * @property {string} query what was asked; empty when nothing was
+ * @property {string} offered what would be asked if the person said so; empty when nothing is to be said
  * @property {RemoteModel[]} models in the order in which they are shown
  * @property {boolean} loading the first answer is on its way
  * @property {boolean} refreshing what is shown is old, and newer is on its way
@@ -50,6 +51,7 @@ const GATHER = 150
 /** @type {Omit<RemoteState, 'open' | 'folded'>} */
 const NOTHING = {
   query: '',
+  offered: '',
   models: [],
   loading: false,
   refreshing: false,
@@ -75,10 +77,10 @@ export function mergeRemote(shown, fresh, partial = false) {
 }
 
 /**
- * What the hosts have for the words in the search field. They are asked after the library answered and the keys
- * rested, and not at all when the person switched that off.
+ * What the hosts have for the words in the search field. Words go to them when the person says so; by themselves,
+ * after the library answered and the keys rested, only if that was switched on; never with the network switched off.
  * @param {Api} api
- * @param {{search: Search, settings: SettingsStore, download: (request: DownloadRequest) => Promise<void>}} parts
+ * @param {{search: Search, settings: SettingsStore, download: (request: DownloadRequest) => Promise<unknown>}} parts
  */
 export function createRemote(api, { search, settings, download }) {
   const store = createStore(/** @type {RemoteState} */ ({ ...NOTHING, open: null, folded: false }))
@@ -97,11 +99,21 @@ export function createRemote(api, { search, settings, download }) {
     store.set(NOTHING)
   }
 
-  async function isAllowed() {
+  /** @returns {Promise<'never' | 'asked' | 'always'>} when words may be sent */
+  async function permission() {
     if (!settings.get().settings) await settings.load()
-    const { settings: known, error } = settings.get()
-    if (!known) throw error ?? new Error('settings')
-    return known['online'] !== false && known['remote_search'] !== false
+    const { settings: known } = settings.get()
+    if (known?.['online'] === false) return 'never'
+    return known?.['remote_search'] === true ? 'always' : 'asked'
+  }
+
+  /** The words rest: ask for them, or offer to. */
+  async function settle() {
+    const q = wanted
+    const when = await permission()
+    if (q !== wanted || store.get().query === q) return
+    if (when === 'always') void ask(0)
+    else store.set({ ...NOTHING, offered: when === 'asked' ? q : '' })
   }
 
   /** @param {number} looks how often a stale answer was looked at again; the first question drops what is shown */
@@ -112,11 +124,6 @@ export function createRemote(api, { search, settings, download }) {
     running = new AbortController()
     if (looks === 0) store.set({ ...NOTHING, query: wanted, loading: true })
     try {
-      if (!(await isAllowed())) {
-        if (mine === sequence) store.set(NOTHING)
-        return
-      }
-      if (mine !== sequence) return
       const answer = await api.get(`/remote${query({ q: wanted, limit: LIMIT })}`, { signal: running.signal })
       if (mine === sequence) take(answer, looks)
     } catch (error) {
@@ -153,11 +160,13 @@ export function createRemote(api, { search, settings, download }) {
     const q = text.trim()
     if (q !== wanted) {
       wanted = q
-      if (store.get().query || timer) drop()
+      // An offer stands still while one types, and is for the words as they are.
+      if (store.get().offered && q.length >= SHORTEST) store.set({ offered: q })
+      else if (store.get().query || store.get().offered || timer) drop()
     }
     if (loading || error || q.length < SHORTEST || store.get().query === q) return
     clearTimeout(timer)
-    timer = setTimeout(() => ask(0), REMOTE_DEBOUNCE)
+    timer = setTimeout(settle, REMOTE_DEBOUNCE)
   })
 
   /** @param {Partial<Chosen>} patch */
@@ -173,18 +182,31 @@ export function createRemote(api, { search, settings, download }) {
     let whole = model
     try {
       const { provider, repo_id, revision } = model
-      const { files } = await api.get(`/remote/files${query({ provider, repo_id, revision })}`)
-      if (files?.length) whole = { ...model, files }
+      const { files, pipelines } = await api.get(`/remote/files${query({ provider, repo_id, revision })}`)
+      if (files?.length) whole = { ...model, files, pipelines: pipelines ?? [] }
     } catch (error) {
       if (store.get().open?.model === model && !(model.file_names ?? []).length) setOpen({ error: /** @type {ApiError} */ (error) })
     }
-    if (store.get().open?.model === model) setOpen({ model: whole, filesLoading: false })
+    const { open } = store.get()
+    if (open?.model !== model) return
+    // What was ticked by itself is no choice of the person's.
+    const untouched = open.keys.join() === onlyModel(model).join()
+    setOpen({ model: whole, filesLoading: false, ...(untouched ? { keys: onlyModel(whole) } : {}) })
   }
 
   return {
     ...store,
 
     retry: () => ask(0),
+
+    /** The person wants the words sent. */
+    searchOnline() {
+      if (store.get().offered) void ask(0)
+    },
+
+    /** The person wants them sent by themselves from now on. */
+    alwaysOnline: () => settings.save('remote_search', true),
+
     fold: () => store.set({ folded: !store.get().folded }),
 
     /** Ask again behind what is shown, such as when the network is back. */
@@ -197,7 +219,7 @@ export function createRemote(api, { search, settings, download }) {
     /** The person switched something: what is shown is asked for anew. */
     settingsChanged() {
       drop()
-      if (wanted.length >= SHORTEST) void ask(0)
+      if (wanted.length >= SHORTEST) void settle()
     },
 
     /** A `librarian.remote` event. @param {{provider?: string, q?: string | null}} event */
@@ -215,8 +237,7 @@ export function createRemote(api, { search, settings, download }) {
 
     /** @param {RemoteModel} model */
     open(model) {
-      const groups = groupFiles(model).filter(({ belongs }) => !belongs)
-      const keys = groups.length === 1 && groups[0] ? [groups[0].key] : []
+      const keys = onlyModel(model)
       const filesLoading = !model.files?.length
       store.set({ open: { model, keys, acknowledged: false, link: true, starting: false, error: null, filesLoading } })
       if (filesLoading) void loadFiles(model)
@@ -226,8 +247,9 @@ export function createRemote(api, { search, settings, download }) {
 
     /** @param {string} key */
     toggle(key) {
-      const keys = store.get().open?.keys ?? []
-      setOpen({ keys: keys.includes(key) ? keys.filter((other) => other !== key) : [...keys, key], acknowledged: false })
+      const { open } = store.get()
+      if (!open) return
+      setOpen({ keys: toggled(groupFiles(open.model), open.keys, key), acknowledged: false })
     },
 
     /** @param {boolean} acknowledged */
@@ -248,7 +270,7 @@ export function createRemote(api, { search, settings, download }) {
           provider: model.provider,
           repo_id: model.repo_id,
           ...(model.revision && model.revision !== 'main' ? { revision: model.revision } : {}),
-          files: groups.flatMap(({ paths }) => paths),
+          ...wantedFiles(groups),
           ...(groups.some(({ pickle }) => pickle) ? { acknowledge_pickle: acknowledged } : {}),
           link
         })

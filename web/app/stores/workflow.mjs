@@ -2,14 +2,17 @@ import { createStore } from '../store.mjs'
 import { hasEnded } from './jobs.mjs'
 
 /** @import { Api, ApiError } from '../api.mjs' */
+/** @import { Downloads } from './downloads.mjs' */
 /** @import { Jobs } from './jobs.mjs' */
 /** @import { Names } from './names.mjs' */
-/** @import { Host, Job, Replacement, Resolution } from '../types.mjs' */
+/** @import { Download, DownloadRequest, Host, Job, Replacement, Resolution } from '../types.mjs' */
 
 /**
  * @typedef {Resolution & {key: string, ours: boolean, was: string}} Missing A model that the open workflow does not get as
  *   it stands. `was` is what the nodes say now; `ours` are those of our own nodes, which take ids.
  */
+
+/** @typedef {{total: number, missing: Missing[], differing: Missing[]}} Found What there is to say of a workflow. */
 
 /** @typedef {{model_id: string, value: string | null}} Target What a node is to say instead; no value yet where a link is missing. */
 
@@ -20,24 +23,34 @@ import { hasEnded } from './jobs.mjs'
  * @property {ApiError | null} error
  * @property {number} total models that the workflow names
  * @property {Missing[]} missing
+ * @property {Missing[]} differing models that are here under their names, but with other bytes than the workflow names
  * @property {Record<string, string>} choices by key, the candidate that the person chose
  * @property {boolean} fixing
  * @property {ApiError | null} fixError
- * @property {{fixed: number, left: string[]} | null} done what the last fix did, and the models it could not
- * @property {boolean} canDownload
- * @property {Record<string, string>} downloads by key, the job
+ * @property {{fixed: number, left: string[], noNode: string[]} | null} done what the last fix did, the models it could not, and
+ *   those that no node here takes
+ * @property {Record<string, string>} downloads by key, the id of what was asked for here
+ * @property {Record<string, ApiError>} refused by key, why a download did not even begin
  */
 
-/** What is to be had from Hugging Face, from the address of a file there. @param {string} url */
-export function downloadOf(url) {
-  const found = /^https:\/\/huggingface\.co\/([^/]+\/[^/]+)\/(?:resolve|blob)\/([^/]+)\/([^?#]+)/.exec(url)
-  if (!found) return null
-  const [, repo_id, revision, path] = /** @type {string[]} */ ([...found])
-  return { provider: 'huggingface', repo_id, revision: decodeURIComponent(revision ?? ''), files: [decodeURIComponent(path ?? '')] }
-}
+/** The download of a model, as the server is asked for it. @param {Missing} one @returns {DownloadRequest} */
+export const downloadOf = ({ url, folder, sha256 }) => ({
+  provider: 'url',
+  url: url ?? '',
+  link: true,
+  ...(folder ? { directory: folder } : {}),
+  ...(sha256 ? { sha256 } : {})
+})
+
+/** Whether a model has an address from which it can come. @param {Missing} one */
+export const canBeHad = ({ url }) => /^https:\/\//i.test(url ?? '')
+
+/** Whether the person said yes to a file with other bytes. @param {Missing} one @param {Record<string, string>} choices */
+const isAccepted = (one, choices) => Boolean(one.model_id) && choices[one.key] === one.model_id
 
 /** What is certain, or chosen. @param {Missing} one @param {Record<string, string>} choices @returns {Target | null} */
 export function targetOf(one, choices) {
+  if (one.hash_mismatch && !isAccepted(one, choices)) return null
   const chosen = one.candidates.find(({ model_id }) => model_id === choices[one.key])
   if (chosen) return { model_id: chosen.model_id, value: one.ours ? chosen.model_id : (chosen.value ?? null) }
   if (!one.model_id) return null
@@ -46,41 +59,39 @@ export function targetOf(one, choices) {
   return one.state === 'in_library' ? { model_id: one.model_id, value: null } : null
 }
 
+/** @template T @param {Record<string, T>} record @param {string} key @returns {Record<string, T>} */
+function without(record, key) {
+  const rest = { ...record }
+  delete rest[key]
+  return rest
+}
+
+/** Files with other bytes that nobody has said yes to. @param {WorkflowState} state */
+export const unaccepted = ({ differing, choices }) => differing.filter((one) => !isAccepted(one, choices))
+
 /**
  * What the open workflow misses, and putting it right.
  * @param {Api} api
  * @param {Host} host
- * @param {{names: Names, jobs: Jobs}} parts
+ * @param {{names: Names, jobs: Jobs, downloads: Downloads}} parts
  */
-export function createWorkflow(api, host, { names, jobs }) {
+export function createWorkflow(api, host, { names, jobs, downloads }) {
   const store = createStore(
     /** @type {WorkflowState} */ ({
-      looked: false, looking: false, error: null, total: 0, missing: [], choices: {}, fixing: false, fixError: null, done: null,
-      canDownload: false, downloads: {}
+      looked: false, looking: false, error: null, total: 0, missing: [], differing: [], choices: {}, fixing: false, fixError: null,
+      done: null, downloads: {}, refused: {}
     })
   )
   let sequence = 0
-  /** @type {Promise<boolean> | null} */
-  let downloads = null
+  /** Fixing, one after another. @type {Promise<void>} */
+  let turn = Promise.resolve()
 
-  /** Whether this server downloads. */
-  function askDownloads() {
-    downloads ??= api.get('/openapi.json').then(
-      ({ paths }) => Boolean(paths?.['/librarian/downloads']?.post ?? paths?.['/downloads']?.post),
-      () => {
-        downloads = null
-        return false
-      }
-    )
-    return downloads
-  }
-
-  /** The models of our own nodes that are not here under their id. @returns {Promise<{total: number, missing: Missing[]}>} */
+  /** The models of our own nodes that are not here under their id. @returns {Promise<Found>} */
   async function lookAtOurs() {
     const all = host.graph?.ours() ?? []
     const ours = [...new Map(all.map((one) => [one.value, one])).values()]
     const gone = (await Promise.all(ours.map(async (one) => ((await names.ask(one.value, one.subtypes)).state === 'missing' ? [one] : [])))).flat()
-    if (gone.length === 0) return { total: ours.length, missing: [] }
+    if (gone.length === 0) return { total: ours.length, missing: [], differing: [] }
     const references = gone.map(({ value, subtypes, stated }) => ({
       folder: stated?.directory ?? subtypes[0] ?? '',
       name: String(stated?.name || value.split('/').pop() || value),
@@ -90,6 +101,7 @@ export function createWorkflow(api, host, { names, jobs }) {
     const { results } = await api.post('/resolve', { references })
     return {
       total: ours.length,
+      differing: [],
       missing: results.map((/** @type {Resolution} */ result, /** @type {number} */ at) => {
         const was = gone[at]?.value ?? ''
         return { ...result, key: `id:${was}`, ours: true, was }
@@ -97,14 +109,17 @@ export function createWorkflow(api, host, { names, jobs }) {
     }
   }
 
-  /** @param {any} workflow @returns {Promise<{total: number, missing: Missing[]}>} */
+  /** @param {any} workflow @returns {Promise<Found>} */
   async function resolve(workflow) {
-    if (!workflow?.nodes?.length) return { total: 0, missing: [] }
+    if (!workflow?.nodes?.length) return { total: 0, missing: [], differing: [] }
     const [{ results }, ours] = await Promise.all([api.post('/resolve', { workflow }), lookAtOurs()])
-    const missing = results
-      .filter((/** @type {Resolution} */ { state }) => state !== 'present')
-      .map((/** @type {Resolution} */ result) => ({ ...result, key: `${result.folder}:${result.name}`, ours: false, was: result.name }))
-    return { total: results.length + ours.total, missing: [...missing, ...ours.missing] }
+    /** @type {Missing[]} */
+    const named = results.map((/** @type {Resolution} */ result) => ({ ...result, key: `${result.folder}:${result.name}`, ours: false, was: result.name }))
+    return {
+      total: named.length + ours.total,
+      missing: [...named.filter(({ state }) => state !== 'present'), ...ours.missing],
+      differing: named.filter((one) => one.state === 'present' && one.hash_mismatch)
+    }
   }
 
   async function look() {
@@ -112,12 +127,12 @@ export function createWorkflow(api, host, { names, jobs }) {
     const mine = ++sequence
     store.set({ looking: true, error: null })
     try {
-      const { total, missing } = await resolve(host.graph.serialize())
+      const { total, missing, differing } = await resolve(host.graph.serialize())
       if (mine !== sequence) return
       const { choices } = store.get()
-      const kept = missing.flatMap(({ key }) => (choices[key] ? [[key, choices[key]]] : []))
-      store.set({ looked: true, looking: false, total, missing, choices: Object.fromEntries(kept) })
-      if (missing.some(({ state }) => state === 'downloadable')) store.set({ canDownload: await askDownloads() })
+      const kept = [...missing, ...differing].flatMap(({ key }) => (choices[key] ? [[key, choices[key]]] : []))
+      store.set({ looked: true, looking: false, total, missing, differing, choices: Object.fromEntries(kept) })
+      if ([...missing, ...differing].some(canBeHad)) void downloads.load()
     } catch (error) {
       if (mine === sequence) store.set({ looking: false, error: /** @type {ApiError} */ (error) })
     }
@@ -151,14 +166,20 @@ export function createWorkflow(api, host, { names, jobs }) {
   }
 
   /** @param {Missing[]} wanted */
-  async function fix(wanted) {
+  function fix(wanted) {
+    turn = turn.then(() => fixNow(wanted))
+    return turn
+  }
+
+  /** @param {Missing[]} wanted */
+  async function fixNow(wanted) {
     const { graph } = host
-    const { choices, fixing } = store.get()
+    const { choices } = store.get()
     const targets = new Map(wanted.flatMap((one) => {
       const target = targetOf(one, choices)
       return target ? [[one.key, { one, target }]] : []
     }))
-    if (!graph || fixing || targets.size === 0) return
+    if (!graph || targets.size === 0) return
     store.set({ fixing: true, fixError: null, done: null })
     try {
       const unlinked = [...targets.values()].filter(({ target }) => target.value === null)
@@ -181,6 +202,13 @@ export function createWorkflow(api, host, { names, jobs }) {
         if (one.ours) await names.ask(target.value, [])
         replacements.set({ ours: one.ours, folder: one.folder, name: one.was, value: target.value }, key)
       }
+      /** @type {string[]} */
+      const noNode = []
+      for (const [one, key] of replacements) {
+        if (graph.holds(one)) continue
+        noNode.push(key)
+        replacements.delete(one)
+      }
       let left = replacements.size > 0 ? graph.replace([...replacements.keys()]) : []
       if (left.length > 0) {
         // A file may have come since ComfyUI last listed its folders.
@@ -190,18 +218,51 @@ export function createWorkflow(api, host, { names, jobs }) {
       await look()
       const failed = new Set(left.map((one) => replacements.get(one)))
       for (const { key } of store.get().missing) failed.add(key)
-      const undone = [...targets].filter(([key]) => failed.has(key))
-      store.set({ fixing: false, done: { fixed: targets.size - undone.length, left: undone.map(([, { one }]) => one.name) } })
+      /** @param {(key: string) => boolean} which */
+      const namesOf = (which) => [...targets].flatMap(([key, { one }]) => (which(key) ? [one.name] : []))
+      const undone = namesOf((key) => failed.has(key) && !noNode.includes(key))
+      store.set({ fixing: false, done: { fixed: targets.size - undone.length - noNode.length, left: undone, noNode: namesOf((key) => noNode.includes(key)) } })
     } catch (error) {
       store.set({ fixing: false, fixError: /** @type {ApiError} */ (error) })
       void look()
     }
   }
 
+  /** @param {Missing} one @returns {Download | undefined} what brings it, or brought it, whoever asked for it */
+  function downloadFor({ key, url }) {
+    const all = downloads.get().downloads
+    const mine = store.get().downloads[key]
+    const found = mine ? all.find(({ id }) => id === mine) : undefined
+    if (found) return found
+    const address = /^https:\/\/[^/]+\/([^/]+\/[^/]+)\/(?:resolve|blob)\/[^/]+\/([^?#]+)/.exec(url ?? '')
+    if (!address) return undefined
+    const [, repository, path] = address.map(decodeURIComponent)
+    return all.find(({ provider, repo_id, files, state }) => provider === 'huggingface' && repo_id === repository && state !== 'done' && files.some((file) => file.path === path))
+  }
+
+  /** What was missing has come: the nodes get it. @param {string} key */
+  async function arrived(key) {
+    await host.refreshNodes()
+    await look()
+    const one = store.get().missing.find((other) => other.key === key)
+    if (one) await fix([one])
+  }
+
+  downloads.subscribe(() => {
+    const asked = store.get().downloads
+    for (const [key, id] of Object.entries(asked)) {
+      const found = downloads.get().downloads.find((one) => one.id === id)
+      if (found?.state !== 'done') continue
+      store.set({ downloads: without(store.get().downloads, key) })
+      void arrived(key)
+    }
+  })
+
   return {
     ...store,
     look,
     fix,
+    downloadFor,
 
     /** How many models the open workflow does not get as it stands. */
     missing: () => store.get().missing.length,
@@ -212,24 +273,25 @@ export function createWorkflow(api, host, { names, jobs }) {
     /** @param {string} key @param {string} modelId empty for none */
     choose: (key, modelId) => store.set({ choices: { ...store.get().choices, [key]: modelId } }),
 
+    /** Yes to a file with other bytes than the workflow names. @param {Missing} one */
+    accept: (one) => store.set({ choices: { ...store.get().choices, [one.key]: one.model_id ?? '' } }),
+
     /** @param {Missing} one */
     async download(one) {
-      const wanted = downloadOf(one.url ?? '')
-      if (!wanted) return
-      store.set({ fixError: null })
+      const refused = without(store.get().refused, one.key)
+      store.set({ refused })
       try {
-        const { job } = await api.post('/downloads', wanted)
-        store.set({ downloads: { ...store.get().downloads, [one.key]: job.id } })
-        jobs.started(job)
+        const download = await downloads.start(downloadOf(one))
+        store.set({ downloads: { ...store.get().downloads, [one.key]: download.id } })
       } catch (error) {
-        store.set({ fixError: /** @type {ApiError} */ (error) })
+        store.set({ refused: { ...refused, [one.key]: /** @type {ApiError} */ (error) } })
       }
     },
 
     /** What a job brought may be what was missing. @param {Job} job */
     ended(job) {
-      const { looked, missing, fixing } = store.get()
-      if (looked && missing.length > 0 && !fixing && job.state === 'done') void look()
+      const { looked, missing, differing, fixing } = store.get()
+      if (looked && missing.length + differing.length > 0 && !fixing && job.state === 'done') void look()
     }
   }
 }

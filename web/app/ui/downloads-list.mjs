@@ -4,13 +4,13 @@ import { baseName } from '../text.mjs'
 import { useI18n, usePanel, useSeconds, useStore } from './context.mjs'
 import { webAddress } from './details-sheet.mjs'
 import { Icon } from './icons.mjs'
-import { Button, ErrorBox, IconButton, MiddleName, ProgressBar } from './parts.mjs'
+import { Button, CopyButton, ErrorBox, IconButton, MiddleName, ProgressBar } from './parts.mjs'
 
 /** @import { Download } from '../types.mjs' */
 
 const ICONS = { queued: 'activity', downloading: 'tray', waiting: 'offline', paused: 'pause', importing: 'library', done: 'check', failed: 'error' }
 /** Reasons that a token may put right. */
-const WANTS_TOKEN = new Set(['http_401', 'http_403', 'unauthorized', 'gated', 'token_needed', 'access_denied', 'http_status'])
+const WANTS_TOKEN = new Set(['remote_unauthorized', 'remote_forbidden'])
 
 /** Why it waits or failed, and what can be done. @param {{download: Download}} props */
 function Reason({ download }) {
@@ -33,6 +33,25 @@ function Reason({ download }) {
       ${reason?.code === 'pickle_not_acknowledged' && html`<${Button} icon="warn" onClick=${() => downloads.resume(download.id, true)}>${t('downloads.anyway')}<//>`}
       ${reason && WANTS_TOKEN.has(reason.code) && html`<${Button} kind="quiet" icon="settings" onClick=${() => view.openSheet('settings')}>${t('remote.setToken')}<//>`}
     </p>`}
+  </div>`
+}
+
+/** What came with other bytes than published: where it lies, and its end. @param {{download: Download}} props */
+function KeptAside({ download }) {
+  const { downloads } = usePanel()
+  const { t, bytes } = useI18n()
+  const { busy } = useStore(downloads)
+  const kept = download.files.flatMap(({ aside }) => (aside ? [aside] : []))
+  if (kept.length === 0) return null
+  return html`<div class="lib-callout" data-severity="warn">
+    <${Icon} name="warn" />
+    <div class="lib-callout-text">
+      <p>${t('downloads.aside', { count: kept.length, size: bytes(download.aside_size ?? 0) })}</p>
+      ${kept.map(({ path }) => html`<p class="lib-entry-path" key=${path}><${MiddleName} text=${path} /><${CopyButton} value=${path} label=${t('files.copyPath')} /></p>`)}
+      <p class="lib-callout-actions">
+        <${Button} kind="quiet" icon="trash" busy=${busy[download.id] === 'aside'} disabled=${Boolean(busy[download.id])} onClick=${() => downloads.removeAside(download.id)}>${t('downloads.throwAway')}<//>
+      </p>
+    </div>
   </div>`
 }
 
@@ -84,21 +103,22 @@ function Related({ download }) {
   </details>`
 }
 
-/** @param {{download: Download}} props */
-function DownloadEntry({ download }) {
+/** @param {{download: Download, named?: boolean}} props `named` is false below something that says the name */
+export function DownloadEntry({ download, named = true }) {
   const { downloads, view, details, remote } = usePanel()
   const { t, term, bytes } = useI18n()
   const { busy } = useStore(downloads)
   const { id, state, name, size, received = 0, rate, eta_s, models = [] } = download
-  const asked = busy[id]
+  const doing = busy[id]
   const model = models[0]
-  const shown = baseName(download.files.find((file) => file.asked !== false)?.path) || name
+  const asked = baseName(download.files.find((file) => file.asked !== false)?.path)
+  const shown = asked === 'model_index.json' ? name : asked || name
   const moving = state === 'downloading' || state === 'importing'
   const note = { queued: '', downloading: '', waiting: '', importing: '', paused: '', failed: '', done: size ? bytes(size) : '' }[state]
   return html`<li class="lib-job lib-download" data-state=${state} aria-label=${name}>
     <div class="lib-job-head">
       ${moving ? html`<span class="lib-spinner" aria-hidden="true"></span>` : html`<${Icon} name=${ICONS[state] ?? 'activity'} />`}
-      <span class="lib-job-title"><${MiddleName} text=${shown} title=${name} /></span>
+      ${named && html`<span class="lib-job-title"><${MiddleName} text=${shown} title=${name} /></span>`}
       <span class="lib-job-state">${[term('downloads.state', state), note].filter(Boolean).join(' · ')}</span>
     </div>
     <p class="lib-entry-note">${[term('provider', download.provider), download.repo_id].filter(Boolean).join(' · ')}</p>
@@ -106,6 +126,7 @@ function DownloadEntry({ download }) {
     html`<${ProgressBar} label=${name}
       progress=${{ current: received, total: size ?? 0, unit: 'bytes', ...(rate && state === 'downloading' ? { rate } : {}), ...(eta_s && state === 'downloading' ? { eta_s } : {}) }} />`}
     <${Reason} download=${download} />
+    <${KeptAside} download=${download} />
     <${Files} download=${download} />
     <${Related} download=${download} />
     <div class="lib-job-actions lib-download-actions">
@@ -117,14 +138,14 @@ function DownloadEntry({ download }) {
           details.open(model)
         }}>${t('downloads.show')}<//>`}
       ${(state === 'queued' || state === 'downloading' || state === 'waiting') &&
-      html`<${Button} icon="pause" busy=${asked === 'pause'} disabled=${Boolean(asked)} onClick=${() => downloads.pause(id)}>${t('downloads.pause')}<//>`}
+      html`<${Button} icon="pause" busy=${doing === 'pause'} disabled=${Boolean(doing)} onClick=${() => downloads.pause(id)}>${t('downloads.pause')}<//>`}
       ${(state === 'paused' || state === 'failed' || state === 'waiting') &&
-      html`<${Button} icon=${state === 'failed' ? 'refresh' : 'play'} busy=${asked === 'resume'} disabled=${Boolean(asked)} onClick=${() => downloads.resume(id)}>
+      html`<${Button} icon=${state === 'failed' ? 'refresh' : 'play'} busy=${doing === 'resume'} disabled=${Boolean(doing)} onClick=${() => downloads.resume(id)}>
         ${t({ paused: 'downloads.resume', failed: 'error.retry', waiting: 'banner.tryNow' }[state])}
       <//>`}
       ${state === 'done'
-        ? html`<${IconButton} icon="close" label=${t('downloads.dismiss', { name: shown })} disabled=${Boolean(asked)} onClick=${() => downloads.remove(id)} />`
-        : state !== 'importing' && html`<${Button} kind="quiet" icon="stop" busy=${asked === 'remove'} disabled=${Boolean(asked)} onClick=${() => downloads.remove(id)}>${t('action.cancel')}<//>`}
+        ? html`<${IconButton} icon="close" label=${t('downloads.dismiss', { name: shown })} disabled=${Boolean(doing)} onClick=${() => downloads.remove(id)} />`
+        : state !== 'importing' && html`<${Button} kind="quiet" icon=${state === 'failed' ? 'trash' : 'stop'} busy=${doing === 'remove'} disabled=${Boolean(doing)} onClick=${() => downloads.remove(id)}>${t(state === 'failed' ? 'downloads.remove' : 'action.cancel')}<//>`}
     </div>
   </li>`
 }

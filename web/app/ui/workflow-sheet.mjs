@@ -1,9 +1,9 @@
-import { html } from '../../vendor/htm-preact.mjs'
-import { hasEnded } from '../stores/jobs.mjs'
-import { downloadOf, targetOf } from '../stores/workflow.mjs'
+import { html, useEffect } from '../../vendor/htm-preact.mjs'
+import { canBeHad, targetOf, unaccepted } from '../stores/workflow.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
+import { DownloadEntry } from './downloads-list.mjs'
 import { Icon, iconOf } from './icons.mjs'
-import { Button, Empty, ErrorBox, MiddleName, ProgressBar, Sheet, SkeletonRows } from './parts.mjs'
+import { Button, Empty, ErrorBox, MiddleName, Sheet, SkeletonRows } from './parts.mjs'
 
 /** @import { Missing } from '../stores/workflow.mjs' */
 
@@ -11,12 +11,14 @@ import { Button, Empty, ErrorBox, MiddleName, ProgressBar, Sheet, SkeletonRows }
 export function WorkflowNotice() {
   const { workflow, view } = usePanel()
   const { t } = useI18n()
-  const { missing } = useStore(workflow)
+  const state = useStore(workflow)
   const { sheet } = useStore(view)
-  if (missing.length === 0 || sheet === 'workflow') return null
+  const missing = state.missing.length
+  const differing = unaccepted(state).length
+  if (missing + differing === 0 || sheet === 'workflow') return null
   return html`<div class="lib-banner" data-severity="warn" data-banner="workflow" role="status">
     <${Icon} name="warn" />
-    <span class="lib-banner-text">${t('workflow.misses', { count: missing.length })}</span>
+    <span class="lib-banner-text">${missing ? t('workflow.misses', { count: missing }) : t('workflow.differs', { count: differing })}</span>
     <${Button} onClick=${() => view.openSheet('workflow')}>${t('workflow.show')}<//>
   </div>`
 }
@@ -47,13 +49,14 @@ function Candidates({ one }) {
   </fieldset>`
 }
 
-/** Where it can be had. @param {{one: Missing}} props */
+/** Where it can be had, and how far it has come. @param {{one: Missing}} props */
 function Source({ one }) {
-  const { workflow, jobs } = usePanel()
+  const { workflow, downloads } = usePanel()
   const { t } = useI18n()
-  const { canDownload, downloads } = useStore(workflow)
-  useStore(jobs)
-  const job = jobs.find(downloads[one.key])
+  const { refused } = useStore(workflow)
+  useStore(downloads)
+  const download = workflow.downloadFor(one)
+  if (download) return html`<ul class="lib-job-list"><${DownloadEntry} download=${download} named=${false} /></ul>`
   const address = one.url ?? ''
   let place = address
   try {
@@ -61,15 +64,12 @@ function Source({ one }) {
   } catch {
     // Then the whole of it is shown.
   }
+  const error = refused[one.key]
   return html`<p class="lib-missing-what">
       <a href=${address} target="_blank" rel="noreferrer noopener" title=${address}>${t('workflow.from', { place })}</a>
     </p>
-    ${job && !hasEnded(job) && html`<${ProgressBar} progress=${job.progress} label=${one.name} />`}
-    ${job?.state === 'failed' && html`<p class="lib-missing-what lib-bad">${job.error?.message}</p>`}
-    ${canDownload &&
-    downloadOf(address) &&
-    (!job || (hasEnded(job) && job.state !== 'done')) &&
-    html`<${Button} icon="tray" onClick=${() => workflow.download(one)}>${t('workflow.download')}<//>`}`
+    ${error && html`<${ErrorBox} compact what=${t('downloads.startFailed')} error=${error} />`}
+    <${Button} icon="tray" aria-label=${`${t('workflow.download')}: ${one.name}`} onClick=${() => workflow.download(one)}>${t('workflow.download')}<//>`
 }
 
 /** @param {{one: Missing}} props */
@@ -94,7 +94,9 @@ function MissingEntry({ one }) {
       </p>`}
       ${!certain && one.state === 'unknown' && one.candidates.length === 0 && html`<p class="lib-missing-what">${t('workflow.unknown')}</p>`}
       ${!certain && one.candidates.length > 0 && html`<${Candidates} one=${one} />`}
-      ${one.state === 'downloadable' && html`<${Source} one=${one} />`}
+      ${one.hash_mismatch && html`<p class="lib-missing-what" data-severity="warn"><${Icon} name="warn" /><span>${t('workflow.otherBytes')}</span></p>`}
+      ${(one.state === 'downloadable' || one.hash_mismatch) && canBeHad(one) && html`<${Source} one=${one} />`}
+      ${one.hash_mismatch && !target && html`<${Button} kind="quiet" aria-label=${`${t('workflow.useAnyway')}: ${one.name}`} onClick=${() => workflow.accept(one)}>${t('workflow.useAnyway')}<//>`}
       ${target && html`<${Button} disabled=${fixing} onClick=${() => workflow.fix([one])} aria-label=${`${action()}: ${one.name}`}>${action()}<//>`}
     </div>
   </li>`
@@ -102,9 +104,12 @@ function MissingEntry({ one }) {
 
 /** What the open workflow does not get as it stands, and putting it right. */
 export function WorkflowSheet() {
-  const { workflow, view } = usePanel()
+  const { workflow, downloads, view } = usePanel()
   const { t } = useI18n()
-  const { missing, total, looked, looking, error, choices, fixing, fixError, done } = useStore(workflow)
+  const state = useStore(workflow)
+  const { missing, total, looked, looking, error, choices, fixing, fixError, done } = state
+  const differing = unaccepted(state)
+  useEffect(() => downloads.watch(), [])
   const fixable = missing.filter((one) => targetOf(one, choices)).length
   return html`<${Sheet} title=${t('workflow.title')} onClose=${view.closeSheet} class="lib-side lib-workflow">
     ${error && html`<${ErrorBox} what=${t('workflow.failed')} error=${error} onRetry=${workflow.look} />`}
@@ -112,15 +117,19 @@ export function WorkflowSheet() {
     <div role="status" aria-live="polite">
       ${done && done.fixed > 0 && html`<p class="lib-callout" data-severity="success"><${Icon} name="check" /><span>${t('workflow.fixed', { count: done.fixed })}</span></p>`}
       ${done && done.left.length > 0 && html`<p class="lib-callout" data-severity="warn"><${Icon} name="warn" /><span>${t('workflow.left', { names: done.left.join(', ') })}</span></p>`}
+      ${done && done.noNode.length > 0 && html`<p class="lib-callout" data-severity="warn"><${Icon} name="warn" /><span>${t('workflow.noNode', { names: done.noNode.join(', ') })}</span></p>`}
     </div>
     ${!looked && looking && html`<${SkeletonRows} count=${3} />`}
-    ${looked && !error && missing.length === 0 && html`<${Empty} icon="check" title=${t('workflow.nothing')} text=${t('workflow.nothingText', { count: total })} />`}
+    ${looked && !error && missing.length + differing.length === 0 && html`<${Empty} icon="check" title=${t('workflow.nothing')} text=${t('workflow.nothingText', { count: total })} />`}
     ${missing.length > 0 &&
     html`<div class="lib-workflow-head">
         <p>${t('workflow.misses', { count: missing.length })}</p>
         <${Button} kind="primary" busy=${fixing} disabled=${fixable === 0} onClick=${workflow.fixAll}>${t('workflow.fixAll', { count: fixable })}<//>
       </div>
       <ul class="lib-missing-list" aria-label=${t('workflow.list')}>${missing.map((one) => html`<${MissingEntry} key=${one.key} one=${one} />`)}</ul>`}
+    ${differing.length > 0 &&
+    html`<h3 class="lib-group-title">${t('workflow.differs', { count: differing.length })}</h3>
+      <ul class="lib-missing-list" aria-label=${t('workflow.differing')}>${differing.map((one) => html`<${MissingEntry} key=${one.key} one=${one} />`)}</ul>`}
     <div class="lib-workflow-foot">
       <${Button} kind="quiet" icon="refresh" busy=${looking} onClick=${workflow.look}>${t('workflow.again')}<//>
     </div>
