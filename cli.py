@@ -15,15 +15,17 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from .core.errors import InvalidRequestError, LibrarianError
+from .core.errors import InvalidRequestError, LibrarianError, NotFoundError
 from .core.importing import ImportMode, ImportRequest
 from .core.jobs import Job
 from .core.librarian import Librarian
 from .core.library import ModelQuery
 from .core.linking import CleanChoice, LinkChoice, Plan, RelocateRequest, SyncResult
 from .core.settings import Surroundings, app_of_models_folder, default_data_dir, with_distinct_names
-from .core.storage.names import is_text, shown
+from .core.storage.disk import storage_error
+from .core.storage.names import is_text
 from .core.version import VERSION
+from .terminal import ProgressBar, counted, say, size, warn
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,12 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
         if getattr(options, "json", False):
             print(json.dumps({"code": error.code, "detail": error.message}))
         else:
-            print(f"librarian: {error.message}", file=sys.stderr)
+            warn(f"librarian: {error.message}")
         return 1
     except BrokenPipeError:
         return 0
     except OSError as error:
-        print(f"librarian: {error}", file=sys.stderr)
+        warn(f"librarian: {error}")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -78,6 +80,12 @@ def surroundings_of(options: argparse.Namespace) -> Surroundings:
     )
 
 
+def _recover(librarian: Librarian) -> None:
+    """Mend imports that were cut off, and say which."""
+    for recovered in librarian.importer.recover():
+        warn(f"The import of {recovered.source} was cut off earlier and is now {recovered.outcome}.")
+
+
 @contextmanager
 def _librarian(options: argparse.Namespace) -> Iterator[Librarian]:
     librarian = Librarian(surroundings_of(options))
@@ -100,11 +108,11 @@ def _status(options: argparse.Namespace) -> int:
 
         def human() -> None:
             library = report.library
-            print(f"Library   {library.root}")
-            print(f"Models    {library.models} ({library.in_place} in place), {_size(library.size_bytes)}")
-            print(f"Network   {'offline' if report.network.offline else 'ready'}")
+            say(f"Library   {library.root}")
+            say(f"Models    {library.models:,} ({library.in_place:,} in place), {size(library.size_bytes)}")
+            say(f"Network   {'offline' if report.network.offline else 'ready'}")
             for warning in report.warnings:
-                print(f"Warning   {warning.message}")
+                say(f"Warning   {warning.message}")
 
         _show(options, report, human)
     return 0
@@ -117,13 +125,12 @@ def _search(options: argparse.Namespace) -> int:
 
         def human() -> None:
             for model in result.models:
-                facts = " · ".join(filter(None, (model.subtype, model.base_model, _size(model.size_bytes))))
-                print(
-                    f"{model.model_id}\n    {model.official_name}  ({facts}){'  linked' if model.linked else ''}"
-                )
+                facts = " · ".join(filter(None, (model.subtype, model.base_model, size(model.size_bytes))))
+                say(model.model_id)
+                say(f"    {model.official_name}  ({facts}){'  linked' if model.linked else ''}")
             if result.match == "any":
-                print("No model has all of these words; these have some.", file=sys.stderr)
-            print(f"{result.total} found in {result.query_time_ms:.1f} ms", file=sys.stderr)
+                warn("No model has all of these words; these have some.")
+            warn(f"{result.total:,} found in {result.query_time_ms:.1f} ms")
 
         _show(options, result, human)
     return 0
@@ -131,16 +138,16 @@ def _search(options: argparse.Namespace) -> int:
 
 def _details(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
-        details = librarian.models.details(options.model_id)
+        details = librarian.models.details(librarian.models.identify(options.model))
 
         def human() -> None:
             for name, value in details.model_dump(mode="json", exclude={"files", "links", "hashes"}).items():
                 if value not in (None, "", [], {}):
-                    print(f"{name:20} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+                    say(f"{name:20} {', '.join(map(str, value)) if isinstance(value, list) else value}")
             for file in details.files:
-                print(f"{'file':20} {file.path}{'' if file.exists else '  (missing)'}")
+                say(f"{'file':20} {file.path}{'' if file.exists else '  (missing)'}")
             for link in details.links:
-                print(f"{'link':20} {link.target}  ({link.state})")
+                say(f"{'link':20} {link.target}  ({link.state})")
 
         _show(options, details, human)
     return 0
@@ -153,9 +160,13 @@ def _inspect(options: argparse.Namespace) -> int:
         def human() -> None:
             for group in inspection.groups:
                 guess = group.guess
-                what = f"{guess.subtype}, {guess.family}, {guess.precision}" if guess else group.problem
+                told = (guess.subtype, guess.family, guess.precision) if guess else ()
+                what = ", ".join(word for word in told if word and word != "unknown") or "unknown"
                 known = f"  already here: {group.duplicate_of}" if group.duplicate_of else ""
-                print(f"{group.name}  ({_size(group.size_bytes)}, {group.security_tier}): {what}{known}")
+                say(
+                    f"{group.name}  ({size(group.size_bytes)}, {group.security_tier}): "
+                    f"{group.problem or what + known}"
+                )
 
         _show(options, inspection, human)
     return 0
@@ -163,14 +174,11 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _import(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
-        librarian.importer.recover()
+        _recover(librarian)
         found = librarian.imports.models_at([_full(path) for path in options.paths])
         nameless = [paths for paths in found if not all(map(is_text, paths))]
         for paths in nameless:
-            print(
-                f"librarian: {shown(paths[0])} is no valid Unicode. Rename it, then import it.",
-                file=sys.stderr,
-            )
+            warn(f"librarian: {paths[0]} is no valid Unicode. Rename it, then import it.")
         items = [
             {
                 "paths": paths,
@@ -183,7 +191,7 @@ def _import(options: argparse.Namespace) -> int:
         ]
         if not items:
             if not nameless:
-                print("librarian: There is no model here.", file=sys.stderr)
+                warn("librarian: There is no model here.")
             return 1
         request = ImportRequest.model_validate(
             {"items": items, "link": options.link, "delete_originals": options.delete_originals}
@@ -192,7 +200,7 @@ def _import(options: argparse.Namespace) -> int:
 
         def human() -> None:
             for item in job.items:
-                print(f"{item.name}: {item.state}  {item.model_id or ''}  {item.message or ''}".rstrip())
+                say(f"{item.name}: {item.state}  {item.model_id or ''}  {item.message or ''}".rstrip())
 
         _show(options, job, human)
     return _exit_status(job) or int(bool(nameless))
@@ -200,12 +208,20 @@ def _import(options: argparse.Namespace) -> int:
 
 def _scan(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
-        librarian.importer.recover()
+        _recover(librarian)
         job = _follow(librarian, librarian.scans.start("deep" if options.deep else "quick"), options)
 
         def human() -> None:
-            for name, value in (job.result or {}).items():
-                print(f"{name:30} {value}")
+            result = job.result or {}
+            counts = {
+                "found": result.get("models_found"),
+                "new or changed": result.get("models_indexed"),
+                "gone": result.get("models_removed"),
+                "skipped, files missing": result.get("models_skipped_missing_files"),
+            }
+            say(", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "0 found")
+            for error in result.get("errors", ()):
+                warn(f"  {error}")
 
         _show(options, job, human)
     return _exit_status(job)
@@ -223,14 +239,14 @@ def _lookup(options: argparse.Namespace) -> int:
                 sure = f"{candidate.match_method}, {candidate.match_confidence:.0%}"
                 bytes_ = ", other bytes" if candidate.hash_mismatch else ""
                 name = candidate.repo_id if candidate.provider == "huggingface" else candidate.official_name
-                print(f"{candidate.provider:<12} {name}  {candidate.file_name or ''}  ({sure}{bytes_})")
-                print(f"{'':<12} {candidate.page_url}")
+                say(f"{candidate.provider:<12} {name}  {candidate.file_name or ''}  ({sure}{bytes_})")
+                say(f"{'':<12} {candidate.page_url}")
             for problem in result.problems:
-                print(f"{problem.provider}: {problem.message}", file=sys.stderr)
+                warn(f"{problem.provider}: {problem.message}")
             if result.offline and result.found:
-                print("What is shown may be incomplete, or was remembered.", file=sys.stderr)
+                warn("What is shown may be incomplete, or was remembered.")
             elif not result.found:
-                print("Nothing found.", file=sys.stderr)
+                warn("Nothing found.")
 
         _show(options, result, human)
     return 0 if result.found else 1
@@ -240,6 +256,10 @@ def _resolve(options: argparse.Namespace) -> int:
     path = Path(options.workflow)
     try:
         workflow = json.loads(path.read_bytes() if options.workflow != "-" else sys.stdin.buffer.read())
+    except FileNotFoundError as error:
+        raise NotFoundError(f"There is no file {path}. Give a workflow that ComfyUI saved.") from error
+    except OSError as error:
+        raise storage_error(error, path) from error
     except (ValueError, RecursionError) as error:
         raise InvalidRequestError(f"{path} is no JSON: {error}. Save the workflow from ComfyUI.") from error
     with _librarian(options) as librarian:
@@ -256,11 +276,9 @@ def _resolve(options: argparse.Namespace) -> int:
                     "unknown": "is not here",
                 }[result.state]
                 near = ", ".join(candidate.name for candidate in result.candidates)
-                print(
-                    f"{result.state:<12} {result.folder or '?'}/{result.name}" + (f"  {what}" if what else "")
-                )
+                say(f"{result.state:<12} {result.folder or '?'}/{result.name}  {what}".rstrip())
                 if near:
-                    print(f"{'':<12} perhaps: {near}")
+                    say(f"{'':<12} perhaps: {near}")
     return 0 if all(result.state == "present" for result in results) else 1
 
 
@@ -272,10 +290,10 @@ def _duplicates(options: argparse.Namespace) -> int:
 
         def human() -> None:
             for group in report.groups:
-                print(f"{_size(group.bytes_to_win)} to win, {len(group.files)} × {_size(group.size_bytes)}")
+                say(f"{size(group.bytes_to_win)} to win, {len(group.files)} × {size(group.size_bytes)}")
                 for file in group.files:
-                    print(f"    {file.path}")
-            print(f"{_size(report.bytes_to_win)} to win in {len(report.groups)} groups", file=sys.stderr)
+                    say(f"    {file.path}")
+            warn(f"{size(report.bytes_to_win)} to win in {counted(len(report.groups), 'group')}")
 
         _show(options, report, human)
     return 0
@@ -292,8 +310,10 @@ def _storage(options: argparse.Namespace) -> int:
                 ("Drive", report.by_drive),
             ):
                 for share in shares:
-                    print(f"{title:8} {share.name:30} {share.models:7} models {_size(share.size_bytes):>10}")
-            print(f"{_size(report.size_bytes)} in all", file=sys.stderr)
+                    say(
+                        f"{title:8} {share.name:30} {counted(share.models, 'model'):>14} {size(share.size_bytes):>10}"
+                    )
+            warn(f"{size(report.size_bytes)} in all")
 
         _show(options, report, human)
     return 0
@@ -315,9 +335,11 @@ def _apply_links(options: argparse.Namespace) -> int:
 
         def human() -> None:
             result = job.result or {}
-            print(f"{result.get('links_created', 0)} links made, {result.get('links_removed', 0)} removed")
+            say(
+                f"{counted(result.get('links_created', 0), 'link')} made, {result.get('links_removed', 0):,} removed"
+            )
             for error in result.get("errors", ()):
-                print(f"  {error}", file=sys.stderr)
+                warn(f"  {error}")
 
         _show(options, job, human)
     return _exit_status(job)
@@ -334,11 +356,11 @@ def _uninstall(options: argparse.Namespace) -> int:
 
         def human() -> None:
             for app, result in results.items():
-                print(f"{app or 'outside all apps'}: {result.links_removed} links removed")
+                say(f"{app or 'outside all apps'}: {counted(result.links_removed, 'link')} removed")
                 for target in result.unreachable:
-                    print(f"  {target} cannot be reached and stays known", file=sys.stderr)
+                    warn(f"  {target} cannot be reached and stays known")
                 for error in result.errors:
-                    print(f"  {error}", file=sys.stderr)
+                    warn(f"  {error}")
 
         _show(options, report, human)
     return 1 if any(result.errors for result in results.values()) else 0
@@ -354,12 +376,12 @@ def _health(options: argparse.Namespace) -> int:
         def human() -> None:
             if cleaned is not None:
                 counts = cleaned.model_dump(exclude={"errors"})
-                print(
+                say(
                     ", ".join(f"{count} {name} cleaned" for name, count in counts.items() if count) or "clean"
                 )
                 for error in cleaned.errors:
-                    print(f"  {error}", file=sys.stderr)
-            print(report.status)
+                    warn(f"  {error}")
+            say(report.status)
             for title, links in (
                 ("broken", report.broken_links),
                 ("missing", report.missing_files),
@@ -369,9 +391,9 @@ def _health(options: argparse.Namespace) -> int:
                 ("cannot be reached", report.unreachable),
             ):
                 for link in links:
-                    print(f"{title:24} {link.target}")
+                    say(f"{title:24} {link.target}")
             for ghost in report.ghost_apps:
-                print(f"{'app that is gone':24} {ghost.app}: {ghost.root} ({ghost.links} links)")
+                say(f"{'app that is gone':24} {ghost.app}: {ghost.root} ({counted(ghost.links, 'link')})")
 
         _show(options, report, human)
     return 1 if report.status == "errors" else 0
@@ -384,9 +406,9 @@ def _repair(options: argparse.Namespace) -> int:
         result = job.result or {}
 
         def human() -> None:
-            print(f"{result.get('repaired', 0)} links repaired")
+            say(f"{counted(result.get('repaired', 0), 'link')} repaired")
             for change in result.get("failed", ()):
-                print(f"  {change['target']}: {change['problem']}", file=sys.stderr)
+                warn(f"  {change['target']}: {change['problem']}")
 
         _show(options, job, human)
     return _exit_status(job) or int(bool(result.get("failed")))
@@ -402,10 +424,10 @@ def _relocate(options: argparse.Namespace) -> int:
 
         def human() -> None:
             for change in result.links:
-                print(f"{change.target} -> {change.source}")
-            print(f"{result.updated} links {'would be ' if result.dry_run else ''}changed")
+                say(f"{change.target} -> {change.source}")
+            say(f"{counted(result.updated, 'link')} {'would be ' if result.dry_run else ''}changed")
             for change in result.failed:
-                print(f"  {change.problem}", file=sys.stderr)
+                warn(f"  {change.problem}")
 
         _show(options, result, human)
     return 1 if result.failed else 0
@@ -427,37 +449,34 @@ def _serve(options: argparse.Namespace) -> int:
     try:
         asyncio.run(serve(surroundings, options.host, options.port))
     except OSError as error:
-        print(
-            f"librarian: cannot serve at {options.host}:{options.port}: {error.strerror or error}",
-            file=sys.stderr,
-        )
+        warn(f"librarian: cannot serve at {options.host}:{options.port}: {error.strerror or error}")
         return 1
     return 0
 
 
 def _print_plan(plan: Plan) -> None:
     for created in plan.to_create:
-        print(f"+ {created.target}")
+        say(f"+ {created.target}")
     for conflict in plan.conflicts:
-        print(f"! {conflict.target}  ({conflict.reason}: {conflict.existing})")
+        say(f"! {conflict.target}  ({conflict.reason}: {conflict.existing})")
     for removed in (*plan.broken_to_remove, *plan.orphaned_to_remove):
-        print(f"- {removed.target}")
-    print(
-        f"{len(plan.to_create)} to make, {len(plan.to_skip_exists)} right already, {len(plan.conflicts)} conflicts"
+        say(f"- {removed.target}")
+    say(
+        f"{len(plan.to_create):,} to make, {len(plan.to_skip_exists):,} right already, "
+        f"{counted(len(plan.conflicts), 'conflict')}"
     )
     for text in (*plan.warnings, *plan.errors):
-        print(f"  {text}", file=sys.stderr)
+        warn(f"  {text}")
 
 
 def _follow(librarian: Librarian, job: Job, options: argparse.Namespace) -> Job:
     """Wait for a job, with a progress bar on a terminal; Ctrl+C cancels it."""
 
     def draw(_name: str, record: BaseModel) -> None:
-        if isinstance(record, Job) and record.id == job.id and record.progress.total:
-            share = min(1.0, record.progress.current / record.progress.total)
-            bar = "█" * int(share * 30)
-            print(f"\r{record.stage or '':10} {bar:30} {share:4.0%}", end="", file=sys.stderr, flush=True)
+        if isinstance(record, Job) and record.id == job.id:
+            bar.draw(record)
 
+    bar = ProgressBar()
     shows_bar = sys.stderr.isatty() and not options.json
     unsubscribe = librarian.events.subscribe(draw) if shows_bar else None
     try:
@@ -468,14 +487,14 @@ def _follow(librarian: Librarian, job: Job, options: argparse.Namespace) -> Job:
     finally:
         if unsubscribe is not None:
             unsubscribe()
-            print(file=sys.stderr)
+            bar.end()
 
 
 def _exit_status(job: Job) -> int:
     if job.state == "done" and all(item.state in ("done", "skipped") for item in job.items):
         return 0
-    if job.error is not None:
-        print(f"librarian: {job.error.message}", file=sys.stderr)
+    if job.error is not None and all(item.message != job.error.message for item in job.items):
+        warn(f"librarian: {job.error.message}")
     return 1
 
 
@@ -483,12 +502,15 @@ def _full(path: str) -> str:
     return os.path.abspath(Path(path).expanduser())
 
 
-def _size(size: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return ""
+def _number(least: int, most: int) -> Callable[[str], int]:
+    """A whole number within bounds, as an argument."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
+        return int(text)
+
+    return parse
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -522,9 +544,9 @@ def _parser() -> argparse.ArgumentParser:
     search = command("search", _search, "find models")
     search.add_argument("words", nargs="*")
     search.add_argument("--subtype", action="append", help="only this kind, such as loras; may be repeated")
-    search.add_argument("--limit", type=int, default=20, choices=range(1, 501), metavar="1-500")
+    search.add_argument("--limit", type=_number(1, 500), default=20, metavar="1-500")
     show = command("show", _details, "show everything known of one model")
-    show.add_argument("model_id")
+    show.add_argument("model", help="a model id, a hash or a file name")
     inspect = command("inspect", _inspect, "say what files are")
     inspect.add_argument("paths", nargs="+")
     importing = command("import", _import, "bring files into the library")
@@ -596,5 +618,5 @@ def _parser() -> argparse.ArgumentParser:
     uninstall.add_argument("--app", help="only this app")
     serving = command("serve", _serve, "run the standalone server", parent=places)
     serving.add_argument("--host", default="127.0.0.1")
-    serving.add_argument("--port", type=int, default=8190, choices=range(65536), metavar="0-65535")
+    serving.add_argument("--port", type=_number(0, 65535), default=8190, metavar="0-65535")
     return parser

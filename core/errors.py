@@ -29,7 +29,7 @@ class InvalidFieldsError(InvalidRequestError):
     """Some fields of a record are missing or wrong; ``fields`` lists each as (name, what is wrong)."""
 
     def __init__(self, fields: list[tuple[str, str]]) -> None:
-        super().__init__("; ".join(f"{name}: {wrong}" for name, wrong in fields[:5]))
+        super().__init__("; ".join(f"{name}: {wrong}" if name else wrong for name, wrong in fields[:5]))
         self.fields = fields
 
 

@@ -90,4 +90,9 @@ def _query_values(query: Mapping[str, Sequence[str]], record: type[BaseModel]) -
 
 def _wrong_fields(error: ValidationError) -> InvalidFieldsError:
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    return InvalidFieldsError([(".".join(str(part) for part in one["loc"]), one["msg"]) for one in found])
+    return InvalidFieldsError(
+        [
+            (".".join(str(part) for part in one["loc"]), one["msg"].removeprefix("Value error, "))
+            for one in found
+        ]
+    )

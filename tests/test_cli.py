@@ -12,6 +12,9 @@ import urllib.request
 import pytest
 
 from model_librarian.cli import main
+from model_librarian.core.importing.journal import Journal
+from model_librarian.core.jobs import Job, JobProgress
+from model_librarian.terminal import ProgressBar, duration
 
 from .fake_hosts import FakeHosts, serving
 
@@ -42,10 +45,10 @@ def test_the_whole_road(librarian_command, make_model, downloads, models_folder)
     status, output = librarian_command("links", "preview")
     assert (status, "1 to make" in output) == (0, True)
     status, output = librarian_command("links", "apply")
-    assert (status, "1 links made" in output) == (0, True)
+    assert (status, "1 link made" in output) == (0, True)
     assert (models_folder / "upscale_models" / source.name).is_symlink()
     status, output = librarian_command("uninstall")
-    assert (status, output) == (0, "comfyui: 1 links removed\n")
+    assert (status, output) == (0, "comfyui: 1 link removed\n")
     assert not (models_folder / "upscale_models" / source.name).is_symlink()
     librarian_command("links", "apply")
     status, output = librarian_command("status", "--json")
@@ -166,7 +169,7 @@ def test_health_repair_relocation_and_clean_uninstall(
     place.symlink_to(text.replace(str(library), "/media/usb"))
 
     status, output = librarian_command("links", "relocate", "/media/usb", str(library), "--dry-run")
-    assert (status, "1 links would be changed" in output) == (0, True)
+    assert (status, "1 link would be changed" in output) == (0, True)
     assert not place.exists()
     status, output = librarian_command("links", "relocate", "/media/usb", str(library), "--json")
     assert (status, json.loads(output)["updated"]) == (0, 1)
@@ -181,3 +184,99 @@ def test_health_repair_relocation_and_clean_uninstall(
     assert (status, output) == (0, "1 broken cleaned\nhealthy\n")
     assert not place.is_symlink()
     assert librarian_command("uninstall", "--app", "no-such-app")[0] == 1
+
+
+def test_what_is_missing_or_wrong_is_said_when_files_are_inspected(librarian_command, make_model, downloads):
+    for number in (1, 3):
+        make_model(downloads / f"set-0000{number}-of-00003.safetensors")
+    whole = make_model(downloads / "whole.safetensors").read_bytes()
+    (downloads / "cut.safetensors").write_bytes(whole[:-100])
+    status, output = librarian_command("inspect", str(downloads))
+    lines = {line.partition("  ")[0]: line for line in output.splitlines()}
+    assert status == 0
+    assert "part 2 of 3 is missing" in lines["set.safetensors"]
+    assert "cut.safetensors: The file has" in lines["cut.safetensors"]
+    assert "upscale_models, esrgan, fp16" in lines["whole.safetensors"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_names_cannot_talk_to_the_terminal(librarian_command, make_model, downloads, models_folder):
+    name = "red\x1b[31m\nline \u202egnp.\U0001f469\u200d\U0001f680 שלום\u3000写"
+    make_model(models_folder / "loras" / f"{name}.safetensors")
+    librarian_command("scan")
+    _, output = librarian_command("search", "red")
+    assert "    red\\x1b[31m\\nline \\u202egnp.\U0001f469\u200d\U0001f680 שלום\u3000写  (" in output
+    assert not {"\x1b", "\u202e"} & set(output)
+
+
+def test_a_model_is_shown_by_its_name_and_its_hash_and_near_names_are_offered(
+    librarian_command, make_model, models_folder
+):
+    make_model(models_folder / "vae" / "ae.safetensors")
+    librarian_command("scan")
+    for reference in ("ae.safetensors", "ae"):
+        status, output = librarian_command("show", reference)
+        assert (status, str(models_folder / "vae" / "ae.safetensors") in output) == (0, True)
+    status, output = librarian_command("show", "aee")
+    assert (status, "The nearest are: in-place/ae-" in output) == (1, True)
+
+
+def test_a_number_out_of_bounds_says_the_bounds_only(librarian_command, capsys):
+    for arguments in (["search", "--limit", "0"], ["search", "--limit", "x"], ["serve", "--port", "65536"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
+        error = capsys.readouterr().err
+        assert "is no whole number from" in error
+        assert len(error) < 600
+
+
+def test_what_failed_is_said_once(librarian_command, make_model, downloads, monkeypatch):
+    path = make_model(downloads / "a.safetensors")
+    monkeypatch.setattr("model_librarian.core.importing.transfer.clone", lambda *_: False)
+    status, output = librarian_command("import", str(path), "--mode", "reflink")
+    assert (status, output.count("Copy it instead")) == (1, 1)
+
+
+def test_a_workflow_that_is_not_there_is_said_in_words(librarian_command, tmp_path):
+    status, output = librarian_command("resolve", str(tmp_path / "gone.json"))
+    assert (status, output.startswith("librarian: There is no file")) == (1, True)
+
+
+def test_an_import_that_was_cut_off_is_told_by_the_next(
+    librarian_command, make_model, downloads, tmp_path, monkeypatch
+):
+    def cut_off(*_: object) -> None:
+        raise OSError(5, "cut off")
+
+    first, second = (make_model(downloads / f"{name}.safetensors") for name in ("first", "second"))
+    monkeypatch.setattr(Journal, "_close", lambda _, staging: staging.lock.release())  # as a kill would
+    monkeypatch.setattr(Journal, "place", cut_off)
+    assert librarian_command("import", str(first))[0] == 1
+    monkeypatch.undo()
+    monkeypatch.setenv("LIBRARIAN_OFFLINE", "1")
+    status, output = librarian_command("import", str(second))
+    assert status == 0
+    assert f"The import of {first} was cut off earlier and is now undone." in output
+    assert "cut off" not in librarian_command("scan")[1]
+
+
+def test_the_progress_bar_tells_amount_rate_and_time_left(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    progress = JobProgress(current=1_500_000_000, total=6_000_000_000, unit="bytes", rate=3e7, eta_s=150.0)
+    bar = ProgressBar()
+    bar.draw(Job(id="x", kind="import", stage="import", progress=progress))
+    line = capsys.readouterr().err
+    assert "25%  1.5 GB of 6.0 GB, 30.0 MB/s, 2 min left" in line
+    monkeypatch.setenv("COLUMNS", "40")
+    bar.draw(
+        Job(id="x", kind="scan", stage="headers", progress=JobProgress(current=1, total=1, unit="models"))
+    )
+    assert len(capsys.readouterr().err.strip("\r").removesuffix("\033[K")) < 40
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(4.4, "4 s"), (61, "1 min"), (3599, "1 h 0 min"), (7260, "2 h 1 min")]
+)
+def test_durations(seconds, words):
+    assert duration(seconds) == words

@@ -415,7 +415,7 @@ class Importer:
         if app_folder is not None:
             raise InvalidRequestError(
                 f"{path} lies in {app_folder}, where an app looks for it, and is listed from there. "
-                "Adopt it: it moves into the library, and a link stays. Or leave it, or import a copy."
+                "Adopt it: it moves into the library, and a link stays. Or leave it there."
             )
 
     def _app_folder(self, real: Path) -> Path | None:
@@ -480,4 +480,10 @@ def _only(groups: Sequence[FileGroup]) -> FileGroup:
 
 
 def _duplicate(model_id: str) -> Imported:
-    return Imported(model_id, False, [f"These bytes are in the library already, as {model_id}."])
+    if model_id.startswith(f"{IN_PLACE}/"):
+        known = (
+            f"These bytes are listed already, as {model_id}. Adopt that one to have its file in the library."
+        )
+    else:
+        known = f"These bytes are in the library already, as {model_id}."
+    return Imported(model_id, False, [known])

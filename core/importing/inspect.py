@@ -203,9 +203,9 @@ def _identify(member: Member, *, whole_size: int | None = None) -> FileFacts:
     try:
         return identify(member.path, whole_size=whole_size)
     except NotAModelError as error:
-        if member.name == member.path.name:
-            raise
-        raise NotAModelError(f"{shown(member.name)}: {error.message}") from error
+        what = error.message.removeprefix(member.path.name)
+        colon = ": " if what == error.message else ""
+        raise NotAModelError(f"{shown(member.name)}{colon}{what}") from error
 
 
 def _is_openvino(path: Path) -> bool:

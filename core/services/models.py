@@ -120,7 +120,7 @@ class Models:
         return path
 
     def _loadable(self, reference: str, folder: bool) -> tuple[str, Path]:
-        model_id = self._identify(reference.strip())
+        model_id = self.identify(reference.strip())
         model = self._library.model(model_id)
         _check_form(model, folder)
         self._pickles.require_trusted(model)
@@ -141,7 +141,7 @@ class Models:
         Of a Diffusers folder it is made of the names, sizes and times of its files. ``told`` is as for
         `Library.hash_of`.
         """
-        model_id = self._identify(reference.strip())
+        model_id = self.identify(reference.strip())
         if self._library.model(model_id).model_format != "diffusion-folder":
             return self._library.hash_of(model_id, told)[0]
         _, folder = self._loadable(reference, folder=True)
@@ -203,7 +203,11 @@ class Models:
         """How much room the models take, by type, family and drive."""
         return self._library.usage.storage()
 
-    def _identify(self, reference: str) -> str:
+    def identify(self, reference: str) -> str:
+        """The id of the model that a reference means: its id, a hash, or a file's name.
+
+        Raises `NotFoundError` with the nearest names, or if several models have this name.
+        """
         if not reference:
             raise NotFoundError("choose a model from the Librarian panel.")
         if self._library.index.contains(reference):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+import model_librarian
 from model_librarian.core.errors import ConflictError
 from model_librarian.core.events import Events
 from model_librarian.core.jobs import KEPT_JOBS, JobItem, JobRunner
@@ -145,3 +149,13 @@ def test_ended_jobs_are_forgotten_after_a_while(runner):
     runner.wait(last.id)
     runner.submit("scan", lambda _: {}, lane="x")
     assert len(runner.all()) <= KEPT_JOBS + 1
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_each_stage_has_words_for_people(language):
+    package = Path(model_librarian.__file__).parent
+    sources = "".join(path.read_text("utf-8") for path in (package / "core").rglob("*.py"))
+    stages = set(re.findall(r"\.stage\(\s*\"(\w+)\"", sources))
+    words = json.loads((package / "locales" / language / "main.json").read_text("utf-8"))
+    assert "waiting" in stages
+    assert stages <= set(words["librarian"]["jobs"]["stage"])

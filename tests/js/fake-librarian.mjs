@@ -346,7 +346,7 @@ export function createFakeLibrarian({ models: count = 40 } = {}) {
     },
     'GET /mappings': () => answer(200, { mappings, problems: [] }),
     'PUT /mappings/*': ({ id, body }) => {
-      const wrong = body.rules.flatMap((/** @type {any} */ rule, /** @type {number} */ at) => (rule.target_subdir.includes('..') ? [{ field: `rules.${at}.target_subdir`, message: 'Value error, must be a folder below the app\'s root, without «..»' }] : []))
+      const wrong = body.rules.flatMap((/** @type {any} */ rule, /** @type {number} */ at) => (rule.target_subdir.includes('..') ? [{ field: `rules.${at}.target_subdir`, message: 'must be a folder below the app\'s root, without «..»' }] : []))
       if (wrong.length > 0) return answer(400, { status: 400, code: 'invalid_request', title: 'The request cannot be understood', detail: 'wrong', fields: wrong })
       mappings = [...mappings.filter((one) => one.name !== id), { name: id, source: 'person', mapping: body }]
       return answer(200, mappings.at(-1))

@@ -275,7 +275,7 @@ export function createMappings(api) {
         return true
       } catch (error) {
         const failed = /** @type {ApiError} */ (error)
-        const wrong = Object.fromEntries(failed.fields.map(({ field, message }) => [field, message.replace(/^Value error, /, '')]))
+        const wrong = Object.fromEntries(failed.fields.map(({ field, message }) => [field, message]))
         const first = Number(/^rules\.(\d+)\./.exec(failed.fields[0]?.field ?? '')?.[1] ?? -1)
         store.set({ saving: false, saveError: failed, wrong, openKey: drafts[first]?.key ?? store.get().openKey })
         return false

@@ -1,0 +1,90 @@
+"""How the command line speaks: plain text whatever a name is made of, sizes, a progress bar."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import unicodedata
+
+from .core.jobs import Job, JobProgress
+from .core.storage.names import shown
+
+BAR_CELLS = 30
+
+
+def say(text: str) -> None:
+    """Print a line."""
+    print(plain(text))
+
+
+def warn(text: str) -> None:
+    """Print a line for people who look, but not for what reads the output."""
+    print(plain(text), file=sys.stderr)
+
+
+def plain(text: str) -> str:
+    """The text without anything that a terminal would obey; that is shown as an escape, such as ``u202e``.
+
+    Names come from publishers and from disks; they may hold line breaks, colours, and marks that turn the rest of a
+    line around.
+    """
+    return "".join(
+        char if _is_harmless(char) else char.encode("unicode_escape").decode() for char in shown(text)
+    )
+
+
+def _is_harmless(char: str) -> bool:
+    joins = unicodedata.category(char) == "Cf" and unicodedata.bidirectional(char) == "BN"  # as in emoji
+    return char.isprintable() or unicodedata.category(char) == "Zs" or joins
+
+
+def size(count: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return ""
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things: ``1 link``, ``2 links``."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class ProgressBar:
+    """Draws how far a job is over one and the same line of standard error."""
+
+    def draw(self, job: Job) -> None:
+        """Show the job as it is."""
+        progress = job.progress
+        if not progress.total:
+            return
+        share = min(1.0, progress.current / progress.total)
+        line = f"{job.stage or '':10} {'█' * int(share * BAR_CELLS):{BAR_CELLS}} {share:4.0%}  {_amounts(progress)}"
+        room = max(10, shutil.get_terminal_size().columns - 1)
+        print(f"\r{line[:room]}\033[K", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Let what comes next begin a line of its own."""
+        print(file=sys.stderr)
+
+
+def _amounts(progress: JobProgress) -> str:
+    total, rate = progress.total or 0, progress.rate
+    if progress.unit != "bytes":
+        return f"{progress.current:,} of {counted(total, progress.unit.removesuffix('s'))}"
+    parts = [f"{size(progress.current)} of {size(total)}"]
+    if rate:
+        parts.append(f"{size(rate)}/s")
+    if progress.eta_s is not None and progress.current < total:
+        parts.append(f"{duration(progress.eta_s)} left")
+    return ", ".join(parts)
