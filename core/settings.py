@@ -125,8 +125,8 @@ class Settings(BaseModel):
     library_root: Path | None = None
     allowed_roots: list[Path] = Field(default_factory=list)
     online: bool = True
-    remote_search: bool = True
-    """Whether what is searched for in the panel is searched for at Hugging Face and Civitai, too."""
+    remote_search: bool = False
+    """Whether what is typed into the panel's search goes to Hugging Face and Civitai by itself; else when asked to."""
 
     index_in_place: bool = True
     transfers_at_once: int | None = Field(default=None, ge=1, le=8)

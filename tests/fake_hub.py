@@ -47,7 +47,11 @@ class Exchange(BaseHTTPRequestHandler):
         with self.hub.lock:
             pages = {**self.hub.pages}
         if path in pages:
-            self.answer(200, json.dumps(pages[path]).encode(), {"Content-Type": "application/json"})
+            self.answer(
+                200,
+                json.dumps(pages[path]).encode(),
+                {"Content-Type": "application/json", **self.hub.page_headers},
+            )
         elif path in self.hub.redirects:
             self.answer(302, b"", {"Location": self.hub.redirects[path]})
         elif path in self.hub.refused:
@@ -168,6 +172,7 @@ class FakeHub:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.pages: dict[str, Any] = {}
+        self.page_headers: dict[str, str] = {}
         self.files: dict[str, bytes] = {}
         self.redirects: dict[str, str] = {}
         self.refused: dict[str, tuple[int, dict[str, str]]] = {}

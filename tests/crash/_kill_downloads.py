@@ -238,7 +238,10 @@ def main() -> None:
         except BaseException:
             print(f"in the case «{name}»:", file=sys.stderr)
             raise
-    cases = {name: {"calls": world.calls, "kills": world.kills, "ms": round(world.seconds * 1000)} for name, world in worlds.items()}
+    cases = {
+        name: {"calls": world.calls, "kills": world.kills, "ms": round(world.seconds * 1000)}
+        for name, world in worlds.items()
+    }
     print(json.dumps({"kills": sum(world.kills for world in worlds.values()), "cases": cases}))
 
 

@@ -73,8 +73,13 @@ export function networkRoutes(routes, { answer, problem, newJob }) {
   }
   /** @param {{id: string}} call */
   routes['DELETE /downloads/*'] = ({ id }) => {
-    const download = find(id)
+    const [which = '', aside] = id.split('/')
+    const download = find(which)
     if (!download) return problem(404, 'not_found', 'There is no such download')
+    if (aside) {
+      for (const file of download.files) file.aside = null
+      return answer(200, download)
+    }
     downloads.splice(downloads.indexOf(download), 1)
     return answer(200, download)
   }

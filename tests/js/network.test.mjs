@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { groupFiles, remoteSize, remoteTier } from '../../web/app/remote-files.mjs'
+import { groupFiles, onlyModel, remoteSize, remoteTier } from '../../web/app/remote-files.mjs'
 import { REMOTE_DEBOUNCE } from '../../web/app/stores/remote.mjs'
 import { DEBOUNCE } from '../../web/app/stores/search.mjs'
 import { trustOf } from '../../web/app/trust.mjs'
@@ -36,6 +36,9 @@ async function search(page, text) {
   await pass(DEBOUNCE + REMOTE_DEBOUNCE + 100)
 }
 
+/** @param {any} body */
+const withSettings = (body) => ({ prepare: (/** @type {any} */ fake) => (fake.routes['GET /settings'] = () => ({ status: 200, body })) })
+
 /** @param {any} more */
 const remoteAnswer = (more) => ({ status: 200, body: { models: REPOSITORIES, cached: false, stale: false, offline: false, fetched_at: '2026-11-22T10:00:00Z', problems: [], ...more } })
 
@@ -71,13 +74,59 @@ describe('models of the hosts', () => {
     expect(remoteCalls(page)).toEqual(['flux'])
   })
 
-  test.each(['remote_search', 'online'])('are not asked for when %s is switched off', async (name) => {
-    const page = await openSlowly({
-      prepare: (fake) => (fake.routes['GET /settings'] = () => ({ status: 200, body: { online: true, remote_search: true, [name]: false } }))
-    })
+  test('are neither asked for nor offered when the network is switched off', async () => {
+    const page = await openSlowly(withSettings({ online: false, remote_search: true }))
     await search(page, 'flux')
     expect(remoteCalls(page)).toEqual([])
     expect(page.find('.lib-remote')).toBeNull()
+  })
+
+  test('nothing typed is sent before one says so, and then only those words', async () => {
+    const page = await openSlowly(withSettings({ online: true, remote_search: false }))
+    await search(page, 'flux')
+    expect(remoteCalls(page)).toEqual([])
+    expect(page.find('.lib-remote').textContent).toContain('Look for “flux” at Hugging Face and Civitai, too?')
+    type(page.find('[data-lib-search]'), '1')
+    await pass(50)
+    expect(page.find('.lib-remote').textContent).toContain('“flux1”')
+    await pass(DEBOUNCE + REMOTE_DEBOUNCE + 100)
+    expect(remoteCalls(page)).toEqual([])
+    page.button('Search online').click()
+    await pass(200)
+    expect(remoteCalls(page)).toEqual(['flux1'])
+    expect(names(page)).toEqual(['Comfy-Org/flux1-dev'])
+    type(page.find('[data-lib-search]'), '-')
+    await pass(DEBOUNCE + REMOTE_DEBOUNCE + 100)
+    expect(remoteCalls(page)).toEqual(['flux1'])
+    expect(page.find('.lib-remote').textContent).toContain('“flux1-”')
+    page.button('Clear search').click()
+    await pass(100)
+    expect(page.find('.lib-remote')).toBeNull()
+  })
+
+  test('with nothing of one’s own under these words, Enter asks for them', async () => {
+    const page = await openSlowly(withSettings({ online: true, remote_search: false }))
+    await search(page, 'black-forest')
+    expect(page.all('[role=option]')).toHaveLength(0)
+    press(page.find('[data-lib-search]'), 'Enter')
+    await pass(200)
+    expect(remoteCalls(page)).toEqual(['black-forest'])
+    expect(names(page)).toHaveLength(1)
+  })
+
+  test('«always» is a setting, and asks at once', async () => {
+    let settings = { online: true, remote_search: false }
+    const page = await openSlowly({
+      prepare: (fake) => {
+        fake.routes['GET /settings'] = () => ({ status: 200, body: settings })
+        fake.routes['PATCH /settings'] = ({ body }) => ({ status: 200, body: (settings = { ...settings, ...body }) })
+      }
+    })
+    await search(page, 'flux')
+    page.button('Always, as I type').click()
+    await pass(200)
+    expect(settings.remote_search).toBe(true)
+    expect(remoteCalls(page)).toEqual(['flux'])
   })
 
   test('old ones are shown at once; what is new comes below them without moving a row', async () => {
@@ -214,6 +263,41 @@ describe('a repository', () => {
     expect(page.find('.lib-remote-sheet [role=alert]').textContent).toContain('huggingface.co does not answer')
   })
 
+  test('a Diffusers folder is one model; a precision of it is chosen alone', async () => {
+    const paths = ['model_index.json', 'all-in-one.safetensors', 'unet/config.json', 'unet/diffusion_pytorch_model.safetensors', 'unet/diffusion_pytorch_model.fp16.safetensors', 'unet/model.onnx', 'vae/diffusion_pytorch_model.safetensors']
+    const whole = (/** @type {string} */ variant) => ({ path: 'model_index.json', variant, files: ['model_index.json', 'unet/config.json', 'unet/x', 'vae/x'], size: variant ? 7e9 : 14e9, pickle: false })
+    const model = { provider: 'huggingface', repo_id: 'org/pipe', name: 'pipe', revision: 'c'.repeat(40), file_names: paths, files: [] }
+    const page = await openSlowly({
+      prepare: (fake) => (fake.routes['GET /remote/files'] = () => ({ status: 200, body: { files: paths.map((path) => ({ path, size: 1e9 })), pipelines: [whole(''), whole('fp16')], complete: true } }))
+    })
+    page.panel.panel.remote.open(model)
+    await pass(100)
+    const rows = () => [...page.find('.lib-remote-sheet').querySelectorAll('.lib-remote-file')]
+    expect(rows()[0].textContent).toContain('4 files of a Diffusers folder, as one model · 14 GB')
+    expect(rows()[1].textContent).toContain('fp16')
+    expect(rows().map((row) => row.textContent).join()).not.toContain('model.onnx')
+    const on = () => rows().map((row) => row.querySelector('input').checked)
+    if (!on()[0]) rows()[0].querySelector('input').click()
+    await pass(50)
+    expect(on().slice(0, 3)).toEqual([true, false, false])
+    rows()[1].querySelector('input').click()
+    await pass(50)
+    expect(on().slice(0, 3)).toEqual([false, true, false])
+    page.button(/^Download 1 item · 7 GB/).click()
+    await pass(200)
+    expect(page.fake.requests.find(({ method, path }) => method === 'POST' && path === '/downloads')?.body).toEqual({
+      provider: 'huggingface', repo_id: 'org/pipe', revision: 'c'.repeat(40), link: true, files: ['model_index.json'], variant: 'fp16'
+    })
+  })
+
+  test('with nothing beside it, a Diffusers folder is ticked as soon as it is known', () => {
+    const model = { provider: 'huggingface', repo_id: 'org/pipe', name: 'pipe', file_names: ['model_index.json', 'unet/diffusion_pytorch_model.safetensors'], files: [] }
+    expect(onlyModel(model)).toEqual(['unet/diffusion_pytorch_model.safetensors'])
+    const known = { ...model, files: model.file_names.map((path) => ({ path })), pipelines: [{ path: 'model_index.json', variant: '', files: model.file_names }] }
+    expect(onlyModel(known)).toEqual(['model_index.json#'])
+    expect(groupFiles(known).map(({ name, belongs }) => [name, belongs])).toEqual([['pipe', false], ['unet/diffusion_pytorch_model.safetensors', true]])
+  })
+
   test('terms to accept and pickles hold the download back', async () => {
     const page = await openSlowly()
     await search(page, 'black')
@@ -302,6 +386,39 @@ describe('downloads', () => {
     page.button('I trust it: download').click()
     await pass(100)
     expect(page.fake.requests.find(({ path }) => path === '/downloads/p/resume')?.body).toEqual({ acknowledge_pickle: true })
+  })
+
+  test.each([
+    ['remote_unauthorized', true],
+    ['remote_forbidden', true],
+    ['remote_not_found', false],
+    ['remote_legally_blocked', false]
+  ])('%s: what is said, its page, and a token where one may help', async (code, token) => {
+    const page = await openSlowly({ prepare: (fake) => fake.downloads.push(fakeDownload({ state: 'failed', rate: null, eta_s: null, reason: { code, message: `This is ${code}.` } })) })
+    await openJobs(page)
+    const entry = page.find('.lib-download')
+    expect(entry.textContent).toContain(`This is ${code}.`)
+    expect(entry.querySelector('a').textContent).toBe('Open its page')
+    expect([...entry.querySelectorAll('button')].some((one) => one.textContent.trim() === 'Set a token')).toBe(token)
+  })
+
+  test('what came wrong: where it is kept, how large it is, and its end', async () => {
+    const path = '/srv/model-library/.incoming/download-1/aside/0a1b2c3d-nice.safetensors.mismatch'
+    const file = { path: 'nice.safetensors', size: 3e9, received: 0, state: 'failed', asked: true, reason: null, aside: { path, size: 3e9, sha256: 'f'.repeat(64) } }
+    const page = await openSlowly({
+      prepare: (fake) => fake.downloads.push(fakeDownload({ state: 'failed', rate: null, eta_s: null, files: [file], aside_size: 3e9, reason: { code: 'hash_mismatch', message: 'It arrived with other bytes.' } }))
+    })
+    await openJobs(page)
+    const entry = () => page.find('.lib-download')
+    expect(entry().textContent).toContain('kept aside (3 GB) and is no model of yours')
+    expect(entry().querySelector('.lib-callout').innerHTML).toContain(path)
+    page.button('Throw it away').click()
+    await pass(200)
+    expect(page.fake.requests.some(({ method, path: asked }) => method === 'DELETE' && asked === '/downloads/d1/aside')).toBe(true)
+    expect(entry().querySelector('.lib-callout')).toBeNull()
+    page.button('Remove').click()
+    await pass(200)
+    expect(page.find('.lib-download')).toBeNull()
   })
 
   test('finished: shown in the library, its kin offered, and off the list', async () => {
@@ -469,5 +586,6 @@ describe('settings of the network', () => {
     await pass(100)
     expect(patches(page)).toEqual([{ remote_search: false }])
     expect(names(page)).toEqual([])
+    expect(page.find('.lib-remote').textContent).toContain('Search online')
   })
 })

@@ -1,4 +1,4 @@
-/** @import { RemoteFile, RemoteModel } from './types.mjs' */
+/** @import { RemoteFile, RemoteModel, RemotePipeline } from './types.mjs' */
 
 /**
  * @typedef {object} FileGroup What is chosen with one tick: a file, or all parts of a set.
@@ -9,6 +9,7 @@
  * @property {boolean} pickle loading it can run code
  * @property {boolean} belongs needed beside a model rather than a model itself: a VAE, a text encoder, a config
  * @property {number} missing parts of the set that the host does not list
+ * @property {RemotePipeline} [pipeline] it is a whole Diffusers folder
  */
 
 const WEIGHTS = /\.(safetensors|sft|gguf|ckpt|pt2?|pth|bin|pkl|onnx)$/i
@@ -36,11 +37,19 @@ const sum = (sizes) => (sizes.every((size) => typeof size === 'number') ? sizes.
  * @returns {FileGroup[]} models first, then what belongs to them
  */
 export function groupFiles(model) {
+  const pipelines = (model.pipelines ?? []).map((pipeline) => ({
+    key: `${pipeline.path}#${pipeline.variant}`, name: folderOf(pipeline.path) || model.name || model.repo_id, paths: [pipeline.path], size: pipeline.size ?? null,
+    pickle: pipeline.pickle ?? false, belongs: false, missing: 0, pipeline
+  }))
+  /** @param {string} path whether it is a part of what comes as one @returns {boolean} */
+  const isPart = (path) => pipelines.some(({ pipeline }) => path.startsWith(folderOf(pipeline.path)) && path.slice(folderOf(pipeline.path).length).replace(/^\//, '').includes('/'))
   const files = filesOf(model)
   /** @type {Map<string, {files: RemoteFile[], total: number, name: string}>} */
   const sets = new Map()
   for (const file of files) {
     if (!WEIGHTS.test(file.path) || LEFTOVER.test(file.path)) continue
+    // Of the parts of a folder that comes as one, copies for other programs are of no use here.
+    if (isPart(file.path) && !/\.safetensors$/i.test(file.path)) continue
     const [, stem = '', , total = '', ending = ''] = SHARD.exec(file.path) ?? []
     const key = stem ? `${stem}*${total}${ending}` : file.path
     const set = sets.get(key) ?? { files: [], total: Number(total) || 1, name: stem ? `${stem}${ending}` : file.path }
@@ -60,18 +69,46 @@ export function groupFiles(model) {
       paths: all.map(({ path }) => path),
       size: sum(own.map(({ size }) => size)),
       pickle: PICKLE.test(name),
-      belongs: BESIDE.test(name) || own.some(({ kind }) => BESIDE_KINDS.has(kind ?? '')),
+      belongs: isPart(own[0]?.path ?? '') || BESIDE.test(name) || own.some(({ kind }) => BESIDE_KINDS.has(kind ?? '')),
       missing: Math.max(0, total - own.length)
     }
   })
   const models = groups.filter(({ belongs }) => !belongs)
   // A repository of nothing but VAEs is one of VAEs.
-  const [first, beside] = models.length > 0 ? [models, groups.filter(({ belongs }) => belongs)] : [groups, []]
+  const [first, beside] = models.length > 0 || pipelines.length > 0 ? [models, groups.filter(({ belongs }) => belongs)] : [groups, []]
   return [
+    ...pipelines,
     ...first.map((group) => ({ ...group, belongs: false })),
     ...beside,
     ...configs.map(({ path, size }) => ({ key: path, name: path, paths: [path], size: size ?? null, pickle: false, belongs: true, missing: 0 }))
   ]
+}
+
+/** @param {string} path */
+const folderOf = (path) => path.slice(0, Math.max(0, path.lastIndexOf('/')))
+
+/** What is ticked by itself: the only model, or a Diffusers folder as it is published, where nothing stands beside it.
+ * @param {RemoteModel} model @returns {string[]} keys */
+export function onlyModel(model) {
+  const groups = groupFiles(model).filter(({ belongs }) => !belongs)
+  const single = groups.filter(({ pipeline }) => !pipeline)
+  const only = single.length === 0 || groups.length === 1 ? groups[0] : undefined
+  return only ? [only.key] : []
+}
+
+/** The keys after a click on one. A Diffusers folder is asked for alone: its precision is that of the whole request.
+ * @param {FileGroup[]} groups @param {string[]} keys @param {string} key */
+export function toggled(groups, keys, key) {
+  if (keys.includes(key)) return keys.filter((other) => other !== key)
+  const isWhole = (/** @type {string} */ one) => groups.some((group) => group.key === one && group.pipeline)
+  return isWhole(key) ? [key] : [...keys.filter((other) => !isWhole(other)), key]
+}
+
+/** What is asked for of the server. @param {FileGroup[]} groups @returns {{files: string[], variant?: string}} */
+export function wantedFiles(groups) {
+  const files = groups.flatMap(({ paths }) => paths)
+  const variant = groups.find(({ pipeline }) => pipeline)?.pipeline?.variant
+  return { files, ...(variant ? { variant } : {}) }
 }
 
 /** Whether what can be loaded runs code: `safe` if there is something that does not, else `pickle`; empty where

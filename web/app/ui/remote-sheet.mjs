@@ -13,17 +13,20 @@ import { RemoteFacts, remoteName } from './remote-section.mjs'
 function FileChoice({ group, on }) {
   const { remote } = usePanel()
   const { t, bytes } = useI18n()
+  const name = group.pipeline?.variant ? `${group.name} · ${group.pipeline.variant}` : group.name
   const weights = group.paths.filter((path) => !path.endsWith('.index.json')).length
+  const whole = group.pipeline
   const note = [
+    whole ? t('remote.wholeFolder', { count: whole.files.length }) : '',
     group.size === null ? '' : bytes(group.size),
-    weights > 1 ? t('remote.parts', { count: weights }) : '',
+    !whole && weights > 1 ? t('remote.parts', { count: weights }) : '',
     group.missing > 0 ? t('remote.partsMissing', { count: group.missing }) : ''
   ]
   return html`<li>
     <label class=${`lib-choice lib-remote-file ${on ? 'is-on' : ''}`}>
-      <input type="checkbox" aria-label=${[group.name, ...note].filter(Boolean).join(', ')} checked=${on} disabled=${group.missing > 0} onChange=${() => remote.toggle(group.key)} />
+      <input type="checkbox" aria-label=${[name, ...note].filter(Boolean).join(', ')} checked=${on} disabled=${group.missing > 0} onChange=${() => remote.toggle(group.key)} />
       <span class="lib-entry-text">
-        <${MiddleName} text=${group.name} />
+        <${MiddleName} text=${name} />
         <span class="lib-entry-note">${note.filter(Boolean).join(' · ')}</span>
       </span>
       ${group.pickle && html`<${TierBadge} tier="pickle" />`}
