@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from ..core.errors import InvalidFieldsError, InvalidRequestError
 from ..core.jobs import Job
@@ -90,9 +91,11 @@ def _query_values(query: Mapping[str, Sequence[str]], record: type[BaseModel]) -
 
 def _wrong_fields(error: ValidationError) -> InvalidFieldsError:
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    return InvalidFieldsError(
-        [
-            (".".join(str(part) for part in one["loc"]), one["msg"].removeprefix("Value error, "))
-            for one in found
-        ]
-    )
+    return InvalidFieldsError([(".".join(str(part) for part in one["loc"]), _wrong(one)) for one in found])
+
+
+def _wrong(error: ErrorDetails) -> str:
+    """What pydantic says of a field, in words for people who know nothing of Python."""
+    if error["type"] in ("model_type", "dict_type"):
+        return "This should be a JSON object."
+    return error["msg"].removeprefix("Value error, ")

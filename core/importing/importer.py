@@ -26,8 +26,7 @@ from ..library.metadata import IN_PLACE, INCOMING, METADATA_NAME, serialise
 from ..storage.atomic import write_atomic
 from ..storage.disk import require_writable, storage_error
 from ..storage.names import collision_key, is_text, shown
-from ..storage.preflight import Arrival as Coming
-from ..storage.preflight import preflight
+from ..storage.preflight import NewFile, preflight
 from ..storage.roots import AllowedRoots, is_within, real_path
 from .batch import BatchProgress, DriveQueue, ItemProgress
 from .describe import Description, beside
@@ -166,7 +165,7 @@ class Importer:
                 "Import it only if you trust where it comes from, and say so (acknowledge_pickle)."
             )
         names = file_names(group)
-        coming = [Coming(path, path.stat().st_size, name) for (path, *_), name in names.items()]
+        coming = [NewFile(path, path.stat().st_size, name) for (path, *_), name in names.items()]
         preflight(coming, self._library.root / INCOMING, item.mode)
         Description(item, group, examined, replaced, arrival.told).check()
         return examined

@@ -14,7 +14,7 @@ from ..formats.pipelines import MODEL_INDEX, classify_pipeline, read_model_index
 from ..library import Library
 from ..storage.disk import storage_error
 from ..storage.names import is_text, safe_name, shown
-from ..storage.preflight import Arrival, Finding, findings
+from ..storage.preflight import Finding, NewFile, findings
 from ..storage.roots import AllowedRoots
 from ..storage.sandbox import sandbox
 from .duplicates import FileBytes, model_with_files
@@ -77,13 +77,13 @@ def inspect_uploads(uploads: Mapping[str, Staged], library: Library) -> Inspecti
 
 def look_around(groups: Iterable[FileGroup], target: Path) -> list[ImportWarning]:
     """What is in the way of bringing all the groups to a folder, and what should be known before."""
-    files: list[Arrival] = []
+    files: list[NewFile] = []
     for group in groups:
         if group.problem is None:
             with suppress(OSError):  # gone meanwhile: its group says so
                 names = ("/".join(map(safe_name, member.name.split("/"))) for member in group.members)
                 sizes = [member.path.stat().st_size for member in group.members]
-                files += map(Arrival, (member.path for member in group.members), sizes, names)
+                files += map(NewFile, (member.path for member in group.members), sizes, names)
     found: list[Finding] = []
     with suppress(OSError):
         found += findings(files, target, "copy")

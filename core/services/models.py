@@ -5,9 +5,11 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
+
+from rapidfuzz import fuzz
+from rapidfuzz.process import extract
 
 from ..errors import InvalidRequestError, NotFoundError
 from ..formats.pickle_scan import PickleScan
@@ -235,9 +237,7 @@ class Models:
             if len(found) < MAX_NEAR:
                 some = self._library.search(ModelQuery(q=text, limit=MAX_NEAR)).models
                 found.update((model.model_id, model.official_name) for model in some)
-        wanted = name.lower()
-        likeness = {key: SequenceMatcher(None, wanted, found[key].lower()).ratio() for key in found}
-        return sorted(found, key=lambda key: -likeness[key])[:5]
+        return [key for _, _, key in extract(name, found, scorer=fuzz.ratio, processor=str.lower, limit=5)]
 
 
 def _findings(model: Model, summary: ModelSummary) -> PickleScan | None:

@@ -37,7 +37,7 @@ _CLONES = {"btrfs", "xfs", "bcachefs", "ocfs2", "zfs", "apfs"}
 """Filesystems that may give a file's bytes a second name; whether this one does, only trying tells."""
 
 
-class Arrival(NamedTuple):
+class NewFile(NamedTuple):
     """A file that is to come: where it is, its size in bytes, and its name below the target, with ``/``."""
 
     path: Path
@@ -53,7 +53,7 @@ class Finding(NamedTuple):
     error: type[StorageError] | None = None
 
 
-def preflight(files: Sequence[Arrival], target: Path, way: Way, root: Path = ROOT) -> list[Finding]:
+def preflight(files: Sequence[NewFile], target: Path, way: Way, root: Path = ROOT) -> list[Finding]:
     """Check that files can get to a folder; answers what should be known before.
 
     Args:
@@ -73,7 +73,7 @@ def preflight(files: Sequence[Arrival], target: Path, way: Way, root: Path = ROO
     return warnings
 
 
-def findings(files: Sequence[Arrival], target: Path, way: Way, root: Path = ROOT) -> Iterator[Finding]:
+def findings(files: Sequence[NewFile], target: Path, way: Way, root: Path = ROOT) -> Iterator[Finding]:
     """As `preflight`, but everything is answered, and nothing raised but `OSError`."""
     yield from _sources(files, way, root)
     if way == "in-place":
@@ -111,7 +111,7 @@ def findings(files: Sequence[Arrival], target: Path, way: Way, root: Path = ROOT
             )
 
 
-def _sources(files: Iterable[Arrival], way: Way, root: Path) -> Iterator[Finding]:
+def _sources(files: Iterable[NewFile], way: Way, root: Path) -> Iterator[Finding]:
     folders: set[Path] = set()
     for path, _, _ in files:
         if not os.access(path, os.R_OK):
@@ -151,7 +151,7 @@ def _why_not_removable(path: Path) -> str | None:
     return None
 
 
-def _names_and_sizes(files: Iterable[Arrival], place: Path, mount: Mount | None) -> Iterator[Finding]:
+def _names_and_sizes(files: Iterable[NewFile], place: Path, mount: Mount | None) -> Iterator[Finding]:
     name_max, path_max = _limits(place)
     for path, size, name in files:
         if mount is not None and mount.fstype in _FAT and size > FAT_LIMIT_BYTES:
@@ -188,7 +188,7 @@ def _limits(place: Path) -> tuple[int, int]:
         return 255, 4096
 
 
-def _written(files: Sequence[Arrival], place: Path, way: Way, root: Path) -> list[Arrival]:
+def _written(files: Sequence[NewFile], place: Path, way: Way, root: Path) -> list[NewFile]:
     """The files whose bytes need room at the target: neither renamed, nor likely to be shared."""
     if way == "copy":
         return list(files)

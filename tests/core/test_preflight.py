@@ -15,7 +15,7 @@ import pytest
 
 from model_librarian.core.errors import InsufficientSpaceError, StorageError
 from model_librarian.core.storage.disk import require_writable, storage_error
-from model_librarian.core.storage.preflight import Arrival, Finding, Way, findings, preflight
+from model_librarian.core.storage.preflight import Finding, NewFile, Way, findings, preflight
 from model_librarian.core.storage.sandbox import Sandbox, sandbox
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts are those of Linux")
@@ -29,11 +29,11 @@ def target(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Arrival:
+def source(tmp_path: Path) -> NewFile:
     path = tmp_path / "downloads" / "flux.safetensors"
     path.parent.mkdir()
     path.write_bytes(b"weights")
-    return Arrival(path, 7, "diffusion/flux/flux/flux.safetensors")
+    return NewFile(path, 7, "diffusion/flux/flux/flux.safetensors")
 
 
 Mounted = Callable[..., Path]
@@ -103,7 +103,7 @@ def test_a_link_is_as_far_away_as_what_it_leads_to(source, target, mounted, tmp_
     link = tmp_path / "link.safetensors"
     link.symlink_to(source.path)
     root = mounted((tmp_path, "btrfs", "/dev/sdb1", "rw"), (source.path.parent, "btrfs", "/dev/sdc1", "rw"))
-    large = Arrival(link, 2**60, "link.safetensors")
+    large = NewFile(link, 2**60, "link.safetensors")
     assert codes(list(findings([large], target, "auto", root))) == ["insufficient_space"]
 
 

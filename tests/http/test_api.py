@@ -401,3 +401,16 @@ async def test_many_models_are_edited_alike(api, make_model, models_folder):
     for wrong in ({}, {"add_tags": [""]}, {"fields": {"files": []}}, {"fields": {}, "more": 1}):
         status, answer = await api("PATCH", "/models", {"model_ids": ids, **wrong})
         assert status == 400, answer
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "detail"),
+    [
+        ("/inspect", {}, "Give either paths or uploads."),
+        ("/inspect", [1], "This should be a JSON object."),
+        ("/imports", {"items": [{"mode": "copy"}]}, "items.0: Give either paths or uploads."),
+    ],
+)
+async def test_what_is_wrong_with_a_body_is_said_in_plain_words(api, path, body, detail):
+    status, answer = await api("POST", path, body)
+    assert (status, answer["detail"]) == (400, detail)
