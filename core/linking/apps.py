@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
+from ..errors import ConflictError
 from ..settings import (
     DIFFUSERS_FOLDER,
     FOLDER_ALIASES,
@@ -27,6 +28,12 @@ from .mappings import Mappings
 logger = logging.getLogger(__name__)
 
 _VERSION = re.compile(r"""__version__\s*=\s*["']([^"'\s]{1,40})["']""")
+
+
+class KnownAppError(ConflictError):
+    """A folder is an app that is known, or lies in the models of one."""
+
+    code = "app_known"
 
 
 class AddedApp(BaseModel):

@@ -112,7 +112,7 @@ class _Reader:
                 continue
             if not isinstance(lines, str) or not isinstance(kind, str):
                 self._problem(
-                    name, kind, "is no folder, or several with one on each line after «|», so it is left out"
+                    name, kind, "must be one folder, or several, one on each line after «|»; it is left out"
                 )
                 continue
             for line in filter(None, lines.split("\n")):

@@ -7,14 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import (
-    ConflictError,
-    InvalidRequestError,
-    LibrarianError,
-    NotFoundError,
-    PlanChangedError,
-    StorageError,
-)
+from ..errors import InvalidRequestError, LibrarianError, NotFoundError, PlanChangedError, StorageError
 from ..jobs import JobContext
 from ..library import Library
 from ..settings import App, TargetFolder
@@ -23,7 +16,7 @@ from ..storage.disk import storage_error
 from ..storage.names import is_text, shown
 from ..storage.roots import is_same_folder, is_within, real_path
 from ..storage.trash import to_trash
-from .apps import AddedApp, AddedApps, described, kind_of, models_folder_of, program_folder
+from .apps import AddedApp, AddedApps, KnownAppError, described, kind_of, models_folder_of, program_folder
 from .health import Health
 from .links import Glance, fingerprint
 from .maker import Maker
@@ -106,13 +99,13 @@ class Linker:
     def add_app(self, new: NewApp) -> App:
         """Add an app by its root; its kind is told by what lies there.
 
-        One that was added before takes another kind, name or variant. Raises `ConflictError` if it is known and
+        One that was added before takes another kind, name or variant. Raises `KnownAppError` if it is known and
         nothing new is said of it, `NotFoundError` if there is no such folder, `InvalidRequestError`, `StorageError`.
         """
         root = self._possible_root(new.root)
         known = self._known_at(root)
         if known is not None and (not known.added or not _says_more(new, known)):
-            raise ConflictError(f"{root} is the app «{known.name}», which Librarian knows already.")
+            raise KnownAppError(f"{root} is the app «{known.name}», which Librarian knows already.")
         name = new.name or (known.name if known else root.name) or str(root)
         kind = new.kind or kind_of(root)
         key = known.app if known else (root.name.casefold().replace(" ", "-") or kind)
@@ -126,7 +119,7 @@ class Linker:
         return settled
 
     def _known_at(self, root: Path) -> App | None:
-        """The app whose root this is, however it is spelled. Raises `ConflictError` for a folder inside of one."""
+        """The app whose root this is, however it is spelled. Raises `KnownAppError` for a folder inside of one."""
         apps = self.apps
         for app in apps:
             if is_same_folder(app.root, root):
@@ -135,7 +128,7 @@ class Linker:
             models = models_folder_of(app.root)
             folders = [folder.path for folder in app.folders] + ([models] if models != app.root else [])
             if any(is_within(root, real_path(folder)) or is_same_folder(folder, root) for folder in folders):
-                raise ConflictError(
+                raise KnownAppError(
                     f"{root} belongs to the app «{app.name}», which looks for models in it. Give the folder that "
                     "another app lies in."
                 )

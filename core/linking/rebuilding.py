@@ -47,6 +47,8 @@ def entries(apps: Iterable[App]) -> Iterator[FoundEntry]:
                             stack.append(path)
                         else:
                             yield FoundEntry(app.app, path, None)
+            except FileNotFoundError:
+                pass  # an app names folders that it does without
             except OSError as error:
                 logger.info("%s cannot be looked at: %s", folder, error)
 

@@ -61,7 +61,7 @@ class Links:
     def add_app(self, new: NewApp) -> AppReport:
         """Add an app by its root folder; the models that it holds are listed where they lie.
 
-        Raises `ConflictError`, `NotFoundError`, `InvalidRequestError`, `StorageError`.
+        Raises `KnownAppError`, `NotFoundError`, `InvalidRequestError`, `StorageError`.
         """
         app = self._linker.add_app(new)
         self.apps_changed()

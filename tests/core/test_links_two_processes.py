@@ -5,6 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+from filelock import Timeout
+
 from model_librarian.core.importing import ImportRequest
 from model_librarian.core.librarian import Librarian
 from model_librarian.core.linking import LinkChoice, NewApp
@@ -92,6 +95,20 @@ def test_a_plan_of_one_is_refused_after_the_other_changed_the_place(
     finished(librarian.links.apply(LinkChoice(plan_id=librarian.links.preview().plan_id)))
     job = other.jobs.wait(other.links.apply(LinkChoice(plan_id=plan.plan_id)).id)
     assert (job.state, job.error.code) == ("failed", "plan_changed")
+    other.close()
+
+
+def test_only_one_changes_links_at_a_time(librarian, surroundings, finished, make_model, downloads):
+    other = Librarian(surroundings)
+    item = {"paths": [str(make_model(downloads / "up.safetensors"))]}
+    finished(librarian.imports.start(ImportRequest.model_validate({"items": [item]})))
+    plan = other.links.preview()
+    with librarian.linker.registry.changing():
+        with pytest.raises(Timeout), other.linker.registry.changing(timeout=0):
+            pass
+        job = other.links.apply(LinkChoice(plan_id=plan.plan_id))
+        assert other.links.registered() == []
+    assert other.jobs.wait(job.id).result["links_created"] == 1
     other.close()
 
 

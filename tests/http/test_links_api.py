@@ -88,6 +88,10 @@ async def test_apps_are_added_and_leave_nothing_behind(api, imported, tmp_path):
     status, app = await api("POST", "/apps", {"root": str(root)})
     assert (status, app["kind"], app["added"], app["app"]) == (200, "a1111", True, "webui")
     assert app["folders"]["upscale_models"] == [str(root / "models" / "ESRGAN")]
+    assert (app["ghost"], app["problems"]) == (False, [])
+    status, body = await api("POST", "/apps", {"root": f"{root}/"})
+    assert (status, body["code"]) == (409, "app_known")
+    assert "«webui»" in body["detail"]
     await imported()
     assert (root / "models" / "ESRGAN" / "up.safetensors").is_file()
     _, body = await api("GET", "/apps")
