@@ -57,6 +57,32 @@ def test_the_whole_road(librarian_command, make_model, downloads, models_folder)
     assert json.loads(output)["links"][0]["state"] == "ok"
 
 
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("links preview", {"plan_id", "to_create", "conflicts", "total_actions"}),
+        ("links apply", {"state", "result"}),
+        ("links apply --app comfyui --conflicts rename", {"state", "result"}),
+        ("links repair", {"state", "result"}),
+        ("links relocate /media/usb /media/disk --dry-run", {"updated", "links", "dry_run"}),
+        (
+            "health",
+            {"status", "broken_links", "orphaned_links", "ghost_apps", "missing_files", "total_issues"},
+        ),
+        ("health --clean broken --clean orphaned --clean missing --clean ghosts", {"status"}),
+        ("uninstall", {"apps"}),
+        ("uninstall --app comfyui", {"apps"}),
+    ],
+)
+def test_whatever_is_done_with_links_can_be_read_by_a_program(
+    librarian_command, make_model, downloads, command, names
+):
+    librarian_command("import", str(make_model(downloads / "up.safetensors")), "--link")
+    status, output = librarian_command(*command.split(), "--json")
+    assert status == 0
+    assert names <= json.loads(output).keys()
+
+
 def test_json_and_exit_statuses(librarian_command, downloads, make_torch_zip):
     status, output = librarian_command("search", "nothing", "--json")
     assert (status, json.loads(output)["total"]) == (0, 0)

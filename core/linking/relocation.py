@@ -105,9 +105,10 @@ class Relocation:
         return result
 
     def _move_apps(self, roots: dict[str, Path]) -> None:
-        for app, root in roots.items():
+        for root in roots.values():
             if not os.access(root, os.F_OK) or not root.is_dir():
                 raise InvalidRequestError(f"{root} is not there. Connect the drive, or check the new folder.")
+        for app, root in roots.items():
             self._registry.move_app(app, root)
             try:
                 self._added.moved(app, root)

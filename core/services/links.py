@@ -70,7 +70,8 @@ class Links:
     def uninstall(self, app: str) -> SyncResult:
         """Remove all links of an app and nothing else; one that was added is forgotten. Raises `NotFoundError`."""
         result = self._linker.remove_app(app)
-        self.apps_changed()
+        if app not in {known.app for known in self._linker.apps}:
+            self.apps_changed()
         return result
 
     def uninstall_all(self) -> dict[str, SyncResult]:

@@ -139,6 +139,7 @@ def test_an_app_whose_root_is_gone_is_a_ghost_and_no_other_is_caught(librarian, 
     shutil.rmtree(tmp_path / "web")
     report = librarian.links.health()
     assert [(ghost.app, ghost.links) for ghost in report.ghost_apps] == [("web", 1)]
+    assert report.unreachable == [], "its links are told with it"
     assert report.status == "warnings"
     assert librarian.links.clean(CleanChoice(ghosts=True)).ghosts == 1
     assert sorted(link.app for link in librarian.links.registered()) == sorted(["comfyui", *apps[1:]])
@@ -251,6 +252,33 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(on_drives, tmp_pat
     assert (result.updated, result.failed) == (3, [])
     assert states(on_drives) == before
     assert all(change.source.startswith(f"{tmp_path}/disk/") for change in result.links)
+
+
+def test_a_dry_run_moves_no_app(on_drives, tmp_path):
+    (tmp_path / "a").rename(tmp_path / "z")
+    roots = on_drives.linker.registry.roots()
+    apps = on_drives.links.apps()
+    request = RelocateRequest(old_prefix=str(tmp_path / "a"), new_prefix=str(tmp_path / "z"), dry_run=True)
+    on_drives.links.relocate(request)
+    assert on_drives.linker.registry.roots() == roots
+    assert on_drives.links.apps() == apps
+
+
+def test_of_apps_that_cannot_all_be_moved_none_is(on_drives, tmp_path):
+    for name in ("a", "ab"):
+        (tmp_path / "drive" / name).mkdir(parents=True)
+        (tmp_path / name / "webui").rename(tmp_path / "drive" / name / "webui")
+        on_drives.links.relocate(
+            RelocateRequest(old_prefix=str(tmp_path / name), new_prefix=str(tmp_path / "drive" / name))
+        )
+    (tmp_path / "new" / "a").mkdir(parents=True)
+    (tmp_path / "drive" / "a" / "webui").rename(tmp_path / "new" / "a" / "webui")
+    roots = on_drives.linker.registry.roots()
+    with pytest.raises(InvalidRequestError, match="ab/webui is not there"):
+        on_drives.links.relocate(
+            RelocateRequest(old_prefix=str(tmp_path / "drive"), new_prefix=str(tmp_path / "new"))
+        )
+    assert on_drives.linker.registry.roots() == roots
 
 
 def test_links_follow_the_library_to_its_new_place(on_drives, surroundings, tmp_path):
