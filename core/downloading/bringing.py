@@ -188,11 +188,10 @@ class Bringing:
         file.aside = Aside(path=str(path), size=size, sha256=error.sha256 or "")
         file.received, file.etag = 0, None
         message = (
-            f"{error.message} It is no model of yours: what came is kept aside as {path} ({size} bytes), to be looked "
-            "at or thrown away. Try again; if the same comes once more, the file at its source is not the published "
-            "one, so ask its publisher."
+            f"{error.message} It was set aside and is no model. Try again; if the same comes once more, the file at "
+            "its source is not the published one, so ask its publisher."
         )
-        logger.warning("%s: %s", listed.name, message)
+        logger.warning("%s: %s It is kept as %s (%s bytes).", listed.name, message, path, size)
         file.state, file.reason = "failed", Reason(code=error.code, message=message)
 
     def _is_here(self, file: PlannedFile) -> bool:

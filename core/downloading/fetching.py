@@ -119,7 +119,8 @@ class Fetching:
         if published is not None and came != published:
             name = "SHA-256" if file.sha256 is not None else "Git SHA-1"
             raise HashMismatchError(
-                f"{file.path} arrived with other bytes than published: {name} {came}, not {published}.",
+                f"{file.path} arrived with other bytes than published ({name} {(came or '')[:12]}…, not "
+                f"{published[:12]}…).",
                 upload.sha256,
             )
         return upload

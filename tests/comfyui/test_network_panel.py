@@ -176,7 +176,7 @@ def test_a_folder_comes_as_one_model_a_wrong_file_is_kept_aside_and_limits_are_t
     assert not Path(aside).exists()
 
     hub.files[f"/cdn/{PIPELINE}/{weights}"] = right
-    entry.get_by_role("button", name="Try again").click()
+    entry.get_by_role("button", name="Retry").click()
     entry.get_by_role("button", name="Show in library").click(timeout=15_000)
     [model] = server.get_json("/librarian/models")["models"]
     assert (model["model_format"], model["storage"]) == ("diffusion-folder", "owned")

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from ..fake_hub import FakeHub, Gate, sha256, status
+from ..fake_hub import FakeHub, Gate, instead, sha256, status
 
 
 @pytest.fixture
@@ -103,3 +103,43 @@ async def test_a_gated_repository_says_what_to_do(hub, api, content):
     assert "licence" in ended["error"]["message"] and "token" in ended["error"]["message"]
     _, download = await api("GET", f"/downloads/{answer['download']['id']}")
     assert download["page_url"] == f"{hub.origin}/org/upscaler"
+
+
+async def test_what_came_wrong_is_told_kept_and_thrown_away(hub, api, content):
+    hub.add("org/upscaler", {"nice.safetensors": content})
+    hub.faults = [instead(content[:-1] + bytes([content[-1] ^ 1]))]
+    _, answer = await api("POST", "/downloads", WANTED)
+    ended = await api.finished(answer["job"])
+    assert (ended["state"], ended["error"]["code"]) == ("failed", "hash_mismatch")
+    path = f"/downloads/{answer['download']['id']}"
+    _, download = await api("GET", path)
+    [file] = download["files"]
+    aside = file["aside"]["path"]
+    assert os.path.getsize(aside) == file["aside"]["size"] == download["aside_size"] == len(content)
+    _, told = await api("GET", "/status")
+    assert [warning["code"] for warning in told["warnings"]] == ["download_kept_aside"]
+    code, left = await api("DELETE", f"{path}/aside")
+    assert (code, left["state"], left["aside_size"], os.path.exists(aside)) == (200, "failed", 0, False)
+    assert (await api("GET", "/status"))[1]["warnings"] == []
+    assert (await api("DELETE", "/downloads/none/aside"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("status_", "code", "words"),
+    [
+        (401, "remote_unauthorized", ["token", "settings"]),
+        (403, "remote_forbidden", ["licence", "token"]),
+        (404, "remote_not_found", ["private", "renamed"]),
+        (451, "remote_legally_blocked", ["legal"]),
+    ],
+)
+async def test_what_a_refusal_means_and_what_to_do(hub, api, content, status_, code, words):
+    hub.add("org/upscaler", {"nice.safetensors": content})
+    hub.refused["/api/models/org/refused"] = (status_, {})
+    hub.faults = [status(status_)]
+    _, answer = await api("POST", "/downloads", WANTED)
+    ended = await api.finished(answer["job"])
+    _, at_once = await api("POST", "/downloads", {**WANTED, "repo_id": "org/refused"})
+    for told in ((ended["error"]["code"], ended["error"]["message"]), (at_once["code"], at_once["detail"])):
+        assert told[0] == code
+        assert all(word in told[1] for word in words), told

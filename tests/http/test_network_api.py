@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 
 import pytest
 
 from ..fake_hosts import FakeHosts, serving
+from ..fake_hub import FakeHub
 
 CANDIDATE = {
     "provider", "repo_id", "revision", "file_name", "official_name", "author", "kind", "pipeline_tag", "base_model",
@@ -253,3 +255,27 @@ async def test_a_hand_written_setting_that_is_no_host_stops_nothing(hosts, surro
         assert hosts.url in allowed
     finally:
         librarian.close()
+
+
+@pytest.fixture
+def hub_with_limit(monkeypatch):
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    hub = FakeHub()
+    hub.start()
+    hub.pages["/api/models"] = []
+    hub.page_headers = {"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "3", "X-RateLimit-Reset": "240"}
+    for name in ("HF_ENDPOINT", "CIVITAI_ENDPOINT"):
+        monkeypatch.setenv(name, hub.origin)
+    monkeypatch.setenv("LIBRARIAN_OFFLINE", "")
+    yield hub
+    hub.stop()
+
+
+async def test_a_limit_that_is_nearly_used_is_told(hub_with_limit, api):
+    await api("GET", "/remote?q=flux&provider=huggingface")
+    _, told = await api("GET", "/status")
+    limit = told["network"]["rate_limit"]
+    assert (limit["remaining"], limit["limit"], limit["near_limit"]) == (3, 100, True)
+    assert 0 < limit["reset_s"] <= 240
