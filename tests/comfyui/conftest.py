@@ -22,6 +22,7 @@ For one test:
 - `new_page(server, **options)`: a page in a context of its own that reaches nothing but this server, such
   as `new_page(comfyui, color_scheme="light", viewport={"width": 400, "height": 900})`.
 - `page`: `new_page(comfyui)`; nothing is loaded yet, `page.goto("/")` does.
+- `lasting_page(server)`: the same page for all tests of a file that leave it as they found it.
 - `open_librarian(page)`: loads the frontend unless a page is open, and opens our tab.
 - `librarian_page`: `page` with our tab open.
 - `console_of(page)`: what the console said (`error: text (address)`), with page errors (`pageerror: stack`).
@@ -147,10 +148,8 @@ def own_errors(consoles: dict[Page, list[str]]) -> Callable[[Page], list[str]]:
     return errors
 
 
-@pytest.fixture
-def new_page(
-    browser: Browser, consoles: dict[Page, list[str]], request: pytest.FixtureRequest
-) -> Iterator[NewPage]:
+@contextmanager
+def opening(browser: Browser, consoles: dict[Page, list[str]]) -> Iterator[NewPage]:
     contexts: list[BrowserContext] = []
 
     def new(server: RealComfyUI, **options: Any) -> Page:
@@ -170,11 +169,48 @@ def new_page(
         return page
 
     yield new
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def new_page(
+    browser: Browser, consoles: dict[Page, list[str]], request: pytest.FixtureRequest
+) -> Iterator[NewPage]:
+    with opening(browser, consoles) as new:
+        yield new
+        keep_evidence_of_failure(request, consoles)
+
+
+@pytest.fixture(scope="module")
+def pages_of_the_file(browser: Browser) -> Iterator[tuple[NewPage, dict[Page, list[str]]]]:
+    consoles: dict[Page, list[str]] = {}
+    with opening(browser, consoles) as new:
+        yield new, consoles
+
+
+@pytest.fixture
+def lasting_page(
+    pages_of_the_file: tuple[NewPage, dict[Page, list[str]]],
+    consoles: dict[Page, list[str]],
+    request: pytest.FixtureRequest,
+) -> Iterator[Callable[[RealComfyUI], Page]]:
+    new, lasting = pages_of_the_file
+
+    def get(server: RealComfyUI) -> Page:
+        page = next(iter(lasting), None) or new(server)
+        lasting[page].clear()
+        consoles[page] = lasting[page]
+        return page
+
+    yield get
+    keep_evidence_of_failure(request, consoles)
+
+
+def keep_evidence_of_failure(request: pytest.FixtureRequest, consoles: dict[Page, list[str]]) -> None:
     report = request.node.stash.get(REPORT, None)
     if report is not None and report.failed:
         keep_evidence(request.node.name, consoles)
-    for context in contexts:
-        context.close()
 
 
 def keep_evidence(test: str, consoles: dict[Page, list[str]]) -> None:

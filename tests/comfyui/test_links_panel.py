@@ -9,7 +9,7 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,6 @@ import pytest
 from _real_comfyui import RealComfyUI
 from _sample_models import LORA_FLUX, LORA_SDXL
 from playwright.sync_api import Locator, Page, expect
-
-NewPage = Callable[..., Page]
 
 
 def call(server: RealComfyUI, method: str, path: str, body: object = None) -> Any:
@@ -82,14 +80,21 @@ def left_as_it_was(server: RealComfyUI) -> Any:
 
 
 @pytest.fixture
-def panel(server: RealComfyUI, loras: dict[str, Path], new_page: NewPage, open_librarian: Any) -> Page:
-    """The place of the links."""
-    page: Page = new_page(server)
-    # What the open workflow misses counts at the tab's button as well, and is no matter of links.
-    page.route("**/librarian/resolve", lambda route: route.fulfill(json={"results": []}))
+def panel(
+    server: RealComfyUI, loras: dict[str, Path], lasting_page: Any, open_librarian: Any
+) -> Iterator[Page]:
+    """The place of the links, in the page that the test before left: loading the frontend takes longest."""
+    page: Page = lasting_page(server)
+    if page.url == "about:blank":
+        # What the open workflow misses counts at the tab's button as well, and is no matter of links.
+        page.route("**/librarian/resolve", lambda route: route.fulfill(json={"results": []}))
     open_librarian(page)
+    page.get_by_role("navigation", name="Places").get_by_role("button", name=re.compile("Models$")).click()
     go(page)
-    return page
+    yield page
+    back = page.get_by_role("button", name="Back", exact=True)
+    if back.is_visible():
+        back.click()
 
 
 def go(page: Page) -> None:
