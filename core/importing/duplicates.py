@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import LibrarianError
+from ..errors import CancelledError, LibrarianError
 from ..library import Library
 from ..library.index import IndexedFile
 from ..library.library import sha256_of
@@ -46,12 +46,17 @@ class SameBytes:
 
 
 def model_with_files(
-    library: Library, files: Sequence[FileBytes], *, but: Collection[str] = ()
+    library: Library,
+    files: Sequence[FileBytes],
+    *,
+    but: Collection[str] = (),
+    told: Callable[[int, int], object] | None = None,
 ) -> str | None:
     """The model that has the bytes of all these files, and no other weights; told by size, then by hash.
 
     Names do not count, and the models ``but`` neither. Only files of which the size fits are hashed, and none
-    that are that model's own. Raises `StorageError` if one of ``files`` cannot be read.
+    that are that model's own. ``told`` is as for `Library.hash_of`. Raises `StorageError` if one of ``files`` cannot
+    be read.
     """
     candidates: set[str] | None = None
     for file in sorted(files, key=lambda file: -file.size):
@@ -61,23 +66,36 @@ def model_with_files(
         if not candidates:
             return None
     candidates = (candidates or set()).difference(but)
-    own = _Digests({file.path: file.sha256 for file in files if file.sha256})
-    return next((model for model in sorted(candidates) if _has(library, model, files, own)), None)
+    digests = _Digests(library, {file.path: file.sha256 for file in files if file.sha256}, told)
+    return next((model for model in sorted(candidates) if _has(library, model, files, digests)), None)
 
 
 class _Digests:
     """Hashes of files, each computed when it is first needed."""
 
-    def __init__(self, known: dict[Path, str]) -> None:
+    def __init__(
+        self, library: Library, known: dict[Path, str], told: Callable[[int, int], object] | None
+    ) -> None:
+        self._library = library
         self._known = known
+        self._told = told
 
-    def __getitem__(self, path: Path) -> str:
+    def own(self, path: Path) -> str:
+        """Of one of the files in question."""
         if path not in self._known:
-            self._known[path] = sha256_of(path)
+            self._known[path] = sha256_of(path, self._told)
         return self._known[path]
 
+    def theirs(self, model_id: str, file: IndexedFile, *, main: bool) -> str:
+        """Of a model's file; what is read of its main file is remembered."""
+        if file.sha256:
+            return file.sha256
+        if main:
+            return self._library.hash_of(model_id, self._told)[0]
+        return sha256_of(Path(file.path), self._told)
 
-def _has(library: Library, model_id: str, files: Sequence[FileBytes], own: _Digests) -> bool:
+
+def _has(library: Library, model_id: str, files: Sequence[FileBytes], digests: _Digests) -> bool:
     try:
         theirs = library.files(model_id)
     except LibrarianError:  # gone meanwhile
@@ -85,12 +103,10 @@ def _has(library: Library, model_id: str, files: Sequence[FileBytes], own: _Dige
     weights = sum(is_weights(Path(file.path).name) for file in theirs)
     if weights > max(1, sum(is_weights(file.path.name) for file in files)):
         return False
-    return all(_is_there(library, model_id, file, theirs, own) for file in files)
+    return all(_is_there(model_id, file, theirs, digests) for file in files)
 
 
-def _is_there(
-    library: Library, model_id: str, file: FileBytes, theirs: Sequence[IndexedFile], own: _Digests
-) -> bool:
+def _is_there(model_id: str, file: FileBytes, theirs: Sequence[IndexedFile], digests: _Digests) -> bool:
     same_size = [other for other in theirs if other.size == file.size]
     if any(_same_file(file.path, other.path) for other in same_size):
         return True
@@ -98,15 +114,12 @@ def _is_there(
         if not other.sha256 and _differs(file.path, other.path, file.size):
             continue
         try:
-            if other.sha256:
-                digest = other.sha256
-            elif other == theirs[0]:
-                digest, _ = library.hash_of(model_id)  # is remembered
-            else:
-                digest = sha256_of(Path(other.path))
+            digest = digests.theirs(model_id, other, main=other == theirs[0])
+        except CancelledError:
+            raise
         except (LibrarianError, OSError):  # their file is not there or changes: no proof of anything
             continue
-        if digest == own[file.path]:
+        if digest == digests.own(file.path):
             return True
     return False
 

@@ -316,7 +316,8 @@ class Importer:
         with self._journal.staging() as staging:
             arrived = source.transfer(staging)
             with self._same_bytes.alone(file.sha256 for file in arrived):
-                imported = self._known(arrival, arrived, but=() if replaced is None else (replaced.model_id,))
+                but = () if replaced is None else (replaced.model_id,)
+                imported = self._known(arrival, arrived, progress, but)
                 if imported is None:
                     # the last moment at which a cancel undoes everything
                     progress(sum(file.size for file in arrived))
@@ -380,7 +381,7 @@ class Importer:
         examined = self.check(arrival)
         arrived = self._in_place.hash(arrival.group, arrival.roots, progress)
         with self._same_bytes.alone(file.sha256 for file in arrived):
-            known = self._known(arrival, arrived)
+            known = self._known(arrival, arrived, progress)
             if known is not None:
                 return known
             app_folder = self._app_folder(real_path(arrival.group.main.path))
@@ -423,15 +424,23 @@ class Importer:
         return next((folder for folder in folders if is_within(real, folder)), None)
 
     def _known(
-        self, arrival: Arrival, arrived: Sequence[Transferred], but: Collection[str] = ()
+        self,
+        arrival: Arrival,
+        arrived: Sequence[Transferred],
+        progress: Progress,
+        but: Collection[str] = (),
     ) -> Imported | None:
         """The model that has these bytes already, if its files are there; for an adoption, only an owned one."""
         files = [
             FileBytes(member.path, file.size, file.sha256)
             for member, file in zip(arrival.group.members, arrived, strict=True)
         ]
-        ignored = set(but)
-        while (model_id := model_with_files(self._library, files, but=ignored)) is not None:
+        ignored, size = set(but), sum(file.size for file in arrived)
+
+        def told(_read: int, _size: int) -> None:
+            progress(size)  # it may be cancelled
+
+        while (model_id := model_with_files(self._library, files, but=ignored, told=told)) is not None:
             other_place = arrival.item.mode == "adopt" and model_id.startswith(f"{IN_PLACE}/")
             if not other_place and all(Path(file.path).is_file() for file in self._library.files(model_id)):
                 return _duplicate(model_id)

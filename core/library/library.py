@@ -419,13 +419,17 @@ def _in_place_file(file: ModelFile) -> IndexedFile:
     )
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file as lower-case hexadecimal. Raises `StorageError`."""
-    digest = hashlib.sha256()
+def sha256_of(path: Path, told: Callable[[int, int], object] | None = None) -> str:
+    """SHA-256 of a file as lower-case hexadecimal; ``told`` as for `Library.hash_of`. Raises `StorageError`."""
+    digest, read = hashlib.sha256(), 0
     try:
         with open(path, "rb", buffering=0) as stream:
+            size = os.fstat(stream.fileno()).st_size
             while block := stream.read(HASH_BLOCK_BYTES):
                 digest.update(block)
+                read += len(block)
+                if told is not None:
+                    told(read, size)
     except OSError as error:
         raise storage_error(error, path) from error
     return digest.hexdigest()

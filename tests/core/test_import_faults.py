@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from model_librarian.core.importing import ImportRequest, importer, source, transfer
 from model_librarian.core.importing.importer import Importer
 from model_librarian.core.librarian import Librarian
+from model_librarian.core.library import library
 
 SMALL_BLOCK = 64 * 1024
 
@@ -221,3 +223,117 @@ class Broken:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         self._given = True
         return self._file.readinto(buffer)
+
+
+@pytest.mark.parametrize("mode", ["copy", "auto", "move", "adopt", "in-place"])
+def test_a_folder_that_becomes_a_link_to_outside_after_it_was_looked_at(
+    librarian, finished, make_model, downloads, tmp_path, monkeypatch, mode
+):
+    """The path was checked, then what it means is changed: nothing from outside comes in, and nothing there goes."""
+    path = make_model(downloads / "sub" / "a.safetensors")
+    secret = make_model(tmp_path / "outside" / "a.safetensors")
+    before = secret.read_bytes()
+    real = Importer.sort_out
+
+    def sort_out(self, *arguments, **more):
+        arrival = real(self, *arguments, **more)
+        if not (downloads / "sub").is_symlink():
+            (downloads / "sub").rename(downloads / "moved")
+            (downloads / "sub").symlink_to(secret.parent)
+        return arrival
+
+    other = make_model(
+        downloads / "b.safetensors"
+    )  # of a single item it would be found before the job begins
+    monkeypatch.setattr(Importer, "sort_out", sort_out)
+    job = finished(librarian.imports.start(request(path, other, mode=mode)))
+    assert [item.code for item in job.items] == ["outside_allowed_roots", None]
+    assert secret.read_bytes() == before
+    assert not secret.is_symlink()
+    assert left_behind(librarian) == []
+    assert len(job.result["imported"]) == 1
+
+
+@pytest.mark.parametrize("mode", ["copy", "in-place"])
+def test_a_cancel_also_ends_reading_a_file_that_may_be_the_same(
+    librarian, finished, make_model, models_folder, downloads, scan, monkeypatch, mode
+):
+    listed = make_model(models_folder / "loras" / "listed.safetensors", {"a": (2000, 1000)})
+    monkeypatch.setattr(librarian.scans, "hash_in_background", lambda: None)
+    scan()
+    path = downloads / "same.safetensors"
+    path.write_bytes(listed.read_bytes())
+    other = make_model(downloads / "other.safetensors")
+    monkeypatch.setattr(library, "HASH_BLOCK_BYTES", SMALL_BLOCK)
+    blocks: list[int] = []
+    real = library.Library.hash_of
+
+    def hash_of(self, model_id, told=None):
+        def noted(read: int, size: int) -> None:
+            blocks.append(read)
+            librarian.jobs.cancel(job.id)
+            if told is not None:
+                told(read, size)
+
+        return real(self, model_id, noted)
+
+    monkeypatch.setattr(library.Library, "hash_of", hash_of)
+    started = threading.Event()
+    monkeypatch.setattr(
+        Importer, "run", lambda self, *of, real=Importer.run: started.wait(10) and real(self, *of)
+    )
+    job = librarian.imports.start(request(path, other, mode=mode))
+    started.set()
+    assert finished(job).state == "cancelled"
+    assert blocks == [SMALL_BLOCK]
+    assert path.read_bytes() == listed.read_bytes()
+    assert left_behind(librarian) == []
+
+
+@pytest.mark.parametrize("mode", ["copy", "auto", "move", "adopt"])
+def test_a_source_that_is_replaced_after_it_was_looked_at(librarian, finished, three, monkeypatch, mode):
+    before = [path.read_bytes() for path in three]
+    real = Importer.check
+
+    def check(self, arrival):
+        examined = real(self, arrival)
+        if arrival.group.name == "second.safetensors":
+            three[1].rename(three[1].with_name("aside"))
+            three[1].write_bytes(b"downloaded again")
+        return examined
+
+    monkeypatch.setattr(Importer, "check", check)
+    job = finished(librarian.imports.start(request(*three, mode=mode)))
+    assert (job.items[1].state, job.items[1].code) == ("failed", "source_changed"), job.items
+    assert "changed since it was looked at" in job.items[1].message
+    assert three[1].read_bytes() == b"downloaded again"
+    assert three[1].with_name("aside").read_bytes() == before[1]
+    assert not three[1].is_symlink()
+    assert left_behind(librarian) == []
+
+
+def test_a_source_that_is_replaced_once_it_was_read_is_given_back_where_no_hard_links_are(
+    librarian, finished, three, monkeypatch
+):
+    """Without a second name the file is read under its own, and only then renamed."""
+    before = [path.read_bytes() for path in three]
+
+    def refuse(*_, **__) -> None:
+        raise OSError(errno.EPERM, "no hard links here")
+
+    real = source.hash_file
+
+    def hash_file(path, *more):
+        transferred = real(path, *more)
+        if path == three[1]:
+            path.rename(path.with_name("aside"))
+            path.write_bytes(before[1])  # the same bytes, but not what was read
+        return transferred
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(source, "hash_file", hash_file)
+    job = finished(librarian.imports.start(request(*three, mode="move")))
+    assert [item.state for item in job.items] == ["done", "failed", "done"], job.items
+    assert "was replaced while it was imported" in job.items[1].message
+    assert three[1].read_bytes() == before[1]
+    assert left_behind(librarian) == []
