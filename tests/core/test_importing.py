@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from model_librarian.core.errors import (
 )
 from model_librarian.core.importing import ImportRequest, transfer
 from model_librarian.core.importing.importer import Importer
+from model_librarian.core.importing.journal import Journal
 from model_librarian.core.librarian import Librarian
 from model_librarian.core.services.imports import leaving_links
 
@@ -471,3 +473,36 @@ def test_nothing_is_put_where_the_drive_of_the_library_should_be(
     assert "Connect its drive" in job.error.message
     assert os.listdir(root) == []
     assert source.exists()
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_another_process_takes_the_name_at_the_last_moment(
+    librarian, finished, make_model, downloads, monkeypatch, same
+):
+    """Its model stays as it is; ours is that one, or gets another name."""
+    source = make_model(downloads / "up.safetensors")
+    theirs = source.read_bytes() if same else make_model(downloads / "other.safetensors").read_bytes()
+    real, took = Journal.place, []
+
+    def place(self, staging, entry):
+        final = librarian.library.metadata.folder(entry.model_id)
+        if not took:
+            shutil.copytree(staging.model_folder, final)
+            (final / "up.safetensors").write_bytes(theirs)
+            model = json.loads((final / "metadata.json").read_text())
+            model["files"][0]["sha256"] = hashlib.sha256(theirs).hexdigest()
+            (final / "metadata.json").write_text(json.dumps(model))
+            took.append(final)
+        return real(self, staging, entry)
+
+    monkeypatch.setattr(Journal, "place", place)
+    job = finished(librarian.imports.start(request(source, mode="move")))
+    assert [item.state for item in job.items] == ["skipped" if same else "done"], job.items
+    assert (took[0] / "up.safetensors").read_bytes() == theirs
+    if same:
+        assert source.exists()
+        assert job.items[0].model_id == "vision/esrgan/up"
+    else:
+        assert job.items[0].model_id.startswith("vision/esrgan/up-")
+        assert librarian.library.main_path(job.items[0].model_id).is_file()
+    assert staging(librarian) == []
