@@ -10,6 +10,7 @@
  * @property {boolean} belongs needed beside a model rather than a model itself: a VAE, a text encoder, a config
  * @property {number} missing parts of the set that the host does not list
  * @property {RemotePipeline} [pipeline] it is a whole Diffusers folder
+ * @property {boolean} [part] it comes with such a folder anyway
  */
 
 const WEIGHTS = /\.(safetensors|sft|gguf|ckpt|pt2?|pth|bin|pkl|onnx)$/i
@@ -69,6 +70,7 @@ export function groupFiles(model) {
       paths: all.map(({ path }) => path),
       size: sum(own.map(({ size }) => size)),
       pickle: PICKLE.test(name),
+      part: isPart(own[0]?.path ?? ''),
       belongs: isPart(own[0]?.path ?? '') || BESIDE.test(name) || own.some(({ kind }) => BESIDE_KINDS.has(kind ?? '')),
       missing: Math.max(0, total - own.length)
     }

@@ -94,7 +94,8 @@ export function Banners() {
     }
     for (const { code, message } of status.warnings ?? []) {
       const id = `${code}:${message}`
-      if (hidden.includes(id)) continue
+      // A download says itself, among the downloads, what came wrong and where it is kept.
+      if (hidden.includes(id) || code === 'download_kept_aside') continue
       banners.push(html`<${Banner}
         key=${id} id=${code} severity="warn" icon="warn"
         action=${html`<${IconButton} icon="close" class="is-small" label=${t('action.dismiss')} onClick=${() => setHidden([...hidden, id])} />`}

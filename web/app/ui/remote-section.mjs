@@ -70,13 +70,10 @@ function Offer({ words, all }) {
   const { remote } = usePanel()
   const { t } = useI18n()
   return html`<section class="lib-remote lib-remote-offer" aria-label=${t('remote.title')} data-room=${all ? 'all' : undefined}>
-    <div class="lib-remote-offer-text">
-      <p>${t('remote.offer', { words })}</p>
-      <p class="lib-note">${t('remote.offerText')}</p>
-    </div>
+    <p class="lib-note lib-remote-offer-text">${t('remote.offer', { words })}</p>
     <div class="lib-remote-offer-actions">
       <${Button} icon="globe" onClick=${remote.searchOnline}>${t('remote.searchOnline')}<//>
-      <${Button} kind="quiet" onClick=${remote.alwaysOnline}>${t('remote.always')}<//>
+      <${Button} kind="quiet" title=${t('remote.alwaysText')} onClick=${remote.alwaysOnline}>${t('remote.always')}<//>
     </div>
   </section>`
 }

@@ -67,7 +67,8 @@ export function RemoteSheet() {
   const { model, keys, acknowledged, link, starting, error, filesLoading } = open
   const groups = groupFiles(model)
   const models = groups.filter(({ belongs }) => !belongs)
-  const beside = groups.filter(({ belongs }) => belongs)
+  const beside = groups.filter(({ belongs, part }) => belongs && !part)
+  const parts = groups.filter(({ part }) => part)
   const chosen = groups.filter(({ key }) => keys.includes(key))
   const pickles = chosen.filter(({ pickle }) => pickle)
   const size = chosen.every((group) => group.size !== null) ? chosen.reduce((all, group) => all + Number(group.size), 0) : 0
@@ -100,6 +101,10 @@ export function RemoteSheet() {
       <p class="lib-note">${t('remote.besideText')}</p>
       <${FileChoices} groups=${beside} keys=${keys} />
     <//>`}
+    ${parts.length > 0 &&
+    html`<details class="lib-more"><summary><${Icon} name="right" />${t('remote.folderParts', { count: parts.length })}</summary>
+      <${FileChoices} groups=${parts} keys=${keys} />
+    </details>`}
     ${groups.length > 0 &&
     html`<footer class="lib-remote-foot">
       ${pickles.length > 0 &&
