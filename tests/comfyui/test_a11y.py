@@ -45,6 +45,7 @@ class Standalone:
     """A running standalone server."""
 
     base_url: str
+    loras: Path
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]
         text=True,
     )
     assert server.stdout
-    yield Standalone(server.stdout.readline().split()[-1].rstrip("/"))
+    yield Standalone(server.stdout.readline().split()[-1].rstrip("/"), lora.parent)
     server.terminate()
     assert server.wait(20) == 0
 
@@ -85,7 +86,7 @@ def violations(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [420, 1300])
+@pytest.mark.parametrize("width", [280, 380, 1300])
 def test_no_violation_in_any_place(standalone: Standalone, new_page, scheme: str, width: int) -> None:
     page = opened(new_page(standalone, color_scheme=scheme, viewport={"width": width, "height": 900}))
     found: dict[str, list[str]] = {}
@@ -97,6 +98,29 @@ def test_no_violation_in_any_place(standalone: Standalone, new_page, scheme: str
     for place in PLACES[1:]:
         go(page, place)
         look(place)
+    go(page, "Import")
+    page.get_by_role("button", name="Browse…").click()
+    expect(page.locator(".lib-browse-list li").first).to_be_visible()
+    look("folders of the server")
+    page.get_by_role("button", name="Close the browser").click()
+    page.get_by_label("Paths").fill(str(standalone.loras))
+    page.get_by_role("button", name="Inspect").click()
+    expect(page.get_by_role("button", name="Next")).to_be_visible()
+    look("what the files are")
+    page.get_by_role("button", name="Next").click()
+    look("how they come in")
+    go(page, "Links")
+    page.get_by_role("button", name="All links are healthy").click()
+    look("health of the links")
+    page.get_by_role("region", name="Links").get_by_role("button", name="Back").click()
+    page.get_by_role("button", name="Preview").first.click()
+    look("preview of the links")
+    page.get_by_role("region", name="Links").get_by_role("button", name="Back").click()
+    page.locator(".lib-app").get_by_role("button").last.click()
+    page.get_by_role("menuitem").first.click()
+    expect(page.get_by_role("heading", name=re.compile("^What goes where"))).to_be_visible()
+    look("mapping rules")
+    go(page, "Storage")
     page.get_by_role("region", name="Storage").locator("summary").first.click()
     look("a group of duplicates")
     page.get_by_role("button", name="Replace copies by links…").click()

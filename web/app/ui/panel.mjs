@@ -219,11 +219,11 @@ function Body() {
           <${Header} />
           <${Banners} />
           <${WorkflowNotice} />
-          <main class="lib-main">
+          <${panel.host.kind === 'page' ? 'main' : 'div'} class="lib-main">
             <div class="lib-place" ref=${main}><${PlaceContent} wide=${wide} /></div>
             ${sheet === 'jobs' && html`<${JobsSheet} />`} ${sheet === 'settings' && html`<${SettingsSheet} />`}
             ${sheet === 'workflow' && html`<${WorkflowSheet} />`}
-          </main>
+          <//>
           <${Places} />
           <${Toasts} />
           <${DropZone} root=${root} />
