@@ -10,8 +10,9 @@ import pytest
 
 from model_librarian.core.importing import ImportRequest
 from model_librarian.core.librarian import Librarian
-from model_librarian.core.linking import LinkChoice, schema
+from model_librarian.core.linking import LinkChoice, Plan, PlannedLink, schema
 from model_librarian.core.linking.links import fingerprint
+from model_librarian.core.linking.planner import Prepared
 from model_librarian.core.linking.registry import Registry
 from model_librarian.core.settings import Surroundings, app_of_models_folder
 
@@ -133,6 +134,28 @@ def test_planning_one_model_looks_at_its_links_only(librarian, linked, make_mode
         if "FROM links" in text:
             detail = read.execute(f"EXPLAIN QUERY PLAN {text}").fetchone()["detail"]
             assert "model_id=?" in detail or "target_app_path=?" in detail, text
+
+
+def test_many_links_are_written_down_in_few_transactions(librarian, finished, models_folder):
+    """A sync is no slower for each link because there are many."""
+    folder = librarian.library.root / "diffusion" / "flux" / "many"
+    folder.mkdir(parents=True)
+    plan = Plan(plan_id="many")
+    for number in range(1200):
+        source, target = folder / f"{number}.safetensors", models_folder / "loras" / f"{number}.safetensors"
+        source.touch()
+        plan.to_create.append(
+            PlannedLink(model_id="diffusion/flux/many", app="comfyui", target=str(target), source=str(source))
+        )
+    librarian.linker._prepared["many"] = Prepared(plan, {link.target: None for link in plan.to_create})
+    statements: list[str] = []
+    librarian.linker.registry._database._writer.set_trace_callback(statements.append)
+    result = finished(librarian.links.apply(LinkChoice(plan_id="many"))).result
+    librarian.linker.registry._database._writer.set_trace_callback(None)
+    assert (result["links_created"], result["errors"]) == (1200, [])
+    assert len([text for text in statements if text.startswith("BEGIN")]) <= 10
+    assert {link.state for link in librarian.links.registered()} == {"ok"}
+    assert all(path.resolve().name == path.name for path in (models_folder / "loras").iterdir())
 
 
 # A registry that is damaged
