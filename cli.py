@@ -8,24 +8,26 @@ import json
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel
 
 from .core.errors import InvalidRequestError, LibrarianError, NotFoundError
+from .core.formats.pickle_scan import PickleScan
 from .core.importing import ImportMode, ImportRequest
 from .core.jobs import Job
 from .core.librarian import Librarian
 from .core.library import ModelQuery
-from .core.linking import CleanChoice, LinkChoice, Plan, RelocateRequest, SyncResult
+from .core.linking import CleanChoice, LinkChoice, RelocateRequest, SyncResult
 from .core.settings import Surroundings, app_of_models_folder, default_data_dir, with_distinct_names
 from .core.storage.disk import storage_error
 from .core.storage.names import is_text
 from .core.version import VERSION
-from .terminal import ProgressBar, counted, say, size, warn
+from .terminal import counted, exit_status, follow, say, say_plan, size, warn
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -141,7 +143,11 @@ def _details(options: argparse.Namespace) -> int:
         details = librarian.models.details(librarian.models.identify(options.model))
 
         def human() -> None:
-            for name, value in details.model_dump(mode="json", exclude={"files", "links", "hashes"}).items():
+            findings = details.pickle_scan
+            if findings is not None:
+                say(f"{'pickle':20} {_findings(findings)}")
+            hidden = {"files", "links", "hashes", "pickle_scan"}
+            for name, value in details.model_dump(mode="json", exclude=hidden).items():
                 if value not in (None, "", [], {}):
                     say(f"{name:20} {', '.join(map(str, value)) if isinstance(value, list) else value}")
             for file in details.files:
@@ -158,13 +164,15 @@ def _inspect(options: argparse.Namespace) -> int:
         inspection = librarian.imports.inspect([_full(path) for path in options.paths])
 
         def human() -> None:
+            names = Counter(group.name for group in inspection.groups)
             for group in inspection.groups:
+                name = group.name if names[group.name] == 1 or not group.files else group.files[0].path
                 guess = group.guess
                 told = (guess.subtype, guess.family, guess.precision) if guess else ()
                 what = ", ".join(word for word in told if word and word != "unknown") or "unknown"
                 known = f"  already here: {group.duplicate_of}" if group.duplicate_of else ""
                 say(
-                    f"{group.name}  ({size(group.size_bytes)}, {group.security_tier}): "
+                    f"{name}  ({size(group.size_bytes)}, {group.security_tier}): "
                     f"{group.problem or what + known}"
                 )
 
@@ -196,20 +204,26 @@ def _import(options: argparse.Namespace) -> int:
         request = ImportRequest.model_validate(
             {"items": items, "link": options.link, "delete_originals": options.delete_originals}
         )
-        job = _follow(librarian, librarian.imports.start(request), options)
+        job = follow(librarian, librarian.imports.start(request), draws=not options.json)
+        _look_into_pickles(librarian, job, options)
 
         def human() -> None:
             for item in job.items:
                 say(f"{item.name}: {item.state}  {item.model_id or ''}  {item.message or ''}".rstrip())
+                findings = librarian.models.details(item.model_id).pickle_scan if item.model_id else None
+                if findings is not None:
+                    say(f"    pickle: {_findings(findings)}")
 
         _show(options, job, human)
-    return _exit_status(job) or int(bool(nameless))
+    return exit_status(job) or int(bool(nameless))
 
 
 def _scan(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
         _recover(librarian)
-        job = _follow(librarian, librarian.scans.start("deep" if options.deep else "quick"), options)
+        kind: Literal["deep", "quick"] = "deep" if options.deep else "quick"
+        job = follow(librarian, librarian.scans.start(kind), draws=not options.json)
+        _look_into_pickles(librarian, job, options)
 
         def human() -> None:
             result = job.result or {}
@@ -224,7 +238,20 @@ def _scan(options: argparse.Namespace) -> int:
                 warn(f"  {error}")
 
         _show(options, job, human)
-    return _exit_status(job)
+    return exit_status(job)
+
+
+def _look_into_pickles(librarian: Librarian, done: Job, options: argparse.Namespace) -> None:
+    """What runs in the background elsewhere is waited for here: this process ends with its command."""
+    looking = librarian.pickles.scan_in_background()
+    if looking is not None and done.state == "done":
+        follow(librarian, looking, draws=not options.json)
+
+
+def _findings(scan: PickleScan) -> str:
+    names = [f"{found.module}.{found.name}" for found in scan.globals if found.severity == scan.state]
+    what = scan.message or ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    return f"{scan.state.replace('_', ' ')}{f': {what}' if what and scan.state != 'clean' else ''}"
 
 
 def _lookup(options: argparse.Namespace) -> int:
@@ -285,7 +312,7 @@ def _resolve(options: argparse.Namespace) -> int:
 def _duplicates(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
         if librarian.library.usage.count_unhashed():
-            _follow(librarian, librarian.scans.hash_in_background(), options)
+            follow(librarian, librarian.scans.hash_in_background(), draws=not options.json)
         report = librarian.models.duplicates()
 
         def human() -> None:
@@ -322,7 +349,7 @@ def _storage(options: argparse.Namespace) -> int:
 def _preview_links(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
         plan = librarian.links.preview(options.app)
-        _show(options, plan, lambda: _print_plan(plan))
+        _show(options, plan, lambda: say_plan(plan))
     return 0
 
 
@@ -331,7 +358,7 @@ def _apply_links(options: argparse.Namespace) -> int:
         librarian.linker.recover()
         plan = librarian.links.preview(options.app)
         choice = LinkChoice(plan_id=plan.plan_id, default_resolution=options.conflicts)
-        job = _follow(librarian, librarian.links.apply(choice), options)
+        job = follow(librarian, librarian.links.apply(choice), draws=not options.json)
 
         def human() -> None:
             result = job.result or {}
@@ -342,7 +369,7 @@ def _apply_links(options: argparse.Namespace) -> int:
                 warn(f"  {error}")
 
         _show(options, job, human)
-    return _exit_status(job)
+    return exit_status(job)
 
 
 def _uninstall(options: argparse.Namespace) -> int:
@@ -402,7 +429,7 @@ def _health(options: argparse.Namespace) -> int:
 def _repair(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
         librarian.linker.recover()
-        job = _follow(librarian, librarian.links.repair(), options)
+        job = follow(librarian, librarian.links.repair(), draws=not options.json)
         result = job.result or {}
 
         def human() -> None:
@@ -411,7 +438,7 @@ def _repair(options: argparse.Namespace) -> int:
                 warn(f"  {change['target']}: {change['problem']}")
 
         _show(options, job, human)
-    return _exit_status(job) or int(bool(result.get("failed")))
+    return exit_status(job) or int(bool(result.get("failed")))
 
 
 def _relocate(options: argparse.Namespace) -> int:
@@ -452,50 +479,6 @@ def _serve(options: argparse.Namespace) -> int:
         warn(f"librarian: cannot serve at {options.host}:{options.port}: {error.strerror or error}")
         return 1
     return 0
-
-
-def _print_plan(plan: Plan) -> None:
-    for created in plan.to_create:
-        say(f"+ {created.target}")
-    for conflict in plan.conflicts:
-        say(f"! {conflict.target}  ({conflict.reason}: {conflict.existing})")
-    for removed in (*plan.broken_to_remove, *plan.orphaned_to_remove):
-        say(f"- {removed.target}")
-    say(
-        f"{len(plan.to_create):,} to make, {len(plan.to_skip_exists):,} right already, "
-        f"{counted(len(plan.conflicts), 'conflict')}"
-    )
-    for text in (*plan.warnings, *plan.errors):
-        warn(f"  {text}")
-
-
-def _follow(librarian: Librarian, job: Job, options: argparse.Namespace) -> Job:
-    """Wait for a job, with a progress bar on a terminal; Ctrl+C cancels it."""
-
-    def draw(_name: str, record: BaseModel) -> None:
-        if isinstance(record, Job) and record.id == job.id:
-            bar.draw(record)
-
-    bar = ProgressBar()
-    shows_bar = sys.stderr.isatty() and not options.json
-    unsubscribe = librarian.events.subscribe(draw) if shows_bar else None
-    try:
-        return librarian.jobs.wait(job.id)
-    except KeyboardInterrupt:
-        librarian.jobs.cancel(job.id)
-        return librarian.jobs.wait(job.id)
-    finally:
-        if unsubscribe is not None:
-            unsubscribe()
-            bar.end()
-
-
-def _exit_status(job: Job) -> int:
-    if job.state == "done" and all(item.state in ("done", "skipped") for item in job.items):
-        return 0
-    if job.error is not None and all(item.message != job.error.message for item in job.items):
-        warn(f"librarian: {job.error.message}")
-    return 1
 
 
 def _full(path: str) -> str:

@@ -1,4 +1,4 @@
-"""How the command line speaks: plain text whatever a name is made of, sizes, a progress bar."""
+"""How the command line speaks: plain text whatever a name is made of, sizes, plans, jobs with a progress bar."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import shutil
 import sys
 import unicodedata
 
+from pydantic import BaseModel
+
 from .core.jobs import Job, JobProgress
+from .core.librarian import Librarian
+from .core.linking import Plan
 from .core.storage.names import shown
 
 BAR_CELLS = 30
@@ -63,11 +67,15 @@ def duration(seconds: float) -> str:
 class ProgressBar:
     """Draws how far a job is over one and the same line of standard error."""
 
+    def __init__(self) -> None:
+        self._drawn = False
+
     def draw(self, job: Job) -> None:
         """Show the job as it is."""
         progress = job.progress
         if not progress.total:
             return
+        self._drawn = True
         share = min(1.0, progress.current / progress.total)
         line = f"{job.stage or '':10} {'█' * int(share * BAR_CELLS):{BAR_CELLS}} {share:4.0%}  {_amounts(progress)}"
         room = max(10, shutil.get_terminal_size().columns - 1)
@@ -75,7 +83,8 @@ class ProgressBar:
 
     def end(self) -> None:
         """Let what comes next begin a line of its own."""
-        print(file=sys.stderr)
+        if self._drawn:
+            print(file=sys.stderr)
 
 
 def _amounts(progress: JobProgress) -> str:
@@ -88,3 +97,49 @@ def _amounts(progress: JobProgress) -> str:
     if progress.eta_s is not None and progress.current < total:
         parts.append(f"{duration(progress.eta_s)} left")
     return ", ".join(parts)
+
+
+def follow(librarian: Librarian, job: Job, *, draws: bool = True) -> Job:
+    """Wait for a job, with a progress bar on a terminal; Ctrl+C cancels it."""
+
+    def draw(_name: str, record: BaseModel) -> None:
+        if isinstance(record, Job) and record.id == job.id:
+            bar.draw(record)
+
+    bar = ProgressBar()
+    shows_bar = draws and sys.stderr.isatty()
+    unsubscribe = librarian.events.subscribe(draw) if shows_bar else None
+    try:
+        return librarian.jobs.wait(job.id)
+    except KeyboardInterrupt:
+        librarian.jobs.cancel(job.id)
+        return librarian.jobs.wait(job.id)
+    finally:
+        if unsubscribe is not None:
+            unsubscribe()
+            bar.end()
+
+
+def exit_status(job: Job) -> int:
+    """0 if all of a job was done, else 1, with what went wrong as a whole said."""
+    if job.state == "done" and all(item.state in ("done", "skipped") for item in job.items):
+        return 0
+    if job.error is not None and all(item.message != job.error.message for item in job.items):
+        warn(f"librarian: {job.error.message}")
+    return 1
+
+
+def say_plan(plan: Plan) -> None:
+    """Print what a sync would do."""
+    for created in plan.to_create:
+        say(f"+ {created.target}")
+    for conflict in plan.conflicts:
+        say(f"! {conflict.target}  ({conflict.reason}: {conflict.existing})")
+    for removed in (*plan.broken_to_remove, *plan.orphaned_to_remove):
+        say(f"- {removed.target}")
+    say(
+        f"{len(plan.to_create):,} to make, {len(plan.to_skip_exists):,} right already, "
+        f"{counted(len(plan.conflicts), 'conflict')}"
+    )
+    for text in (*plan.warnings, *plan.errors):
+        warn(f"  {text}")

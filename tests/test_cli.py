@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import urllib.request
+import zipfile
 
 import pytest
 
@@ -17,6 +19,16 @@ from model_librarian.core.jobs import Job, JobProgress
 from model_librarian.terminal import ProgressBar, duration
 
 from .fake_hosts import FakeHosts, serving
+
+
+class Touching:
+    """Unpickling it would make a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch '{self.path}'",)
 
 
 @pytest.fixture
@@ -245,6 +257,39 @@ def test_a_model_is_shown_by_its_name_and_its_hash_and_near_names_are_offered(
         assert (status, str(models_folder / "vae" / "ae.safetensors") in output) == (0, True)
     status, output = librarian_command("show", "aee")
     assert (status, "The nearest are: in-place/ae-" in output) == (1, True)
+
+
+def test_models_of_one_name_are_told_apart_when_they_are_inspected(librarian_command, make_model, downloads):
+    paths = [make_model(downloads / folder / "model.safetensors") for folder in ("a", "b")]
+    output = librarian_command("inspect", str(downloads))[1]
+    assert [line.partition("  ")[0] for line in output.splitlines()] == [str(path) for path in paths]
+
+
+def test_pickles_are_looked_into_before_an_import_ends(
+    librarian_command, downloads, make_torch_zip, tmp_path
+):
+    """A command has no background: it waits, and says what would run."""
+    make_torch_zip(downloads / "good.pth")
+    mark = tmp_path / "it ran"
+    with zipfile.ZipFile(downloads / "evil.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(Touching(str(mark))))
+    status, output = librarian_command("import", str(downloads), "--acknowledge-pickle")
+    assert status == 0
+    lines = output.splitlines()
+    evil = next(number for number, line in enumerate(lines) if line.startswith("evil.pth: done"))
+    good = next(number for number, line in enumerate(lines) if line.startswith("good.pth: done"))
+    assert "pickle: dangerous: posix.system" in lines[evil + 1] or "nt.system" in lines[evil + 1]
+    assert lines[good + 1] == "    pickle: clean"
+    assert "pickle               dangerous: " in librarian_command("show", "evil.pth")[1]
+    assert not mark.exists()
+
+
+def test_pickles_in_an_app_are_looked_into_before_a_scan_ends(
+    librarian_command, models_folder, make_torch_zip
+):
+    make_torch_zip(models_folder / "upscale_models" / "good.pth")
+    assert librarian_command("scan")[0] == 0
+    assert "pickle               clean" in librarian_command("show", "good.pth")[1]
 
 
 def test_a_number_out_of_bounds_says_the_bounds_only(librarian_command, capsys):

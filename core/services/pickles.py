@@ -40,11 +40,16 @@ class Pickles:
         if isinstance(record, Job) and record.kind in ("scan", "import") and record.ended:
             self.scan_in_background()
 
-    def scan_in_background(self) -> None:
-        """Queue a look into every pickle that has no findings yet, unless one is queued or there is none."""
+    def scan_in_background(self) -> Job | None:
+        """Queue a look into every pickle that has no findings yet, unless one is queued or there is none.
+
+        Answers the job after which none is left, if there is one.
+        """
         with self._lock, suppress(ConflictError):  # shutting down
             if not self._is_queued() and self._library.pickles.waiting():
                 self._job = self._jobs.submit("pickles", self._scan, lane="pickles")
+            return self._job
+        return None
 
     def _is_queued(self) -> bool:
         with suppress(NotFoundError):
