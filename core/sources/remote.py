@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from itertools import chain, zip_longest
 
@@ -94,13 +95,14 @@ class Remote:
             HttpStatusError: 401, 403 or 404, and so on.
             NetworkError: The provider cannot be asked, and nothing is remembered.
         """
+        until = time.monotonic() + deadline_s
         listing = await self._sources[provider].files(repo_id, revision, deadline_s=deadline_s)
         if provider == "huggingface" and listing.complete:
-            listing.pipelines = await self._pipelines(repo_id, revision, listing, deadline_s)
+            listing.pipelines = await self._pipelines(repo_id, revision, listing, until)
         return listing
 
     async def _pipelines(
-        self, repo_id: str, revision: str, listing: HubFiles, deadline_s: float
+        self, repo_id: str, revision: str, listing: HubFiles, until: float
     ) -> list[HubPipeline]:
         """The Diffusers folders among some files; those whose index cannot be had now are left out."""
         files = {file.path: file for file in listing.files}
@@ -109,7 +111,8 @@ class Remote:
         for path in indexes[:_MOST_PIPELINES]:
             folder = path.rpartition("/")[0]
             try:
-                pipeline = await self._hub.model_index(repo_id, revision, path, deadline_s=deadline_s)
+                left = max(0.0, until - time.monotonic())
+                pipeline = await self._hub.model_index(repo_id, revision, path, deadline_s=left)
                 for variant in variants_of(pipeline, files, folder):
                     names = files_of(pipeline, files, folder, variant)
                     found.setdefault(tuple(names), _pipeline(path, variant, [files[name] for name in names]))
