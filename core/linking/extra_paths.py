@@ -119,6 +119,8 @@ class _Reader:
                 folder = os.path.normpath(os.path.join(beside, base, line))  # noqa: PTH118
                 if "\0" in folder or not is_text(folder):
                     self._problem(name, kind, "is no path, so it is left out")
+                elif os.path.dirname(folder) == folder:  # noqa: PTH120
+                    self._problem(name, kind, "is a whole drive, so it is left out")
                 else:
                     self._folders.append(ExtraFolder(kind, Path(folder), is_default))
 

@@ -159,6 +159,8 @@ def test_a_change_of_the_file_is_seen_at_once(librarian, other):
         ("c:\n  vae: good\n  loras: 5\n", 3, "«loras» of «c»"),
         ("c:\n  vae: good\n  loras:\n", 3, "«loras» of «c»"),
         ("c:\n  vae: good\nd:\n  base_path: [x]\n  loras: y\n", 4, "«base_path» of «d»"),
+        ("c:\n  vae: good\n  loras: /\n", 3, "is a whole drive"),
+        ("c:\n  vae: good\nd:\n  base_path: /usr\n  loras: ../\n", 5, "is a whole drive"),
         ('c:\n  vae: good\n  loras: "a\\0b"\n', 3, "«loras» of «c»"),
         ('c:\n  vae: good\n  loras: "a\\ud800b"\n', 3, "«loras» of «c»"),
     ],
