@@ -41,6 +41,10 @@ class Exchange(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.do_GET()
 
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.do_GET()
+
     def do_GET(self) -> None:
         self.hub.asked.append((self.command, self.path, dict(self.headers)))
         path = unquote(urlsplit(self.path).path)
