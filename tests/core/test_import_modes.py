@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from model_librarian.core.errors import InvalidRequestError, LibrarianError, NotAModelError, StorageError
-from model_librarian.core.importing import ImportRequest, originals, reflink, source, transfer
+from model_librarian.core.importing import ImportRequest, journal, originals, reflink, source, transfer
 from model_librarian.core.importing.entry import Entry
 from model_librarian.core.library import ModelQuery
 from model_librarian.core.services.reports import SettingsChange
@@ -742,3 +742,43 @@ def test_of_many_files_of_one_size_none_is_read_to_its_end(
     finished(librarian.scans.start("quick"))
     job = finished(librarian.imports.start(request(other)))
     assert (job.items[0].state, len(read)) == ("skipped", 1)
+
+
+def test_a_linked_original_is_kept_and_said_to_be_a_link(librarian, finished, make_model, downloads):
+    real = make_model(downloads / "real.bin")
+    link = downloads / "a.safetensors"
+    link.symlink_to(real)
+    job = finished(librarian.imports.start(request(link).model_copy(update={"delete_originals": True})))
+    assert job.items[0].state == "done"
+    assert f"{link} is a link, which was kept, like what it leads to." in job.items[0].message
+    assert link.is_symlink()
+    assert real.exists()
+
+
+def test_a_part_that_cannot_be_given_back_now_holds_up_no_other_and_comes_later(
+    librarian, finished, shards, surroundings, monkeypatch
+):
+    """Without hard links the parts are renamed one by one; the last one fails, and so does giving back the first."""
+    before = [path.read_bytes() for path in shards]
+    _without_hard_links(monkeypatch)
+    real_hash, real_rename = source.hash_file, journal.rename_new
+
+    def hash_file(path, *more):
+        if path == shards[-1]:
+            raise OSError(errno.EIO, "Input/output error")
+        return real_hash(path, *more)
+
+    def rename_new(staged, target):
+        if target == shards[0]:
+            raise OSError(errno.EACCES, "Permission denied")
+        real_rename(staged, target)
+
+    monkeypatch.setattr(source, "hash_file", hash_file)
+    monkeypatch.setattr(journal, "rename_new", rename_new)
+    job = finished(librarian.imports.start(request(shards, mode="move")))
+    assert job.items[0].state == "failed"
+    assert [path.exists() for path in shards] == [False, *[True] * (len(shards) - 1)]
+    monkeypatch.setattr(journal, "rename_new", real_rename)
+    librarian.imports.recover()
+    assert [path.read_bytes() for path in shards] == before
+    assert staging(librarian) == []
