@@ -323,6 +323,21 @@ def test_an_id_from_before_a_file_was_renamed_is_still_the_file(
     assert ran(run(indexed, loading("LibrarianLoadUpscaleModel", model_id=model_id)))
 
 
+def test_a_model_that_no_link_leads_to_is_loaded(indexed: RealComfyUI) -> None:
+    """It lies in the library alone, so that ComfyUI's own loaders do not know of it."""
+    content = bytearray((indexed.models_dir / "upscale_models" / "tiny-upscaler.safetensors").read_bytes())
+    content[-2] ^= 40
+    source = indexed.base_dir / "input" / "unlinked.safetensors"
+    source.parent.mkdir(exist_ok=True)
+    source.write_bytes(bytes(content))
+    item = {"paths": [str(source)], "mode": "move", "metadata": {"subtype": "upscale_models"}}
+    post(indexed, "/librarian/imports", {"items": [item], "link": False})
+    model_id = wait_for(lambda: model_of(indexed, "unlinked"), indexed)["model_id"]
+    assert not path_of(indexed, "unlinked").is_relative_to(indexed.models_dir)
+    assert not list(indexed.models_dir.rglob("unlinked*"))
+    assert ran(run(indexed, loading("LibrarianLoadUpscaleModel", model_id=model_id)))
+
+
 def test_a_hash_names_a_file(indexed: RealComfyUI, upscaler: Callable[..., Path]) -> None:
     path = upscaler("hashed.safetensors", 3)
     run(indexed, loading("LibrarianLoadUpscaleModel", model_id=path.name))  # its hash is known from now on

@@ -33,7 +33,6 @@ export async function openPanel({ models = 40, inComfyUI = false, down = false, 
     serialize: () => null,
     ours: () => [],
     set: () => {},
-    holds: () => false,
     replace: () => []
   }
   for (const [name, subtype] of Object.entries({ LibrarianLoadLora: 'loras', LibrarianLoadUpscaleModel: 'upscale_models' })) {

@@ -277,7 +277,6 @@
  * @property {() => any} serialize the open workflow as ComfyUI saves it
  * @property {() => {value: string, subtypes: string[], stated: any}[]} ours the models of our nodes, and what the workflow says of them
  * @property {(node: any, input: string, value: string) => void} set
- * @property {(replacement: Replacement) => boolean} holds whether a node says what is to be replaced
  * @property {(replacements: Replacement[]) => Replacement[]} replace in subgraphs too; answers those that no node took
  */
 

@@ -165,9 +165,13 @@ export function createComfyGraph(app) {
       allNodes().flatMap((node) =>
         [...(inputsOf(node.type) ?? [])].flatMap(([name, subtypes]) => {
           const value = node.widgets?.find((/** @type {any} */ widget) => widget.name === name)?.value
-          const stated = node.properties?.librarian?.[name]
-          const url = [node.properties?.models ?? []].flat().find((model) => model?.name === stated?.name)?.url
-          return value ? [{ value: String(value), subtypes, stated: stated?.model_id === value ? { ...stated, url } : null }] : []
+          if (!value) return []
+          const own = node.properties?.librarian?.[name]
+          // A workflow that was written by hand says the file's name, and the rest as ComfyUI's own nodes do.
+          const stated = own?.model_id === value ? own : { name: value }
+          const model = [node.properties?.models ?? []].flat().find((one) => one?.name === stated.name)
+          const { url, directory, hash } = model ?? {}
+          return [{ value: String(value), subtypes, stated: stated === own || model ? { url, directory, sha256: hash, ...stated } : null }]
         })
       ),
 
@@ -175,14 +179,6 @@ export function createComfyGraph(app) {
       const widget = node.widgets?.find((/** @type {any} */ other) => other.name === name)
       if (widget) change(() => setWidget(node, widget, value))
     },
-
-    holds: (one) =>
-      allNodes().some((node) =>
-        (node.widgets ?? []).some(
-          // What stands for a node that is not installed has widgets, too, but they choose from nothing.
-          (/** @type {any} */ widget) => isMeant(node, widget, one) && (one.ours || widget.type === 'combo' || optionsOf(node, widget).length > 0)
-        )
-      ),
 
     replace: (replacements) =>
       change(() => {

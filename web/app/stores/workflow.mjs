@@ -202,13 +202,6 @@ export function createWorkflow(api, host, { names, jobs, downloads }) {
         if (one.ours) await names.ask(target.value, [])
         replacements.set({ ours: one.ours, folder: one.folder, name: one.was, value: target.value }, key)
       }
-      /** @type {string[]} */
-      const noNode = []
-      for (const [one, key] of replacements) {
-        if (graph.holds(one)) continue
-        noNode.push(key)
-        replacements.delete(one)
-      }
       let left = replacements.size > 0 ? graph.replace([...replacements.keys()]) : []
       if (left.length > 0) {
         // A file may have come since ComfyUI last listed its folders.
@@ -218,10 +211,14 @@ export function createWorkflow(api, host, { names, jobs, downloads }) {
       await look()
       const failed = new Set(left.map((one) => replacements.get(one)))
       for (const { key } of store.get().missing) failed.add(key)
-      /** @param {(key: string) => boolean} which */
-      const namesOf = (which) => [...targets].flatMap(([key, { one }]) => (which(key) ? [one.name] : []))
-      const undone = namesOf((key) => failed.has(key) && !noNode.includes(key))
-      store.set({ fixing: false, done: { fixed: targets.size - undone.length - noNode.length, left: undone, noNode: namesOf((key) => noNode.includes(key)) } })
+      const undone = [...targets].filter(([key]) => failed.has(key)).map(([, { one, target }]) => ({ name: one.name, listed: target.value !== null }))
+      const done = {
+        fixed: targets.size - undone.length,
+        left: undone.flatMap(({ name, listed }) => (listed ? [] : [name])),
+        // ComfyUI lists the file; what still says the other name is nothing that chooses from that list.
+        noNode: undone.flatMap(({ name, listed }) => (listed ? [name] : []))
+      }
+      store.set({ fixing: false, done })
     } catch (error) {
       store.set({ fixing: false, fixError: /** @type {ApiError} */ (error) })
       void look()
