@@ -337,3 +337,24 @@ def test_a_source_that_is_replaced_once_it_was_read_is_given_back_where_no_hard_
     assert "was replaced while it was imported" in job.items[1].message
     assert three[1].read_bytes() == before[1]
     assert left_behind(librarian) == []
+
+
+@pytest.mark.parametrize("empty_folder", [True, False])
+def test_a_library_whose_drive_is_unplugged_is_not_begun_anew_in_its_place(
+    librarian, finished, three, empty_folder
+):
+    """What a drive was mounted over is an empty folder once it is gone."""
+    root = librarian.library.root
+    away = root.with_name("unplugged")
+    root.rename(away)
+    if empty_folder:
+        root.mkdir()
+    job = finished(librarian.imports.start(request(*three, mode="move")))
+    assert [(item.state, item.code) for item in job.items] == [("failed", "storage_error")] * 3
+    assert "cannot be reached. Connect its drive" in job.error.message
+    assert list(root.iterdir()) == [] if empty_folder else not root.exists()
+    assert all(path.exists() for path in three)
+    if empty_folder:
+        root.rmdir()
+    away.rename(root)
+    assert finished(librarian.imports.start(request(three[0]))).state == "done"
