@@ -27,7 +27,7 @@ def git_sha1(content: bytes) -> str:
 
 def in_git(path: str) -> bool:
     """Whether Hugging Face keeps a file of this name in Git itself, without a SHA-256."""
-    return path.endswith((".json", ".txt", ".md"))
+    return path.endswith((".json", ".txt", ".md", ".yaml"))
 
 
 class Exchange(BaseHTTPRequestHandler):

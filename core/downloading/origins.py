@@ -22,7 +22,7 @@ from ..sources.huggingface import ENDPOINT as HUB
 from ..storage.names import safe_name
 from .errors import HashMismatchError
 from .records import MAX_FILES, DownloadRequest, Plan, PlannedFile, RelatedFile
-from .sets import pipeline_folder
+from .sets import configs_of, pipeline_folder
 
 _PAGES = 20
 _MOST_RELATED = 50
@@ -120,6 +120,11 @@ class Origins:
             file.told["download_url"] = file.url
             if file.sha256 is not None and request.provider != "url":
                 file.told |= {"match_source": "auto", "match_method": "hash", "match_confidence": 1.0}
+        alone = [path for path, weights in configs_of(plan.files).items() if not weights]
+        if alone and not any(pipeline_folder(file.path) is not None for file in plan.files):
+            raise InvalidRequestError(
+                f"{alone[0]} is no model. Download it together with the model that it belongs to."
+            )
         if request.sha256 is not None:
             _expect(plan.files, request.sha256.lower())
         return plan

@@ -8,10 +8,11 @@ from pathlib import Path
 from ..errors import PickleNotAcknowledgedError
 from ..formats.pipelines import MODEL_INDEX
 from ..formats.shards import parse_shard
-from ..importing.grouping import FileGroup, group_named
+from ..importing.grouping import FileGroup, group_named, is_weights
 from ..importing.records import Staged
 from .records import DownloadRequest, PlannedFile
 
+_CONFIGS = (".yaml", ".yml")
 _PICKLES = frozenset({".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl"})
 
 
@@ -27,16 +28,27 @@ def require_acknowledged(request: DownloadRequest, names: Iterable[str]) -> None
 
 def sets_of(files: Sequence[PlannedFile]) -> Iterator[list[PlannedFile]]:
     """The files of each model, by their names."""
+    configs = configs_of(files)
     pipelines = [folder for file in files if (folder := pipeline_folder(file.path)) is not None]
     found: dict[str, list[PlannedFile]] = {}
     for file in files:
-        shard = parse_shard(file.path)
-        key = file.path.removesuffix(".index.json")
+        of = configs.get(file.path) or file.path
+        shard = parse_shard(of)
+        key = of.removesuffix(".index.json")
         if shard is not None:
             key = f"{shard.stem}{shard.suffix}"
         key = next((f"{folder}{MODEL_INDEX}" for folder in pipelines if file.path.startswith(folder)), key)
         found.setdefault(key, []).append(file)
     yield from found.values()
+
+
+def configs_of(files: Iterable[PlannedFile]) -> dict[str, str]:
+    """The configs of single models among some files: their paths, with that of the weights of the same name, or none."""
+    paths = [file.path for file in files]
+    weights = {path.rpartition(".")[0]: path for path in paths if is_weights(path)}
+    folders = tuple(folder for path in paths if (folder := pipeline_folder(path)) is not None)
+    configs = [path for path in paths if path.lower().endswith(_CONFIGS) and not path.startswith(folders)]
+    return {path: weights.get(path.rpartition(".")[0], "") for path in configs}
 
 
 def pipeline_folder(path: str) -> str | None:

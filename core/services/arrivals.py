@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ..downloading import DownloadFailedError, Reason
@@ -10,7 +11,7 @@ from ..downloading.bringing import Bringing
 from ..downloading.listed import Listed
 from ..downloading.queue import Run
 from ..downloading.records import Plan, PlannedFile
-from ..downloading.sets import groups_of, sets_of
+from ..downloading.sets import configs_of, groups_of, sets_of
 from ..errors import NotFoundError
 from ..importing import ImportItem, ImportRequest
 from ..importing.grouping import FileGroup
@@ -18,6 +19,7 @@ from ..importing.uploads import Uploads
 from ..jobs import JobContext, JobRunner
 from ..network import NetworkError, NetworkManager
 from ..storage.atomic import write_atomic
+from ..storage.disk import storage_error
 from .imports import Imports
 
 logger = logging.getLogger(__name__)
@@ -86,19 +88,24 @@ class Arrivals:
                 self._jobs.cancel(listed.import_job)
 
     def _import(self, listed: Listed, arrived: dict[str, PlannedFile], run: Run) -> None:
-        staged = dict(zip(arrived, self._uploads.staged(list(arrived)), strict=True))
+        configs = {path: of for path, of in configs_of(arrived.values()).items() if of}
+        alone = {key: file for key, file in arrived.items() if file.path not in configs}
+        staged = dict(zip(alone, self._uploads.staged(list(alone)), strict=True))
         items: list[ImportItem] = []
         parts: list[list[PlannedFile]] = []
         for group, ids in groups_of(staged):
             files = [arrived[upload_id] for upload_id in ids]
+            paths = [file.path for file in files]
+            beside = [file for file in arrived.values() if configs.get(file.path) in paths]
             if group.problem is not None:
                 for file in files:
                     file.state, file.reason = "failed", Reason(code="incomplete_set", message=group.problem)
                 continue
+            self._put_beside(group, beside)
             self._fetch_preview(listed, group, run)
             yes = listed.entry.request.acknowledge_pickle
             items.append(ImportItem(uploads=ids, acknowledge_pickle=yes))
-            parts.append(files)
+            parts.append([*files, *beside])
         if not items:
             listed.write()
             return
@@ -125,6 +132,16 @@ class Arrivals:
                 self._uploads.discard(file.upload_id)  # the same bytes would come again
                 file.received, file.etag = 0, None
         listed.write()
+
+    def _put_beside(self, group: FileGroup, configs: Sequence[PlannedFile]) -> None:
+        """Put configs beside the file that they are of, where an import finds them. Raises `StorageError`."""
+        for config in configs:
+            [staged] = self._uploads.staged([config.upload_id])
+            named = group.main.path.with_suffix(Path(config.path).suffix)
+            try:
+                write_atomic(named, staged.path.read_bytes())
+            except OSError as error:
+                raise storage_error(error, named) from error
 
     def _fetch_preview(self, listed: Listed, group: FileGroup, run: Run) -> None:
         """Put the source's picture beside the file, where an import finds it; without it all is well, too."""

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from model_librarian.core.downloading import Download
-from model_librarian.core.errors import NotFoundError, PickleNotAcknowledgedError
+from model_librarian.core.errors import InvalidRequestError, NotFoundError, PickleNotAcknowledgedError
 from model_librarian.core.library import ModelQuery
 
 from ..fake_hub import COMMIT, Gate, serve, sha256, status
@@ -205,3 +205,36 @@ def test_a_set_with_a_wrong_part_is_not_imported(hub, librarian, finished, make_
     assert librarian.library.search(ModelQuery()).models == []
     assert finished(librarian.downloads.resume(download.id).job).state == "done"
     assert (only_model(librarian).model_format, len(only_model(librarian).files)) == ("sharded-set", 3)
+
+
+def test_a_config_comes_beside_its_model(hub, librarian, finished, make_model, tmp_path):
+    content = make_model(tmp_path / "x").read_bytes()
+    hub.add("org/old", {"nice.safetensors": content, "nice.yaml": b"model: {}\n"})
+    job = librarian.downloads.add(wanted("nice.safetensors", "nice.yaml", repo_id="org/old")).job
+    ended = finished(job)
+    assert ended.state == "done", ended.error
+    model = only_model(librarian)
+    folder = librarian.library.main_path(model.model_id).parent
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "metadata.json",
+        "nice.safetensors",
+        "nice.yaml",
+    ]
+    assert incoming(librarian) == []
+
+
+def test_a_config_alone_is_no_model_and_its_model_is_not_imported_without_it(
+    hub, librarian, finished, make_model, tmp_path
+):
+    hub.add(
+        "org/old", {"nice.safetensors": make_model(tmp_path / "x").read_bytes(), "nice.yaml": b"model: {}\n"}
+    )
+    with pytest.raises(InvalidRequestError, match="together with"):
+        librarian.downloads.add(wanted("nice.yaml", repo_id="org/old"))
+    config = hub.files.pop("/cdn/org/old/nice.yaml")
+    job, download = librarian.downloads.add(wanted("nice.safetensors", "nice.yaml", repo_id="org/old"))
+    assert finished(job).state == "failed"
+    assert librarian.library.search(ModelQuery()).models == []
+    hub.files["/cdn/org/old/nice.yaml"] = config
+    assert finished(librarian.downloads.resume(download.id).job).state == "done"
+    assert only_model(librarian)
