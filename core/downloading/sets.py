@@ -43,7 +43,7 @@ def sets_of(files: Sequence[PlannedFile]) -> Iterator[list[PlannedFile]]:
 
 
 def configs_of(files: Iterable[PlannedFile]) -> dict[str, str]:
-    """The configs of single models among some files: their paths, with that of the weights of the same name, or none."""
+    """The configs of single models among some files, each path with that of the weights of its name, or none."""
     paths = [file.path for file in files]
     weights = {path.rpartition(".")[0]: path for path in paths if is_weights(path)}
     folders = tuple(folder for path in paths if (folder := pipeline_folder(path)) is not None)
