@@ -39,7 +39,7 @@ function Candidates({ one }) {
           onChange=${() => workflow.choose(one.key, candidate.model_id)}
         />
         <span class="lib-candidate-text">
-          <${MiddleName} text=${candidate.name} title=${candidate.model_id} />
+          <${MiddleName} text=${candidate.value ?? candidate.name} title=${candidate.model_id} />
           <small>${[term('subtype', candidate.subtype), bytes(candidate.size_bytes)].filter(Boolean).join(' · ')}</small>
         </span>
       </label>`
@@ -90,7 +90,7 @@ function MissingEntry({ one }) {
       <span class="lib-missing-where">${term('subtype', one.folder)}</span>
       ${certain &&
       html`<p class="lib-missing-what"><${Icon} name="check" />
-        ${certain.value && !one.ours ? html`<span>${t('workflow.elsewhere')} <code><${MiddleName} text=${certain.value} /></code></span>` : t(one.ours ? 'workflow.otherId' : 'workflow.inLibrary')}
+        ${certain.value && !one.ours ? html`<span>${t('workflow.elsewhere')} <code>${certain.value}</code></span>` : t(one.ours ? 'workflow.otherId' : 'workflow.inLibrary')}
       </p>`}
       ${!certain && one.state === 'unknown' && one.candidates.length === 0 && html`<p class="lib-missing-what">${t('workflow.unknown')}</p>`}
       ${!certain && one.candidates.length > 0 && html`<${Candidates} one=${one} />`}
@@ -110,9 +110,11 @@ export function WorkflowSheet() {
   const { missing, total, looked, looking, error, choices, fixing, fixError, done } = state
   const differing = unaccepted(state)
   useEffect(() => downloads.watch(), [])
+  // Beside what was pressed: the button below the list, or none.
+  const failure = error && html`<${ErrorBox} what=${t('workflow.failed')} error=${error} onRetry=${workflow.look} />`
   const fixable = missing.filter((one) => targetOf(one, choices)).length
   return html`<${Sheet} title=${t('workflow.title')} onClose=${view.closeSheet} class="lib-side lib-workflow">
-    ${error && html`<${ErrorBox} what=${t('workflow.failed')} error=${error} onRetry=${workflow.look} />`}
+    ${missing.length === 0 && failure}
     ${fixError && html`<${ErrorBox} compact what=${t('workflow.fixFailed')} error=${fixError} onRetry=${workflow.fixAll} />`}
     <div role="status" aria-live="polite">
       ${done && done.fixed > 0 && html`<p class="lib-callout" data-severity="success"><${Icon} name="check" /><span>${t('workflow.fixed', { count: done.fixed })}</span></p>`}
@@ -130,6 +132,7 @@ export function WorkflowSheet() {
     ${differing.length > 0 &&
     html`<h3 class="lib-group-title">${t('workflow.differs', { count: differing.length })}</h3>
       <ul class="lib-missing-list" aria-label=${t('workflow.differing')}>${differing.map((one) => html`<${MissingEntry} key=${one.key} one=${one} />`)}</ul>`}
+    ${missing.length > 0 && failure}
     <div class="lib-workflow-foot">
       <${Button} kind="quiet" icon="refresh" busy=${looking} onClick=${workflow.look}>${t('workflow.again')}<//>
     </div>
