@@ -280,3 +280,20 @@ def test_the_same_bytes_under_two_names_side_by_side_are_one_model(
     job = finished(librarian.imports.start(request(*paths)))
     assert sorted(item.state for item in job.items) == ["done", "skipped"], job.items
     assert len(list(librarian.library.root.glob("*/*/*/metadata.json"))) == 1
+
+
+def test_the_index_is_written_back_every_five_models_and_at_the_end(
+    librarian, finished, make_model, downloads, monkeypatch
+):
+    librarian.preferences.change(SettingsChange(transfers_at_once=1))
+    at: list[int] = []
+    real = librarian.library.checkpoint
+
+    def checkpoint() -> None:
+        at.append(librarian.library.totals().models)
+        real()
+
+    monkeypatch.setattr(librarian.library, "checkpoint", checkpoint)
+    paths = [make_model(downloads / f"{number}.safetensors") for number in range(11)]
+    finished(librarian.imports.start(request(*paths)))
+    assert at == [5, 10, 11]
