@@ -31,7 +31,7 @@ from model_librarian.core.workflows.reading import FOLDERS
 from .test_missing_models import READY, bring_into_library, wait_until_listed
 
 WANTED = os.environ.get("LIBRARIAN_ALL_TEMPLATES")
-SAMPLE = 24
+SAMPLE = 16
 """How many of those that name models are opened without LIBRARIAN_ALL_TEMPLATES."""
 
 PLACES = ("sorted", "library", "nowhere", "present", "sorted", "library", "sorted", "library")
