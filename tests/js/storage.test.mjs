@@ -1,5 +1,5 @@
-import { afterEach, describe, expect, test } from 'vitest'
-import { wayOf } from '../../web/app/stores/storage.mjs'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { createStorage, wayOf } from '../../web/app/stores/storage.mjs'
 import { problem } from './fake-librarian.mjs'
 import { openPanel, settle } from './panel-in-a-page.mjs'
 
@@ -113,6 +113,59 @@ describe('links in the place of copies', () => {
     expect(page.text()).toContain('2 copies are links now. 13.9 GB came free.')
     expect(page.text()).toContain('1 copy is still there.')
     expect(page.text()).toContain('RealESRGAN_x4.pth: The folder is read-only.')
+  })
+
+  describe('what became of it', () => {
+    const file = (/** @type {string} */ path) => ({ model_id: path, path, storage: 'in-place', official_name: path, model_format: 'single-file', security_tier: 'safe' })
+    const twice = { groups: [{ sha256: 'aa', size_bytes: 10, bytes_to_win: 10, files: [file('/one'), file('/two')] }], bytes_to_win: 10, files_to_hash: 0 }
+    const once = { groups: [], bytes_to_win: 0, files_to_hash: 0 }
+    const job = /** @type {any} */ ({ id: 'j1', kind: 'import', state: 'done', items: [] })
+
+    /** A store of which a replacement has just ended, and its questions about copies, to be answered by hand. */
+    async function replaced() {
+      /** @type {{answer: (body: any) => void, fail: (error: Error) => void}[]} */
+      const asked = []
+      const api = /** @type {any} */ ({
+        get: (/** @type {string} */ path) => path !== '/duplicates' ? Promise.resolve({ models: [] }) : new Promise((answer, fail) => asked.push({ answer, fail })),
+        post: async () => ({ job })
+      })
+      const storage = createStorage(api, { started: () => {}, jobs: { find: () => job } })
+      const first = storage.load()
+      asked.shift()?.answer(twice)
+      await first
+      await storage.prepare(/** @type {any} */ (twice.groups))
+      await storage.replace(false)
+      storage.ended(job)
+      return { storage, asked }
+    }
+
+    afterEach(() => void vi.useRealTimers())
+
+    test('is never read from what was there before, however late the answers come', async () => {
+      vi.useFakeTimers()
+      const { storage, asked } = await replaced()
+      storage.changed()
+      await vi.advanceTimersByTimeAsync(2000)
+      expect(asked).toHaveLength(2)
+      asked[0]?.answer(once)
+      await vi.advanceTimersByTimeAsync(0)
+      expect(storage.get().outcome).toBeNull()
+      asked[1]?.answer(once)
+      await vi.advanceTimersByTimeAsync(0)
+      expect(storage.get().outcome).toMatchObject({ replaced: 1, bytes: 10, remaining: [] })
+      expect(storage.get().jobIds).toEqual([])
+    })
+
+    test('is told once it can be asked', async () => {
+      const { storage, asked } = await replaced()
+      asked[0]?.fail(new Error('nobody there'))
+      await settle()
+      expect(storage.get()).toMatchObject({ outcome: null, duplicatesError: { message: 'nobody there' } })
+      const again = storage.load()
+      asked[1]?.answer(twice)
+      await again
+      expect(storage.get().outcome).toMatchObject({ replaced: 0, remaining: ['/two'] })
+    })
   })
 
   test('a preview that fails is said, and can be left', async () => {

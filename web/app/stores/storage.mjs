@@ -88,6 +88,8 @@ export function createStorage(api, { started, jobs }) {
   let gathering
   /** @type {Replacement | null} */
   let underWay = null
+  /** What has ended, and of which nobody has told yet what became of it. @type {{replacement: Replacement, jobIds: string[]} | null} */
+  let unsettled = null
 
   /** @param {Promise<any>} asked @param {number} mine @param {(answer: any) => void} show @param {'error' | 'duplicatesError'} failed */
   async function answered(asked, mine, show, failed) {
@@ -106,7 +108,7 @@ export function createStorage(api, { started, jobs }) {
     await Promise.all([
       answered(Promise.all([api.get('/storage'), api.get(`/models${query({ sort: 'size', order: 'desc', limit: LARGEST })}`)]), mine,
         ([report, { models }]) => store.set({ report, largest: models, error: null }), 'error'),
-      answered(api.get('/duplicates'), mine, (duplicates) => store.set({ duplicates, duplicatesError: null }), 'duplicatesError')
+      answered(api.get('/duplicates'), mine, (duplicates) => store.set({ duplicates, duplicatesError: null, ...settled(duplicates) }), 'duplicatesError')
     ])
     if (mine === sequence) store.set({ loading: false })
   }
@@ -131,12 +133,12 @@ export function createStorage(api, { started, jobs }) {
     }
   }
 
-  /** All of a replacement has ended: what became of it is what the index says now. @param {Replacement} replacement @param {string[]} jobIds */
-  async function settle(replacement, jobIds) {
-    underWay = null
-    await load()
-    const { duplicates } = store.get()
-    const still = new Set((duplicates?.groups ?? []).flatMap(({ files }) => files.map(({ path }) => path)))
+  /** What became of a replacement that has ended, by what the index says since. @param {DuplicateReport} duplicates @returns {Partial<StorageState>} */
+  function settled(duplicates) {
+    if (!unsettled) return {}
+    const { replacement, jobIds } = unsettled
+    unsettled = null
+    const still = new Set(duplicates.groups.flatMap(({ files }) => files.map(({ path }) => path)))
     const all = [...replacement.byPlan, ...replacement.byAdoption]
     const done = all.filter(({ file }) => !still.has(file.path))
     const problems = jobIds.flatMap((id) => {
@@ -144,7 +146,7 @@ export function createStorage(api, { started, jobs }) {
       const items = (job?.items ?? []).filter((item) => item.state === 'failed').map((item) => `${item.name}: ${item.message}`)
       return [...(job?.error ? [job.error.message] : []), ...(job?.result?.errors ?? []), ...items]
     })
-    store.set({
+    return {
       jobIds: [],
       outcome: {
         replaced: done.length,
@@ -152,7 +154,7 @@ export function createStorage(api, { started, jobs }) {
         remaining: all.filter((one) => !done.includes(one)).map(({ file }) => file.path),
         problems: [...new Set(problems)]
       }
-    })
+    }
   }
 
   return {
@@ -222,7 +224,10 @@ export function createStorage(api, { started, jobs }) {
         const other = jobs.find(id)
         return other !== null && !hasEnded(other)
       })
-      if (!open) void settle(underWay, jobIds)
+      if (open) return
+      unsettled = { replacement: underWay, jobIds }
+      underWay = null
+      void load()
     }
   }
 }
