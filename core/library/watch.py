@@ -26,11 +26,13 @@ PATIENCE_MS = 4 * SETTLE_MS
 class Watcher:
     """Tells which files came, went or changed in some folders, where the filesystem can notify.
 
-    Network shares and full watch tables cannot; there the quick scan at start and on demand does it.
+    A folder that is not there, or goes, is looked for twice a second, which also finds a drive that is mounted in
+    its place. Network shares and full watch tables cannot notify; there the quick scan at start and on demand
+    does it.
     """
 
     def __init__(self, folders: Iterable[Path], changed: Callable[[set[Path]], object]) -> None:
-        self._folders = _there(folders)
+        self._folders = [*dict.fromkeys(folders)]
         self._changed = changed
         self._lock = threading.Lock()
         self._started = self._closed = False
@@ -46,10 +48,10 @@ class Watcher:
     def watch(self, folders: Iterable[Path]) -> None:
         """Watch these folders from now on. Takes up to half a second."""
         with self._lock:
-            there = _there(folders)
-            if there == self._folders or self._closed:
+            wanted = [*dict.fromkeys(folders)]
+            if wanted == self._folders or self._closed:
                 return
-            self._folders = there
+            self._folders = wanted
             if self._started:
                 self._end()
                 self._begin()
@@ -86,7 +88,7 @@ class Watcher:
 
 
 def _there(folders: Iterable[Path]) -> list[Path]:
-    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+    return [folder for folder in folders if os.path.isdir(folder)]  # noqa: PTH112  # never raises
 
 
 def _matters(path: Path) -> bool:
@@ -98,17 +100,29 @@ def _matters(path: Path) -> bool:
 def _by_watchfiles(folders: list[Path], stop: threading.Event) -> Iterator[set[Path]]:
     from watchfiles import watch
 
-    for changes in watch(
-        *folders,
-        watch_filter=lambda _, path: _matters(Path(path)),
-        step=SETTLE_MS // 5,
-        debounce=PATIENCE_MS,
-        stop_event=stop,
-        rust_timeout=SETTLE_MS,
-        yield_on_timeout=False,
-        raise_interrupt=False,
-    ):
-        yield {Path(path) for _, path in changes}
+    there: list[Path] = []
+    while not stop.is_set():
+        before, there = there, _there(folders)
+        come = set(there).difference(before)
+        if come:
+            yield come
+        if not there:
+            stop.wait(SETTLE_MS / 1000)
+            continue
+        for changes in watch(
+            *there,
+            watch_filter=lambda _, path: _matters(Path(path)),
+            step=SETTLE_MS // 5,
+            debounce=PATIENCE_MS,
+            stop_event=stop,
+            rust_timeout=SETTLE_MS,
+            yield_on_timeout=True,
+            raise_interrupt=False,
+        ):
+            if changes:
+                yield {Path(path) for _, path in changes}
+            if _there(folders) != there:
+                break
 
 
 def _by_inotify(folders: list[Path], stop: threading.Event) -> Iterator[set[Path]]:
@@ -119,6 +133,7 @@ def _by_inotify(folders: list[Path], stop: threading.Event) -> Iterator[set[Path
         flags.CREATE | flags.CLOSE_WRITE | flags.MOVED_FROM | flags.MOVED_TO | flags.DELETE | flags.ONLYDIR
     )
     directories: dict[int, str] = {}
+    missing = list(folders)
 
     def watch(folder: str) -> None:
         """Watch a directory and all below it, also through links; one that is watched already ends the way."""
@@ -140,17 +155,23 @@ def _by_inotify(folders: list[Path], stop: threading.Event) -> Iterator[set[Path
             give_way()
 
     with INotify() as inotify:
-        for folder in folders:
-            watch(str(folder))
-        changed = set(folders)  # what came before all were watched was told by nobody
-        since = time.monotonic()
+        changed: set[Path] = set()
+        since = looked = 0.0
         while not stop.is_set():
+            if missing and time.monotonic() - looked > SETTLE_MS / 2000:
+                for folder in _there(missing):
+                    watch(str(folder))
+                    missing.remove(folder)
+                    changed.add(folder)  # what came before it was watched was told by nobody
+                looked = time.monotonic()
             events = inotify.read(timeout=SETTLE_MS)
             for event in events:
                 if event.mask & flags.Q_OVERFLOW:
                     changed.update(folders)
                 if event.mask & flags.IGNORED:
-                    directories.pop(event.wd, None)
+                    gone = Path(directories.pop(event.wd, ""))
+                    if gone in folders and gone not in missing:
+                        missing.append(gone)
                 if event.wd not in directories or not event.name:
                     continue
                 path = Path(directories[event.wd], event.name)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 
 import pytest
 
 from model_librarian.core.importing import ImportRequest
 from model_librarian.core.librarian import Librarian
-from model_librarian.core.library import ModelQuery
+from model_librarian.core.library import ModelQuery, watch
+from model_librarian.core.settings import TargetFolder
 
 
 @pytest.fixture
@@ -102,6 +104,38 @@ def test_what_a_person_drops_into_a_folder_is_noticed(librarian, make_model, mod
     eventually(lambda: names() == {"renamed"})
     (models_folder / "vae" / "renamed.safetensors").unlink()
     eventually(lambda: names() == set())
+
+
+@pytest.mark.parametrize("way", ["this system's", "watchfiles"])
+def test_a_models_folder_that_is_made_or_comes_back_later_is_watched(
+    surroundings, make_model, models_folder, downloads, monkeypatch, way
+):
+    """Neither it nor the folder around it is there at the start."""
+    if way == "watchfiles":
+        pytest.importorskip("watchfiles")  # on Linux it is no dependency
+        monkeypatch.setattr(watch, "_by_inotify", watch._by_watchfiles)
+    late = models_folder.parent / "on a drive" / "loras"
+    [app] = surroundings.apps
+    folders = [*app.folders, TargetFolder(subtype="loras", path=late)]
+    librarian = Librarian(
+        surroundings.model_copy(update={"apps": [app.model_copy(update={"folders": folders})]})
+    )
+
+    def names():
+        return {model.official_name for model in librarian.models.search(ModelQuery()).models}
+
+    try:
+        librarian.start()
+        eventually(lambda: librarian.status().index.state == "ready")
+        make_model(late / "first.safetensors")
+        eventually(lambda: names() == {"first"})
+        os.rename(make_model(downloads / "second.safetensors"), late / "second.safetensors")
+        eventually(lambda: names() == {"first", "second"})
+        shutil.rmtree(late.parent)
+        make_model(late / "third.safetensors")
+        eventually(lambda: names() == {"third"})
+    finally:
+        librarian.close()
 
 
 def test_our_own_changes_are_no_news(librarian, finished, make_model, models_folder):
