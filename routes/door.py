@@ -49,6 +49,7 @@ class Door:
         table.get(f"{PREFIX}/previews/{{model_id:.+}}")(self.guarded(assets.preview))
         for route in ROUTES:
             table.route(route.method, PREFIX + route.path)(self.guarded(self._handler(route)))
+        table.route("*", f"{PREFIX}/{{path:.*}}")(_no_route)
 
     async def end_streams(self, app: web.Application) -> None:
         """For ``on_shutdown``: end the streams of events, and the bodies of uploads."""
@@ -117,6 +118,22 @@ class Door:
             return json.dumps(document(endpoints, PREFIX, streams)).encode()
 
         return web.Response(body=await self.run(make), content_type="application/json")
+
+
+async def _no_route(request: web.Request) -> web.Response:
+    """Say in JSON, too, that there is no such call; it comes last, so that all others are asked first."""
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        if isinstance(resource, (web.PlainResource, web.DynamicResource)):
+            match, methods = await resource.resolve(request)
+            if match is None:
+                allowed |= methods
+    said = f"{request.method} {request.path}"
+    if not allowed:
+        return problem(404, "not_found", f"There is no {said}. {PREFIX}/openapi.json describes all calls.")
+    answer = problem(405, "method_not_allowed", f"There is no {said}, only {', '.join(sorted(allowed))}.")
+    answer.headers["Allow"] = ", ".join(sorted(allowed))
+    return answer
 
 
 async def _json_body(request: web.Request) -> bytes:

@@ -98,6 +98,28 @@ async def test_problems(api, method, path, body, status, code):
         assert found["detail"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/nonsense", None),
+        ("POST", "/", None),
+        ("DELETE", "/jobs/a/b/c", None),
+        ("DELETE", "/status", "GET, HEAD"),
+        ("POST", "/models", "GET, HEAD, PATCH"),
+        ("PUT", "/models/loras/sdxl/pixel", "DELETE, GET, HEAD, PATCH"),
+        ("GET", "/imports", "POST"),
+    ],
+)
+async def test_what_is_no_call_is_said_to_be_none(api, method, path, allow):
+    async with api.client.request(method, f"/librarian{path}") as response:
+        problem = await response.json(content_type="application/problem+json")
+        assert response.headers.get("Allow") == allow
+        status, code = (404, "not_found") if allow is None else (405, "method_not_allowed")
+        assert (response.status, problem["status"], problem["code"]) == (status, status, code)
+        assert set(problem) >= PROBLEM_KEYS
+        assert f"{method} /librarian{path}" in problem["detail"]
+
+
 async def test_refused_imports_say_why_and_write_nothing(api, downloads, make_torch_zip, surroundings):
     page = downloads / "page.safetensors"
     page.write_text("<!DOCTYPE html><html></html>")
@@ -341,6 +363,44 @@ async def test_previews_come_by_model_only(api, make_model, models_folder):
     async with api.client.get(f"/{url}") as response:
         assert (response.status, response.content_type) == (200, "image/png")
         assert await response.read() == picture
+
+
+@pytest.mark.parametrize(("ending", "media"), [(".mp4", "video/mp4"), (".preview.webm", "video/webm")])
+async def test_a_video_preview_comes_in_parts(api, make_model, models_folder, ending, media):
+    make_model(models_folder / "loras" / "style.safetensors")
+    film = bytes(range(256)) * 8
+    (models_folder / "loras" / f"style{ending}").write_bytes(film)
+    _, body = await api("POST", "/scan", {})
+    await api.finished(body["job"])
+    _, found = await api("GET", "/models", params={"q": "style"})
+    [model] = found["models"]
+    assert model["preview_is_video"]
+    _, details = await api("GET", f"/models/{model['model_id']}")
+    assert details["preview_is_video"]
+    url = f"/{model['preview_url']}"
+    async with api.client.get(url, params={"size": "96"}) as response:
+        assert (response.status, response.content_type) == (200, media)
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Accept-Ranges"] == "bytes"
+        assert await response.read() == film
+    async with api.client.get(url, headers={"Range": "bytes=100-199"}) as response:
+        assert (response.status, response.content_type) == (206, media)
+        assert response.headers["Content-Range"] == f"bytes 100-199/{len(film)}"
+        assert await response.read() == film[100:200]
+
+
+async def test_a_preview_that_is_too_large_is_not_sent(api, make_model, models_folder):
+    make_model(models_folder / "loras" / "style.safetensors")
+    film = models_folder / "loras" / "style.mp4"
+    film.write_bytes(b"")
+    os.truncate(film, 64 * 1024 * 1024 + 1)
+    _, body = await api("POST", "/scan", {})
+    await api.finished(body["job"])
+    _, found = await api("GET", "/models", params={"q": "style"})
+    url = found["models"][0]["preview_url"]
+    async with api.client.get(f"/{url}") as response:
+        assert response.status == 404
+        assert "64 MB" in await response.text()
 
 
 async def test_openapi_describes_every_call(api):
