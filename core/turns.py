@@ -7,7 +7,10 @@ import threading
 import time
 
 RUN_S = 0.004
-"""How long work in Python goes on before it gives way."""
+"""How long background work goes on before it gives way."""
+
+ANSWER_RUN_S = 0.0015
+"""The same for answers: ComfyUI's loop wants the interpreter several times for one request of its own."""
 
 _PAUSE_S = 0.0003 if sys.version_info >= (3, 11) or sys.platform != "win32" else 0.0
 """Python 3.10 on Windows would sleep for 15 ms."""
@@ -15,13 +18,18 @@ _PAUSE_S = 0.0003 if sys.version_info >= (3, 11) or sys.platform != "win32" else
 _thread = threading.local()
 
 
-def give_way() -> None:
-    """Let ComfyUI's event loop have the interpreter for a moment, if this thread has worked for a while.
+def give_way(run_s: float = RUN_S) -> None:
+    """Let ComfyUI's event loop have the interpreter for a moment, if this thread has worked for ``run_s`` seconds.
 
     Work that calls SQLite or the filesystem again and again gives the interpreter away and takes it back so
     quickly that a thread that waits for it hardly ever gets it, often for 50 ms and longer (CPython's lock is
-    not fair). To sleep is the only way to stand back. Call it from background work, once for each thing done.
+    not fair). To sleep is the only way to stand back. Call it from background work, once for each thing done,
+    and from what answers a request wherever that takes milliseconds.
     """
-    if time.perf_counter() - getattr(_thread, "since", 0.0) > RUN_S:
+    now = time.thread_time()  # what it only waited, it has not worked
+    since = getattr(_thread, "since", None)
+    if since is None:
+        _thread.since = now
+    elif now - since > run_s:
         time.sleep(_PAUSE_S)
-        _thread.since = time.perf_counter()
+        _thread.since = now

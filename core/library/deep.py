@@ -13,6 +13,7 @@ from ..errors import ConflictError
 from ..jobs import JobContext
 from ..storage.database import Database
 from .index import IndexedModel, rows_of
+from .schema import last_change
 from .staging import FILE_COLUMNS, MODEL_COLUMNS, Staging
 
 BATCH = 500
@@ -36,7 +37,7 @@ class NewState:
         self._database = database
         self._db = db
         self._generation = database.generation
-        self._first_change = _last_change(db)
+        self._first_change = last_change(db)
         self._staging = Staging(db)
         db.execute("CREATE TEMP TABLE kept (id INTEGER PRIMARY KEY)")
 
@@ -82,12 +83,10 @@ class NewState:
         Raises `ConflictError` if the index was made anew meanwhile, or changed more than can be followed.
         """
         db = self._db
-        db.execute("CREATE INDEX temp.staged_by_id ON staged (id)")
-        db.execute("CREATE INDEX temp.staged_files_by_key ON staged_files (key)")
-        job.check_cancelled()
-        self._keep_hashes()
-        job.check_cancelled()
-        self._choose_what_differs()
+        if db.execute("SELECT 1 FROM staged WHERE id IS NOT NULL LIMIT 1").fetchone():
+            self._compare(job)
+        else:
+            self._staging.choose_all()
         db.execute(
             "INSERT OR IGNORE INTO gone SELECT id FROM models WHERE storage = 'owned' "
             "AND id NOT IN (SELECT id FROM staged WHERE id IS NOT NULL) AND id NOT IN (SELECT id FROM kept)"
@@ -106,6 +105,16 @@ class NewState:
             ]
             self._staging.apply(searchable=self._database.searchable, numbered=False)
         return Swapped(changed, removed)
+
+    def _compare(self, job: JobContext) -> None:
+        """Choose what differs from the index, and complete it with what the index alone knows."""
+        self._db.execute("CREATE INDEX temp.staged_by_id ON staged (id)")
+        self._db.execute("CREATE INDEX temp.staged_files_by_key ON staged_files (key)")
+        job.check_cancelled()
+        self._keep_hashes()
+        job.check_cancelled()
+        self._choose_what_differs()
+        job.check_cancelled()
 
     def _keep_hashes(self) -> None:
         """Take over what the index alone knows of owned files: hashes read later, or not true any more."""
@@ -172,7 +181,3 @@ class NewState:
             ).fetchall()
             missing = [(key,) for key, path in new if not os.path.exists(path)]  # noqa: PTH110
             db.executemany("DELETE FROM pending WHERE key = ?", missing)
-
-
-def _last_change(db: sqlite3.Connection) -> int:
-    return int(db.execute("SELECT coalesce(max(number), 0) FROM model_changes").fetchone()[0])

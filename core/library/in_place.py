@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..formats.classify import model_type_of
 from ..formats.shards import parse_shard
-from ..formats.sidecars import PICTURE_ENDINGS
+from ..formats.sidecars import Preview, preview_names
 from ..jobs import JobContext
 from ..settings import TargetFolder
 from ..storage.names import name_with_suffix, safe_name
@@ -111,6 +111,7 @@ class InPlaceModels:
 
     def _compare(self, listing: Listing, walk: Walk) -> None:
         known = self._known_in(listing.path, deep=listing.tree is not None)
+        shown = self._index.previews_in(listing.path) if known and listing.tree is None else {}
         packed: list[str] = []
         same: list[tuple[str, FoundModel]] = []
         for found in walk.found(listing):
@@ -120,9 +121,14 @@ class InPlaceModels:
                 packed.append(pack(found))
                 continue
             model_id, before = next(iter(models.items()))
-            if len(models) == 1 and all(
-                now is not None and (now.file.size, now.file.mtime_ns) == (file.size, file.mtime_ns)
-                for now, file in zip(seen, found.files, strict=True)
+            same_preview = shown.get(model_id, Preview.NONE) == found.preview
+            if (
+                len(models) == 1
+                and same_preview
+                and all(
+                    now is not None and (now.file.size, now.file.mtime_ns) == (file.size, file.mtime_ns)
+                    for now, file in zip(seen, found.files, strict=True)
+                )
             ):
                 same.append((model_id, found))
                 continue
@@ -243,7 +249,7 @@ class InPlaceModels:
         return IndexedModel(
             model,
             files,
-            has_preview=found.has_preview,
+            preview=found.preview,
             header_read=False,
             metadata_mtime_ns=metadata_mtime_ns,
         )
@@ -280,7 +286,7 @@ class InPlaceModels:
         return IndexedModel(
             model,
             files,
-            has_preview=found.has_preview,
+            preview=found.preview,
             header_read=False,
             metadata_mtime_ns=metadata_mtime_ns,
         )
@@ -337,9 +343,8 @@ class InPlaceModels:
         )
         if known_so and same and not self._every:
             return None
-        preview = any(path.is_file() for path in preview_paths(model))
         return IndexedModel(
-            model, files, preview, header_read=same or not known, metadata_mtime_ns=metadata_mtime_ns
+            model, files, _shown(model), header_read=same or not known, metadata_mtime_ns=metadata_mtime_ns
         )
 
     def _missing(self, model: Model, known: list[IndexedFile], metadata_mtime_ns: int) -> IndexedModel | None:
@@ -383,7 +388,7 @@ def _files_elsewhere(model: Model, known: list[IndexedFile], *, rewritten: bool)
 
 
 def preview_paths(model: Model) -> Iterator[Path]:
-    """Where a picture of a model in place may lie: beside its file, named like it or like its set."""
+    """Where a picture or film of a model in place may lie: beside its file, named like it or like its set."""
     if not model.files:
         return
     main = Path(model.files[0].name)
@@ -391,9 +396,12 @@ def preview_paths(model: Model) -> Iterator[Path]:
     shard = parse_shard(main.name)
     if model.model_format == "sharded-set" and shard is not None:
         stems.append(shard.stem)
-    for stem in stems:
-        for ending in PICTURE_ENDINGS:
-            yield main.with_name(stem + ending)
+    yield from map(main.with_name, preview_names(stems))
+
+
+def _shown(model: Model) -> Preview:
+    """What shows a model that lies in no watched folder."""
+    return next((Preview.of(path.name) for path in preview_paths(model) if path.is_file()), Preview.NONE)
 
 
 def in_place_ids(root: str, subtype: str, path: str) -> Iterator[str]:

@@ -10,11 +10,12 @@ from urllib.parse import quote
 
 from ..errors import NotFoundError
 from ..formats.pickle_scan import fingerprint
+from ..formats.sidecars import Preview
 from ..jobs import utc_now
 from ..storage.database import Database
 from .metadata import IN_PLACE
 from .records import LibraryTotals, Model, ModelSummary
-from .schema import forget_changes
+from .schema import forget_changes, last_change
 from .staging import Rows, Staging
 from .text import name_key, search_parts
 
@@ -50,7 +51,6 @@ class OwnedModel(NamedTuple):
     """What the index knows of an owned model; ``files`` has each path's size and modification time."""
 
     metadata_mtime_ns: int | None
-    has_preview: bool
     problem: str | None
     files: dict[str, tuple[int, int]]
 
@@ -60,7 +60,7 @@ class IndexedModel(NamedTuple):
 
     model: Model
     files: Sequence[IndexedFile]
-    has_preview: bool = False
+    preview: Preview = Preview.NONE
     header_read: bool = True
     problem: str | None = None
     metadata_mtime_ns: int | None = None
@@ -114,7 +114,7 @@ def _row(entry: IndexedModel) -> tuple[Any, ...]:
         model.match_confidence,
         model.hash_mismatch,
         model.pending_online_lookup,
-        entry.has_preview,
+        int(entry.preview),
         model.added_date.isoformat(),
         model.updated_date.isoformat(),
         entry.problem,
@@ -137,15 +137,22 @@ class Index:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, entries: Iterable[IndexedModel]) -> None:
-        """Add or replace models, all in one transaction."""
+    def put(self, entries: Iterable[IndexedModel], *, unless_changed_since: int | None = None) -> None:
+        """Add or replace models, all in one transaction.
+
+        With the number of a `last_change`, those that were changed or removed since then are left as they are, and
+        none is added.
+        """
         rows = rows_of(entries)  # before the transaction: nobody waits for it while files are read
         if not rows.models:
             return
         with self._database.write() as db:
             staging = Staging(db)
             staging.add(rows)
-            staging.choose_all()
+            if unless_changed_since is None:
+                staging.choose_all()
+            else:
+                staging.choose_unchanged(unless_changed_since)
             staging.apply(searchable=self._database.searchable)
             staging.clear()
 
@@ -166,7 +173,7 @@ class Index:
                         IndexedModel(
                             model,
                             [_indexed_file(found) for found in _files(db, row["id"])],
-                            bool(row["has_preview"]),
+                            Preview(row["has_preview"]),
                             bool(row["header_read"]),
                             row["problem"],
                             metadata_mtime_ns,
@@ -217,6 +224,10 @@ class Index:
             db.execute(
                 "INSERT INTO model_changes (model) SELECT model FROM model_files WHERE path = ?", (path,)
             )
+
+    def last_change(self) -> int:
+        """The number of the last change of any model."""
+        return last_change(self._database.read())
 
     def forget_changes(self) -> None:
         """Drop the numbers of changes that every running process has taken over long ago."""
@@ -313,6 +324,16 @@ class Index:
         )
         return [(row["model_id"], _indexed_file(row)) for row in rows]
 
+    def previews_in(self, directory: str) -> dict[str, Preview]:
+        """What shows each model that lies in one directory of a watched folder, by its id, where anything does."""
+        start = directory.rstrip(os.sep) + os.sep
+        rows = self._database.read().execute(
+            "SELECT DISTINCT m.model_id, m.has_preview FROM model_files f JOIN models m ON m.id = f.model "
+            "WHERE f.path >= ? AND f.path < ? AND f.folder IS NOT NULL AND m.has_preview",
+            (start, start + "\U0010ffff"),
+        )
+        return {model_id: Preview(preview) for model_id, preview in rows}
+
     def files_below(self, directory: str) -> list[tuple[str, IndexedFile]]:
         """Model id and file of what is known to lie below a directory of a watched folder, however deep."""
         start = directory.rstrip(os.sep) + os.sep
@@ -336,7 +357,7 @@ class Index:
         return IndexedModel(
             Model.model_validate_json(row["metadata"]),
             [_indexed_file(file) for file in _files(db, row["id"])],
-            bool(row["has_preview"]),
+            Preview(row["has_preview"]),
             bool(row["header_read"]),
             row["problem"],
             row["metadata_mtime_ns"],
@@ -385,16 +406,16 @@ class Index:
         # The ``+`` keeps SQLite from going through all owned models by their storage instead of to the few
         # whose ids are asked for.
         rows = self._database.read().execute(
-            "SELECT m.model_id, m.metadata_mtime_ns, m.has_preview, m.problem, f.path, f.size, f.mtime_ns "
+            "SELECT m.model_id, m.metadata_mtime_ns, m.problem, f.path, f.size, f.mtime_ns "
             "FROM models m LEFT JOIN model_files f ON f.model = m.id "
             "WHERE m.model_id >= ? AND m.model_id < ? AND +m.storage = 'owned' ORDER BY m.model_id, f.position",
             (family + "/", family + "0"),
         )
         known: dict[str, OwnedModel] = {}
-        for model_id, metadata_mtime_ns, has_preview, problem, path, size, mtime_ns in rows:
+        for model_id, metadata_mtime_ns, problem, path, size, mtime_ns in rows:
             model = known.get(model_id)
             if model is None:
-                model = known[model_id] = OwnedModel(metadata_mtime_ns, bool(has_preview), problem, {})
+                model = known[model_id] = OwnedModel(metadata_mtime_ns, problem, {})
             if path is not None:
                 model.files[path] = (size, mtime_ns)
         return known
@@ -428,7 +449,7 @@ class Index:
             yield IndexedModel(
                 Model.model_validate_json(row["metadata"]),
                 [_indexed_file(file) for file in _files(db, row["id"])],
-                has_preview=bool(row["has_preview"]),
+                preview=Preview(row["has_preview"]),
                 metadata_mtime_ns=row["metadata_mtime_ns"],
             )
 
@@ -488,13 +509,16 @@ def summary_of(row: sqlite3.Row) -> ModelSummary:
     values["pickle_state"] = (values["pickle_state"] or "not_scanned") if pickle else None
     values["file_name"] = values["file_names"].partition("\n")[0]
     values["tags"] = values["tags"].split("\n") if values["tags"] else []
-    values["preview_url"] = _preview_url(row) if values["has_preview"] else None
+    preview = Preview(values["has_preview"])
+    values["preview_url"] = _preview_url(row, preview) if preview else None
+    values["preview_is_video"] = preview is Preview.VIDEO
     return ModelSummary.model_validate(values)
 
 
-def _preview_url(row: sqlite3.Row) -> str:
+def _preview_url(row: sqlite3.Row, preview: Preview) -> str:
     version = datetime.fromisoformat(row["updated_date"]).timestamp()
-    return f"librarian/previews/{quote(row['model_id'])}?v={version:.0f}"
+    kind = "v" if preview is Preview.VIDEO else ""
+    return f"librarian/previews/{quote(row['model_id'])}?v={version:.0f}{kind}"
 
 
 def _files(db: sqlite3.Connection, key: int) -> list[sqlite3.Row]:

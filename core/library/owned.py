@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..formats.sidecars import Preview
 from ..jobs import JobContext
 from ..settings import MODEL_EXTENSIONS
 from ..storage.names import is_text
@@ -154,10 +155,9 @@ class OwnedModels:
                     file.blake3,
                 )
             )
-        preview = model.preview_image is not None and os.path.isfile(
-            os.path.join(folder, Path(model.preview_image).name)
-        )
-        return IndexedModel(model, files, has_preview=preview, metadata_mtime_ns=metadata_mtime_ns)
+        preview = Path(model.preview_image).name if model.preview_image is not None else ""
+        shown = Preview.of(preview) if os.path.isfile(os.path.join(folder, preview)) else Preview.NONE
+        return IndexedModel(model, files, shown, metadata_mtime_ns=metadata_mtime_ns)
 
 
 def _native(name: str) -> str:

@@ -125,8 +125,8 @@ class ScanResult(BaseModel):
 class ModelSummary(BaseModel):
     """A model as a list shows it.
 
-    ``preview_url`` is relative to the server and changes with the picture. ``pickle_state`` says what was found
-    in a pickle, and is nothing for other models.
+    ``preview_url`` is relative to the server and changes with the picture, or video. ``pickle_state`` says what was
+    found in a pickle, and is nothing for other models.
     """
 
     model_config = ConfigDict(protected_namespaces=())
@@ -153,6 +153,7 @@ class ModelSummary(BaseModel):
     pending_online_lookup: bool
     linked: bool = False
     preview_url: str | None = None
+    preview_is_video: bool = False
     problem: str | None = None
     added_date: datetime
     updated_date: datetime

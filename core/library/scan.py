@@ -116,7 +116,8 @@ class Scanner:
             return
         job.stage("headers", total=unread, unit="models")
         done = 0
-        while read := self._write(self._with_headers(), job):
+        # Whom an import takes away, or a person edits, while headers are read is not brought back as it was.
+        while read := self._write(self._with_headers(), job, unless_changed_since=self._index.last_change()):
             done += read
             job.advance(done)
 
@@ -144,7 +145,9 @@ class Scanner:
             if told:
                 job.advance(count)
 
-    def _write(self, entries: Iterable[IndexedModel], job: JobContext) -> int:
+    def _write(
+        self, entries: Iterable[IndexedModel], job: JobContext, *, unless_changed_since: int | None = None
+    ) -> int:
         """Write models in one transaction and tell it; answers how many they were."""
         written: list[str] = []
 
@@ -154,7 +157,7 @@ class Scanner:
                 written.append(entry.model.model_id)
                 yield entry
 
-        self._index.put(noted())
+        self._index.put(noted(), unless_changed_since=unless_changed_since)
         self._tell(written, [])
         return len(written)
 

@@ -186,6 +186,14 @@ def _order_columns_of_tags(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX model_tags_by_model ON model_tags (model)")
 
 
+def _look_for_videos(db: sqlite3.Connection) -> None:
+    """What shows a model may be a video (2 in ``has_preview``), which no scan before took for one."""
+    if not has_fts5(db):
+        drop_search_triggers(db)
+    db.execute("UPDATE models SET metadata_mtime_ns = NULL WHERE storage = 'owned' AND has_preview")
+    db.execute("UPDATE scanned_folders SET fingerprint = ''")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _create_tables,
     _number_changes,
@@ -193,6 +201,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _look_anew_for_sets,
     _note_pickle_findings,
     _order_columns_of_tags,
+    _look_for_videos,
 )
 
 
@@ -261,6 +270,11 @@ def changing_everything(db: sqlite3.Connection) -> Iterator[None]:
     last = db.execute("SELECT coalesce(max(number), 0) FROM model_changes").fetchone()[0]
     db.execute("DELETE FROM model_changes")
     db.execute("INSERT INTO model_changes (number, model) VALUES (?, 0)", (last + KEPT_CHANGES,))
+
+
+def last_change(db: sqlite3.Connection) -> int:
+    """The highest number in ``model_changes``, or 0."""
+    return int(db.execute("SELECT coalesce(max(number), 0) FROM model_changes").fetchone()[0])
 
 
 def forget_changes(db: sqlite3.Connection, *, keep: int = KEPT_CHANGES) -> None:

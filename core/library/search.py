@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..settings import MODEL_EXTENSIONS
 from ..storage.database import Database
-from ..turns import give_way
+from ..turns import ANSWER_RUN_S, give_way
 from .index import SUMMARY_COLUMNS, summary_of
 from .records import Facets, FacetValue, MatchKind, ModelFilter, ModelQuery, ModelSummary, SearchResult
 from .text import CJK, cjk_pairs, fold, name_key, pieces, words
@@ -156,11 +156,16 @@ class Search:
             self._words, self._last_change, self._version = index, last, -1
 
     def _in_step(self) -> WordIndex | None:
-        """The words in step with the database, or nothing while too much is new; under the lock."""
+        """The words, or nothing while they must be read anew; under the lock.
+
+        They are in step with the database, but for many changes at once that somebody is taking over just now.
+        """
         waiting = self._waiting()
-        if waiting is None or waiting > _BATCH:
+        if waiting is None:
             return None
-        if waiting:
+        if waiting > _BATCH:
+            self._load_soon()
+        elif waiting:
             self._take_over()
         return self._words
 
@@ -241,6 +246,7 @@ class Search:
             if index is None:
                 return None
             hits, kind = _matching(index, text, query)
+            give_way(ANSWER_RUN_S)
             total = hits.models.bit_count()
             if query.sort in (None, "relevance") and text:
                 keys = index.page(hits, _names(text), query.offset, query.limit)
@@ -266,6 +272,7 @@ class Search:
             counts = {}
             kind = _matching(index, text, query)[1]
             for name in (*_FACET_COLUMNS, "tag"):
+                give_way(ANSWER_RUN_S)
                 hits, _ = _matching(index, text, query, leave_out=name, kind=kind)
                 found = index.counts(name, hits.models, MAX_FACET_VALUES)
                 counts[name] = [FacetValue(value=value, count=count) for value, count in found]

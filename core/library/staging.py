@@ -99,6 +99,19 @@ class Staging:
         """Let everything that is staged be written."""
         self.db.execute("INSERT INTO pending SELECT key, id FROM staged")
 
+    def choose_unchanged(self, since: int) -> None:
+        """Let what is staged be written over models that are known, and of which nothing has changed since a number.
+
+        Nothing, if too many changes have come for that to be told.
+        """
+        oldest = self.db.execute("SELECT min(number) FROM model_changes").fetchone()[0]
+        if oldest is None or oldest <= since + 1:
+            self.db.execute(
+                "INSERT INTO pending SELECT key, id FROM staged WHERE id IS NOT NULL "
+                "AND id NOT IN (SELECT model FROM model_changes WHERE number > ?)",
+                (since,),
+            )
+
     def apply(self, *, searchable: bool, numbered: bool = True) -> None:
         """Remove what is gone and write what is pending, within the transaction that the caller holds.
 

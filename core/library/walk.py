@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ..formats import ModelFormat
 from ..formats.pipelines import MODEL_INDEX, main_component
 from ..formats.shards import ShardSet, group_shards
-from ..formats.sidecars import PICTURE_ENDINGS
+from ..formats.sidecars import Preview, preview_names
 from ..settings import MODEL_EXTENSIONS, TargetFolder
 from ..storage.names import is_text, shown
 from ..storage.roots import real_path
@@ -44,7 +44,7 @@ class FoundModel(NamedTuple):
 
     files: tuple[FoundFile, ...]
     format: ModelFormat
-    has_preview: bool
+    preview: Preview
     folder: TargetFolder
     root: str
 
@@ -238,7 +238,9 @@ class Walk:
         """The models of a directory that were not met under another name."""
         if listing.tree is not None:
             if listing.tree:
-                yield FoundModel(tuple(listing.tree), "diffusion-folder", False, listing.folder, listing.root)
+                yield FoundModel(
+                    tuple(listing.tree), "diffusion-folder", Preview.NONE, listing.folder, listing.root
+                )
             return
         others = set(listing.other_names)
         counted: dict[str, FoundFile] = {}
@@ -246,20 +248,22 @@ class Walk:
             if _COUNTED in name:
                 counted[name] = file
                 continue
-            yield FoundModel((file,), "single-file", has_preview(name, others), listing.folder, listing.root)
+            yield FoundModel(
+                (file,), "single-file", preview_among(others, name), listing.folder, listing.root
+            )
         sets, rest = group_shards(counted) if counted else ([], [])
         for shards in sets:
             alone = shards.complete and len(shards.parts) == 1
             yield FoundModel(
                 tuple(counted[name] for name in shards.names),
                 "single-file" if alone else "sharded-set",
-                has_preview(shards.name, others) or has_preview(shards.names[0], others),
+                preview_among(others, *shards.names[:1], *(() if alone else (shards.name,))),
                 listing.folder,
                 listing.root,
             )
         for name in rest:
             yield FoundModel(
-                (counted[name],), "single-file", has_preview(name, others), listing.folder, listing.root
+                (counted[name],), "single-file", preview_among(others, name), listing.folder, listing.root
             )
 
     def _files(self, listing: Listing) -> Iterator[tuple[str, FoundFile]]:
@@ -294,7 +298,7 @@ class Walk:
 
 def pack(found: FoundModel) -> str:
     """A model as one text: 100,000 records would cost the garbage collector, and all threads with it, a halt."""
-    head = f"{found.format}\0{found.has_preview:d}"
+    head = f"{found.format}\0{found.preview:d}"
     files = ("\0".join((path, str(size), str(time), inode)) for path, size, time, inode in found.files)
     return "\0\0".join((head, *files))
 
@@ -307,13 +311,15 @@ def unpack(packed: str, folder: TargetFolder, root: str) -> FoundModel:
     for line in lines:
         path, size, mtime_ns, inode = line.split("\0")
         files.append(FoundFile(path, int(size), int(mtime_ns), inode))
-    return FoundModel(tuple(files), model_format, preview == "1", folder, root)  # type: ignore[arg-type]
+    return FoundModel(tuple(files), model_format, Preview(int(preview)), folder, root)  # type: ignore[arg-type]
 
 
-def has_preview(name: str, others: set[str]) -> bool:
-    """Whether a picture for the file of this name is among the other names of its folder."""
-    stem = name[: name.rfind(".")]
-    return bool(others) and any(stem + ending in others for ending in PICTURE_ENDINGS)
+def preview_among(others: set[str], *names: str) -> Preview:
+    """What shows the file of one of these names, among the other names of its folder."""
+    if not others:
+        return Preview.NONE
+    shown = (name for name in preview_names(name[: name.rfind(".")] for name in names) if name in others)
+    return Preview.of(next(shown, ""))
 
 
 def set_of(names: Iterable[str]) -> ShardSet | None:

@@ -16,6 +16,7 @@ from rapidfuzz.distance import OSA
 from rapidfuzz.process import extract
 
 from ..settings import MODEL_EXTENSIONS
+from ..turns import ANSWER_RUN_S, give_way
 from .bit_sets import Bits, add_numbers, best_first, disjoint, members, selector, set_number, union
 from .compact import FewTexts, Places, Texts
 from .text import pieces, words
@@ -272,6 +273,7 @@ class WordIndex:
         if known is not None:
             return known
         self._learn_words()
+        give_way(ANSWER_RUN_S)
         whole = [self._lookup(column, [word]) for column in range(_PIECES + 1)]
         alike = self._beginning_with(word)
         begins = [self._lookup(column, alike) for column in range(_PIECES + 1)]
@@ -280,6 +282,7 @@ class WordIndex:
             inside = [int.from_bytes(self._letters[word], "little")]
         else:
             containing = list(self._words_containing(word))
+            give_way(ANSWER_RUN_S)
             inside = [self._lookup(column, containing) for column in range(_PIECES)]
         inside += [0] * (_PIECES - len(inside))
         inside[-1] |= self._run_together(word)
@@ -333,6 +336,7 @@ class WordIndex:
                 score_cutoff=reach,
                 limit=_MAX_NEAREST,
             )
+            give_way(ANSWER_RUN_S)
             for found, distance, _ in some:
                 near[int(distance)].append(found)
         return disjoint(
@@ -411,6 +415,7 @@ class WordIndex:
         planes: list[Bits] = []
         if models:
             for levels, found in zip(terms, has, strict=True):
+                give_way(ANSWER_RUN_S)
                 points: list[Bits] = []
                 for level, here in chain(enumerate(levels), [(_MISSING, models & ~found)]):
                     set_number(points, level, here & models)
