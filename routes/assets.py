@@ -26,7 +26,6 @@ LOCALES = PACKAGE / "locales"
 
 KEEP_ALIVE_S = 15.0
 EVENT_BACKLOG = 1000
-MAX_PREVIEW_BYTES = 64 * 1024 * 1024
 
 _TYPES = {
     ".mjs": "text/javascript",
@@ -34,13 +33,6 @@ _TYPES = {
     ".css": "text/css",
     ".html": "text/html",
     ".svg": "image/svg+xml",
-}
-_PREVIEW_TYPES = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".webp": "image/webp",
-    ".mp4": "video/mp4",
 }
 
 
@@ -63,12 +55,9 @@ class Assets:
         return await self._file(request, LOCALES, f"{request.match_info['language']}/main.json")
 
     async def preview(self, request: web.Request) -> web.StreamResponse:
-        """A model's picture: by model only, never by a path from the caller."""
+        """A model's picture or video: by model only, never by a path from the caller."""
         librarian = await self._enter(request)
-        path = await self._run(librarian.models.preview_path, request.match_info["model_id"])
-        content_type = _PREVIEW_TYPES.get(path.suffix.lower())
-        if content_type is None or path.stat().st_size > MAX_PREVIEW_BYTES:
-            raise NotFoundError("This preview is not a picture that can be shown.")
+        path, content_type = await self._run(librarian.models.preview, request.match_info["model_id"])
         response = web.FileResponse(path)
         response.content_type = content_type
         response.headers["Cache-Control"] = "private, max-age=86400"

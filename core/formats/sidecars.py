@@ -16,7 +16,8 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -33,6 +34,38 @@ PICTURE_ENDINGS = (
 MOVING_ENDINGS = (
     ".gif", ".mp4", ".webm", ".preview.gif", ".preview.mp4", ".preview.webm",
 )  # fmt: skip
+"""What is shown of a model of which there is no picture."""
+
+PREVIEW_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+    ".mp4": "video/mp4",
+    ".webm": "video/webm",
+}
+"""Media type of all that is shown of a model, by its extension."""
+
+MAX_PREVIEW_BYTES = 64 * 1024 * 1024
+"""Of a picture or film; a larger one is not shown, and does not come along."""
+
+
+class Preview(IntEnum):
+    """What shows a model."""
+
+    NONE = 0
+    PICTURE = 1
+    VIDEO = 2
+
+    @classmethod
+    def of(cls, name: str) -> Preview:
+        """What a file of this name is."""
+        media = PREVIEW_TYPES.get(os.path.splitext(name)[1].lower())
+        if media is None:
+            return cls.NONE
+        return cls.VIDEO if media.startswith("video/") else cls.PICTURE
+
 
 LORA_MANAGER = ".metadata.json"
 CIVITAI_HELPER = ".civitai.info"
@@ -53,6 +86,14 @@ MAX_NOTES = 8000
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _NOTHING = {"unknown", "other", "none", "null", "n/a"}
+
+
+def preview_names(stems: Iterable[str]) -> Iterator[str]:
+    """What is shown of a model may be called so, where its file is called like one of ``stems``; the best first."""
+    stems = list(stems)
+    for endings in (PICTURE_ENDINGS, MOVING_ENDINGS):
+        for stem in stems:
+            yield from (stem + ending for ending in endings)
 
 
 class Told(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ..formats.sidecars import (
     MAX_BYTES,
+    MAX_PREVIEW_BYTES,
     MOVING_ENDINGS,
     PICTURE_ENDINGS,
     RECORD_ENDINGS,
@@ -20,7 +21,9 @@ from ..formats.sidecars import (
 from ..library.metadata import METADATA_NAME
 from ..storage.names import collision_key, safe_name
 
-MAX_PREVIEW_BYTES = 64 * 1024 * 1024
+_LARGEST = dict.fromkeys((*RECORD_ENDINGS, *UNREAD_ENDINGS), MAX_BYTES) | dict.fromkeys(
+    (*PICTURE_ENDINGS, *MOVING_ENDINGS), MAX_PREVIEW_BYTES
+)
 
 
 class Neighbours(NamedTuple):
@@ -72,6 +75,15 @@ def neighbours_of(path: Path, sha256: str | None = None) -> Neighbours:
     others = _plain(path, (*RECORD_ENDINGS, *UNREAD_ENDINGS), listing, MAX_BYTES)
     told = told_beside(path, sha256=sha256, size=_size(path), listing=listing)
     return Neighbours(shown[0] if shown else None, (*shown, *others), told.facts, told.source)
+
+
+def ending_beside(model_name: str, name: str, size: int) -> str | None:
+    """What follows the stem of a model's file name in that of a neighbour of ``size`` bytes; nothing if it is none."""
+    stem = Path(model_name).stem
+    ending = name[len(stem) :]
+    if not name.startswith(stem) or not 0 < size <= _LARGEST.get(ending.lower(), 0):
+        return None
+    return ending
 
 
 def _plain(path: Path, endings: tuple[str, ...], listing: Listing, largest: int) -> list[Path]:

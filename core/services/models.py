@@ -14,6 +14,7 @@ from rapidfuzz.process import extract
 from ..errors import InvalidRequestError, NotFoundError
 from ..formats.pickle_scan import PickleScan
 from ..formats.pipelines import MODEL_INDEX
+from ..formats.sidecars import MAX_PREVIEW_BYTES, PREVIEW_TYPES
 from ..jobs import Job, JobContext, JobRunner
 from ..library import (
     BulkEdit,
@@ -88,11 +89,12 @@ class Models:
             files=files,
             links=self._linker.links(model_ids=[model_id]),
             preview_url=summary.preview_url,
+            preview_is_video=summary.preview_is_video,
             problem=summary.problem,
         )
 
-    def preview_path(self, model_id: str) -> Path:
-        """The model's picture. Raises `NotFoundError` if there is none."""
+    def preview(self, model_id: str) -> tuple[Path, str]:
+        """The model's picture or video, and its media type. Raises `NotFoundError`, `StorageError`."""
         path = self._library.preview(model_id)
         if path is None:
             raise NotFoundError(
@@ -100,7 +102,17 @@ class Models:
             )
         if not self._places.allowed().contains(path) and real_path(path).parent != real_path(path.parent):
             raise NotFoundError(f"{path} is a link to outside the folders that Librarian may use.")
-        return path
+        media = PREVIEW_TYPES.get(path.suffix.lower())
+        try:
+            fits = path.stat().st_size <= MAX_PREVIEW_BYTES
+        except OSError as error:
+            raise storage_error(error, path) from error
+        if media is None or not fits:
+            most = MAX_PREVIEW_BYTES // 1024**2
+            raise NotFoundError(
+                f"{path.name} is no picture or video that can be shown, of {most} MB at most."
+            )
+        return path, media
 
     def check(self, reference: str, *, folder: bool = False) -> None:
         """Raise what `find` would raise. Nothing is written down."""

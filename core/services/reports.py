@@ -70,6 +70,7 @@ class ModelDetails(Model):
     files: list[FileDetails] = Field(default_factory=list)  # type: ignore[assignment]
     links: list[Link] = Field(default_factory=list)
     preview_url: str | None = None
+    preview_is_video: bool = False
     problem: str | None = None
 
 

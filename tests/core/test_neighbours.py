@@ -416,4 +416,24 @@ def test_what_lies_beside_an_imported_model_comes_along(
         "add-detail-xl.metadata.json",
     }  # fmt: skip
     assert details.preview_url is not None
-    assert librarian.models.preview_path(model_id).read_bytes() == PNG
+    path, media = librarian.models.preview(model_id)
+    assert (path.read_bytes(), media) == (PNG, "image/png")
+    assert not details.preview_is_video
+
+
+def test_a_video_beside_an_imported_model_is_what_shows_it(
+    librarian: Librarian, finished: Callable[[Job], Job], downloads: Path, make_model: Callable[..., Path]
+) -> None:
+    path = make_model(downloads / "add-detail-xl.safetensors")
+    film = b"\0\0\0\x18ftypmp42"
+    beside(path, ".preview.mp4", film)
+    job = finished(librarian.imports.start(ImportRequest(items=[ImportItem(paths=[str(path)])])))
+    model_id = str(job.items[0].model_id)
+    details = librarian.models.details(model_id)
+    assert details.preview_image == "preview.mp4"
+    assert details.preview_is_video
+    [listed] = librarian.models.search(ModelQuery()).models
+    assert listed.preview_is_video
+    assert listed.preview_url == details.preview_url
+    shown, media = librarian.models.preview(model_id)
+    assert (shown.read_bytes(), media) == (film, "video/mp4")

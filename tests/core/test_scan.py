@@ -9,6 +9,7 @@ import shutil
 import pytest
 
 from model_librarian.core.errors import CancelledError
+from model_librarian.core.importing import ImportRequest
 from model_librarian.core.jobs import Job, JobContext
 from model_librarian.core.library import ModelQuery
 from model_librarian.core.library import owned as owned_module
@@ -53,11 +54,68 @@ def test_only_a_changed_folder_is_looked_into(librarian, scan, make_model, model
 
 def test_a_new_preview_is_noticed(librarian, scan, make_model, models_folder):
     path = make_model(models_folder / "loras" / "style.safetensors")
+
+    def shown():
+        [model] = librarian.models.search(ModelQuery()).models
+        return model.preview_url is not None, model.preview_is_video
+
     scan()
-    path.with_suffix(".png").write_bytes(b"png")
-    os.utime(path, ns=(5, 5))
+    assert shown() == (False, False)
+    path.with_suffix(".preview.mp4").write_bytes(b"film")
     scan()
-    assert librarian.models.search(ModelQuery()).models[0].preview_url
+    assert shown() == (True, True)
+    path.with_suffix(".png").write_bytes(b"png")  # a picture comes first
+    scan()
+    assert shown() == (True, False)
+    for ending in (".png", ".preview.mp4"):
+        path.with_suffix(ending).unlink()
+    scan()
+    assert shown() == (False, False)
+
+
+@pytest.fixture
+def while_headers_are_read(monkeypatch):
+    """Have something done once while a scan has read a header and not written it down yet."""
+
+    def arrange(done):
+        real, once = scan_module.with_header, [done]
+
+        def with_header(entry, *more):
+            read = real(entry, *more)
+            if once:
+                once.pop()()
+            return read
+
+        monkeypatch.setattr(scan_module, "with_header", with_header)
+
+    return arrange
+
+
+def test_a_model_adopted_while_headers_are_read_is_not_listed_where_it_was(
+    librarian, scan, finished, make_model, models_folder, while_headers_are_read
+):
+    path = make_model(models_folder / "loras" / "style.safetensors")
+    request = ImportRequest.model_validate({"items": [{"paths": [str(path)], "mode": "adopt"}]})
+    while_headers_are_read(lambda: finished(librarian.imports.start(request)))
+    scan()
+    assert path.is_symlink()
+    [model] = librarian.models.search(ModelQuery()).models
+    assert model.storage == "owned"
+
+
+def test_an_edit_while_headers_are_read_stays(
+    librarian, scan, make_model, models_folder, while_headers_are_read
+):
+    make_model(models_folder / "loras" / "style.safetensors")
+
+    def edit():
+        [model] = librarian.models.search(ModelQuery()).models
+        librarian.library.edit(model.model_id, {"official_name": "My own name"})
+
+    while_headers_are_read(edit)
+    scan()
+    assert names(librarian) == ["My own name"]
+    assert librarian.library.index.count_unread() == 0
 
 
 def test_the_other_name_of_a_hard_link_takes_over(librarian, scan, make_model, models_folder):
