@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -12,10 +13,12 @@ from ..errors import InvalidRequestError
 from ..formats.sidecars import Told, with_told
 from ..library import Model, ModelFile
 from ..library.records import EDITABLE_FIELDS, Hashes, Storage, weight_size_gb
+from ..storage.disk import storage_error
+from ..storage.names import shown
 from .grouping import FileGroup, Member, is_weights
 from .inspect import Examined
-from .neighbours import neighbours_of
-from .records import ImportItem
+from .neighbours import ending_beside, neighbours_of
+from .records import ImportItem, Staged
 from .transfer import Transferred
 
 
@@ -50,6 +53,26 @@ def beside(group: FileGroup, names: Mapping[Member, str]) -> Beside:
         files.get(neighbours.preview) if neighbours.preview is not None else None,
         shared=any(is_weights(path.name) for path in others),
     )
+
+
+def put_beside(group: FileGroup, files: Iterable[Staged]) -> None:
+    """Put copies of uploads where the files of a model lie, under names by which they come along with it.
+
+    Raises `InvalidRequestError` for one that does not belong to it, `StorageError`.
+    """
+    main = _named(group)
+    for file in files:
+        name = PurePosixPath(file.name).name
+        ending = ending_beside(group.name, name, file.transferred.size)
+        if ending is None:
+            raise InvalidRequestError(
+                f"{shown(name)} does not belong to {shown(group.name)} by its name or size."
+            )
+        place = main.with_name(main.stem + ending)
+        try:
+            shutil.copyfile(file.path, place)
+        except OSError as error:
+            raise storage_error(error, place) from error
 
 
 class Description:

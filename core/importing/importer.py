@@ -29,7 +29,7 @@ from ..storage.names import collision_key, is_text, shown
 from ..storage.preflight import NewFile, preflight
 from ..storage.roots import AllowedRoots, is_within, real_path
 from .batch import BatchProgress, DriveQueue, ItemProgress
-from .describe import Description, beside
+from .describe import Description, beside, put_beside
 from .duplicates import FileBytes, SameBytes, model_with_files
 from .entry import EntryFile, Fate
 from .grouping import FileGroup, group_named, group_paths
@@ -45,6 +45,8 @@ from .uploads import Uploads
 
 logger = logging.getLogger(__name__)
 
+Tell = Callable[[str], object]
+
 
 class Imported(NamedTuple):
     """What became of one item: the model, whether it is new, and what the person should know of it."""
@@ -58,6 +60,7 @@ class Arrival(NamedTuple):
     """The files of one item, sorted out: one model, inside ``roots``.
 
     ``known`` are the hashes of files that were hashed as they arrived, ``told`` is what their source tells of them.
+    ``notes`` say what the person should know once they are imported.
     """
 
     item: ImportItem
@@ -66,6 +69,7 @@ class Arrival(NamedTuple):
     roots: AllowedRoots
     known: Mapping[Path, Transferred] = {}
     told: Mapping[str, Any] | None = None
+    notes: Sequence[str] = ()
 
 
 class Importer:
@@ -191,7 +195,7 @@ class Importer:
             shown_item.state = "running"
             job.changed()
             outcome = self._run(
-                shown_item, where, lambda: self._import(item, where, request, roots, progress)
+                shown_item, where, lambda told: self._import(item, where, request, roots, progress, told)
             )
             if outcome is not None and outcome.new:
                 imported.append(outcome.model_id)
@@ -210,17 +214,22 @@ class Importer:
             self.queue.run(work, places, lambda: job.cancelled)
         finally:
             self._library.checkpoint()
+        self._forget_beside(request.items, job.job.items)
         order = {item.model_id: number for number, item in enumerate(job.job.items)}
         return sorted(imported, key=lambda model_id: order[model_id])
 
     def _run(
-        self, shown_item: JobItem, where: Sequence[Path], work: Callable[[], Imported]
+        self, shown_item: JobItem, where: Sequence[Path], work: Callable[[Tell], Imported]
     ) -> Imported | None:
-        """Do the work of one item and show on it what became of it. Raises only `CancelledError`."""
+        """Do the work of one item and show on it what became of it. Raises only `CancelledError`.
+
+        The work may tell what the person should know of it, also if it fails.
+        """
+        left: list[str] = []
         try:
-            outcome = work()
+            outcome = work(left.append)
         except CancelledError:
-            shown_item.state = "cancelled"
+            shown_item.state, shown_item.message = "cancelled", " ".join(left) or None
             raise
         except LibrarianError as error:
             shown_item.code, shown_item.message = error.code, error.message
@@ -232,13 +241,14 @@ class Importer:
             shown_item.code = "internal_error"
             shown_item.message = f"Librarian met an error of its own ({error}). See its log."
         else:
-            shown_item.model_id, shown_item.message = outcome.model_id, " ".join(outcome.notes) or None
+            shown_item.model_id = outcome.model_id
+            shown_item.message = " ".join([*outcome.notes, *left]) or None
             if outcome.new:
                 shown_item.state = "done"
             else:
                 shown_item.state, shown_item.code = "skipped", "duplicate"
             return outcome
-        shown_item.state = "failed"
+        shown_item.state, shown_item.message = "failed", " ".join([shown_item.message, *left])
         return None
 
     def _size(self, item: ImportItem, paths: Iterable[Path]) -> int:
@@ -269,12 +279,13 @@ class Importer:
         request: ImportRequest,
         roots: AllowedRoots,
         progress: ItemProgress,
+        told: Tell,
     ) -> Imported:
         require_library(self._library.root)
         require_writable(self._library.root)
         if item.uploads:
             with self._arrived(item) as arrival:
-                imported = self._take_in(arrival, progress)
+                imported = self._take_in(arrival, progress, told)
             if not imported.new:
                 for upload in item.uploads:  # nobody needs these bytes twice
                     with suppress(LibrarianError):
@@ -283,7 +294,7 @@ class Importer:
         arrival = self.sort_out(item, paths, roots, delete_originals=request.delete_originals)
         if item.mode == "in-place":
             return self._list(arrival, progress)
-        return self._take_in(arrival, progress)
+        return self._take_in(arrival, progress, told)
 
     @contextmanager
     def _arrived(self, item: ImportItem) -> Iterator[Arrival]:
@@ -294,9 +305,26 @@ class Importer:
             moved = item.model_copy(update={"mode": "move"})
             told = next(file.told for file in staged if file.path == group.main.path)
             roots = AllowedRoots(file.path.parent for file in staged)
-            yield Arrival(moved, group, "remove", roots, known, told)
+            notes = []
+            for upload in dict.fromkeys(item.beside):
+                try:
+                    along = self._uploads.staged([upload])
+                except LibrarianError as error:  # no reason to have the whole model sent again
+                    notes.append(f"What was to come along did not: {error.message}")
+                else:
+                    put_beside(group, along)
+            yield Arrival(moved, group, "remove", roots, known, told, notes)
 
-    def _take_in(self, arrival: Arrival, progress: Progress) -> Imported:
+    def _forget_beside(self, items: Iterable[ImportItem], shown_items: Iterable[JobItem]) -> None:
+        """Remove the uploads that came along with models; those of items that failed are kept for another try."""
+        done, needed = set[str](), set[str]()
+        for item, shown_item in zip(items, shown_items, strict=True):
+            (done if shown_item.state in ("done", "skipped") else needed).update(item.beside)
+        for upload in done - needed:
+            with suppress(LibrarianError):
+                self._uploads.remove(upload)
+
+    def _take_in(self, arrival: Arrival, progress: Progress, told: Tell) -> Imported:
         """Import into the library proper."""
         item, group = arrival.item, arrival.group
         names = file_names(group)
@@ -313,7 +341,7 @@ class Importer:
         )
         examined = self.check(arrival)
         replaced = self._in_place.model_of(group) if item.mode == "adopt" else None
-        with self._journal.staging() as staging:
+        with self._journal.staging(told) as staging:
             arrived = source.transfer(staging)
             with self._same_bytes.alone(file.sha256 for file in arrived):
                 but = () if replaced is None else (replaced.model_id,)
@@ -338,7 +366,7 @@ class Importer:
         if replaced is not None:
             self._library.hand_over(replaced.model_id, imported.model_id)
         settled = staging.settled.notes if staging.settled is not None else ()
-        return imported._replace(notes=[*source.notes, *settled])
+        return imported._replace(notes=[*arrival.notes, *source.notes, *settled])
 
     def _lead_to(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ..errors import LibrarianError, NotAModelError, NotFoundError
@@ -19,6 +19,7 @@ from ..storage.roots import AllowedRoots
 from ..storage.sandbox import sandbox
 from .duplicates import FileBytes, model_with_files
 from .grouping import FileGroup, Member, group_named, group_paths, is_shard_index, is_weights
+from .neighbours import ending_beside
 from .records import GroupFile, ImportGroup, ImportWarning, Inspection, Staged
 
 HASHED_BYTES = 64 * 1024 * 1024
@@ -62,17 +63,34 @@ def inspect_uploads(uploads: Mapping[str, Staged], library: Library) -> Inspecti
 
     Raises what `group_named` raises.
     """
-    ids = {file.path: upload_id for upload_id, file in uploads.items()}
     hashes = {file.path: file.transferred.sha256 for file in uploads.values()}
+    files = {
+        file.path: GroupFile(path=file.name, size=file.transferred.size, upload=id_, sha256=hashes[file.path])
+        for id_, file in uploads.items()
+    }
+    groups = group_named((path, file.path) for path, file in files.items())
+    models = [group for group in groups if is_weights(group.main.name) and group.format != "diffusion-folder"]
+    loose = [
+        files[group.main.path]
+        for group in groups
+        if len(group.members) == 1 and not is_weights(group.main.name)
+    ]
+    beside = {group.main.path: [file for file in loose if _is_beside(file, group, files)] for group in models}
+    along = {file.path for some in beside.values() for file in some}
     inspected: list[ImportGroup] = []
-    for group in group_named((file.path, file.name) for file in uploads.values()):
+    for group in groups:
+        if files[group.main.path].path in along:
+            continue
         result = inspect_group(group, library, hashes)
-        result.files = [
-            GroupFile(path=file.name, size=file.transferred.size, upload=id_, sha256=file.transferred.sha256)
-            for id_, file in ((ids[member.path], uploads[ids[member.path]]) for member in group.members)
-        ]
+        result.files = [files[member.path] for member in group.members]
+        result.beside = beside.get(group.main.path, [])
         inspected.append(result)
     return Inspection(groups=inspected)
+
+
+def _is_beside(file: GroupFile, group: FileGroup, files: Mapping[Path, GroupFile]) -> bool:
+    at, main = PurePosixPath(file.path), PurePosixPath(files[group.main.path].path)
+    return at.parent == main.parent and ending_beside(group.name, at.name, file.size) is not None
 
 
 def look_around(groups: Iterable[FileGroup], target: Path) -> list[ImportWarning]:

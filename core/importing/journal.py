@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,7 @@ from ..storage.atomic import (
     rename_new,
     write_atomic,
 )
+from ..storage.disk import storage_error
 from .entry import Entry
 from .originals import Originals
 
@@ -72,7 +73,7 @@ class Recovered(BaseModel):
     """What became of an import, such as one that was cut off.
 
     ``notes`` say what the person should know of it; with ``pending`` some links could not be left where its files
-    were, which is tried again at the next start.
+    were, or some files could not be given back, which is tried again at the next start.
     """
 
     model_id: str
@@ -100,8 +101,11 @@ class Journal:
         self._incoming = metadata.root / INCOMING
 
     @contextmanager
-    def staging(self) -> Iterator[Staging]:
-        """A fresh folder, locked while it is used. However it is left, its import is finished or undone then."""
+    def staging(self, told: Callable[[str], object]) -> Iterator[Staging]:
+        """A fresh folder, locked while it is used. However it is left, its import is finished or undone then.
+
+        What the person should know of one that was undone goes to ``told``.
+        """
         with self._metadata.locked():
             staging = Staging(self._incoming / uuid.uuid4().hex)
             make_directories(staging.model_folder)
@@ -109,7 +113,10 @@ class Journal:
         try:
             yield staging
         finally:
-            self._close(staging)
+            recovered = self._close(staging)
+            if recovered is not None and recovered.outcome == "undone":
+                for note in recovered.notes:
+                    told(note)
 
     def place(self, staging: Staging, entry: Entry) -> bool:
         """Give the staged folder its final name; ``False`` if that name is taken meanwhile.
@@ -190,7 +197,8 @@ class Journal:
             if entry.replaces is not None and all_settled:
                 self._metadata.discard(entry.replaces)
         else:
-            _give_back_all(staging, entry)
+            recovered.notes = _give_back_all(staging, entry)
+            recovered.pending = bool(recovered.notes)
         return recovered
 
 
@@ -207,18 +215,22 @@ def _is_whole(final: Path, entry: Entry) -> bool:
         return False
 
 
-def _give_back_all(staging: Staging, entry: Entry) -> None:
-    """Return every file that was taken into staging; one that cannot be returned holds up no other."""
-    failed: OSError | None = None
+def _give_back_all(staging: Staging, entry: Entry) -> list[str]:
+    """Return every file that was taken into staging; one that cannot be returned holds up no other, and is told."""
+    notes = []
     for file in entry.files:
         staged = staging.model_folder / file.staged_name
         if file.taken and os.path.lexists(staged):
             try:
                 _give_back(staged, file.source)
             except OSError as error:
-                failed = error
-    if failed is not None:
-        raise failed
+                reason = storage_error(error, file.source).message
+                logger.warning("%s could not be given back and waits as %s: %s", file.source, staged, error)
+                notes.append(
+                    f"{file.source} could not be given back, which is tried again at the next start; until then the "
+                    f"file is kept as {staged}: {reason}"
+                )
+    return notes
 
 
 def _give_back(staged: Path, source: Path) -> None:

@@ -47,11 +47,13 @@ class ImportGroup(BaseModel):
     """Files that make one model, and what they are.
 
     ``problem`` says why it cannot be imported; ``duplicate_of`` is the model that has these bytes already.
+    ``beside`` are uploads that belong to it, such as its picture: an `ImportItem` names them as its own ``beside``.
     """
 
     name: str
     format: ModelFormat = "single-file"
     files: list[GroupFile]
+    beside: list[GroupFile] = Field(default_factory=list)
     size_bytes: int
     complete: bool = True
     missing_shards: list[int] = Field(default_factory=list)
@@ -80,12 +82,15 @@ class ImportItem(BaseModel):
     """One model to import: the paths of all its files or of its folder, or the ids of its uploads.
 
     ``metadata`` overrides what its header and name say. An upload is always moved, whatever ``mode`` says.
+    ``beside`` are ids of uploads that come along under names like its own: its picture, what other tools know of
+    it. What lies beside files at paths comes along by itself.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     paths: list[str] = Field(default_factory=list, max_length=10_000)
     uploads: list[str] = Field(default_factory=list, max_length=10_000)
+    beside: list[str] = Field(default_factory=list, max_length=100)
     mode: ImportMode = "auto"
     metadata: dict[str, Any] = Field(default_factory=dict)
     acknowledge_pickle: bool = False
@@ -94,6 +99,8 @@ class ImportItem(BaseModel):
     def _has_one_origin(self) -> ImportItem:
         if bool(self.paths) == bool(self.uploads):
             raise ValueError("Give either paths or uploads.")
+        if self.beside and not self.uploads:
+            raise ValueError("Only uploads have others beside them.")
         return self
 
 

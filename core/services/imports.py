@@ -40,7 +40,7 @@ class Imports:
     def recover(self) -> None:
         """Mend the imports that an earlier run left half done; each is listed as an interrupted job."""
         for recovered in self._importer.recover():
-            if recovered.pending:
+            if recovered.pending and recovered.outcome == "finished":
                 continue  # it was told when it was imported
             now = utc_now()
             self._jobs.record(
@@ -53,7 +53,9 @@ class Imports:
                             name=Path(recovered.source).name,
                             state="done" if recovered.outcome == "finished" else "cancelled",
                             model_id=recovered.model_id or None,
-                            message=f"The import was cut off and is now {recovered.outcome}.",
+                            message=" ".join(
+                                [f"The import was cut off and is now {recovered.outcome}.", *recovered.notes]
+                            ),
                         )
                     ],
                     result=recovered.model_dump(),

@@ -778,7 +778,36 @@ def test_a_part_that_cannot_be_given_back_now_holds_up_no_other_and_comes_later(
     job = finished(librarian.imports.start(request(shards, mode="move")))
     assert job.items[0].state == "failed"
     assert [path.exists() for path in shards] == [False, *[True] * (len(shards) - 1)]
+    [kept] = surroundings.library_root.glob(f".incoming/*/model/{shards[0].name}")
+    told = (
+        f"{shards[0]} could not be given back, which is tried again at the next start; until then the file is kept "
+        f"as {kept}: "
+    )
+    assert told in job.items[0].message
+    assert kept.read_bytes() == before[0]
+    assert shards[1].name not in job.items[0].message
+    librarian.imports.recover()  # a start at which it still cannot be
+    [again] = [job for job in librarian.jobs.all() if job.state == "interrupted"]
+    assert told in again.items[0].message
+    assert kept.exists()
     monkeypatch.setattr(journal, "rename_new", real_rename)
     librarian.imports.recover()
     assert [path.read_bytes() for path in shards] == before
     assert staging(librarian) == []
+
+
+def test_a_duplicate_that_cannot_be_given_back_now_is_said_to_be_kept(
+    librarian, finished, make_model, downloads, surroundings, monkeypatch
+):
+    finished(librarian.imports.start(request(make_model(downloads / "a.safetensors", seed=1))))
+    copy = make_model(downloads / "b.safetensors", seed=1)
+    _without_hard_links(monkeypatch)
+
+    def rename_new(_staged, _target):
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(journal, "rename_new", rename_new)
+    job = finished(librarian.imports.start(request(copy, mode="move")))
+    assert (job.items[0].state, copy.exists()) == ("skipped", False)
+    [kept] = surroundings.library_root.glob(".incoming/*/model/*.safetensors")
+    assert f"until then the file is kept as {kept}" in job.items[0].message

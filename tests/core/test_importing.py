@@ -249,7 +249,7 @@ def test_a_batch_links_at_its_end(librarian, finished, make_model, downloads, mo
 
 
 def test_a_running_import_of_another_process_is_left_alone(librarian, surroundings, make_model, downloads):
-    with librarian.importer._journal.staging() as staged:
+    with librarian.importer._journal.staging(print) as staged:
         other = Importer(
             librarian.library, leaving_links(librarian.linker), librarian.uploads, list, lambda: None
         )

@@ -514,3 +514,117 @@ def test_an_import_that_is_killed_gives_the_upload_back_or_has_it(moment, surrou
             librarian.uploads.get(upload_id)
     finally:
         librarian.close()
+
+
+# --- what comes along with a model ----------------------------------------------------------------------
+
+PNG = b"\x89PNG\r\n\x1a\n picture"
+CIVITAI = json.dumps({"trainedWords": ["a word"], "model": {"name": "Better style"}}).encode()
+
+
+def by_upload(files):
+    return [file.upload for file in files]
+
+
+def test_neighbours_are_sorted_to_their_models(librarian, uploads, make_model, tmp_path):
+    data = make_model(tmp_path / "up.safetensors").read_bytes()
+    other = make_model(tmp_path / "other.safetensors").read_bytes()
+    model = arrived(uploads, "mine/style.safetensors", data)
+    shards = [arrived(uploads, f"mine/set-0000{n}-of-00002.safetensors", other + bytes(n)) for n in (1, 2)]
+    picture = arrived(uploads, "mine/style.preview.png", PNG)
+    record = arrived(uploads, "mine/style.civitai.info", CIVITAI)
+    of_set = arrived(uploads, "mine/set.png", PNG)
+    elsewhere = arrived(uploads, "style.png", PNG)
+    of_none = arrived(uploads, "mine/stylish.png", PNG)
+    too_large = arrived(uploads, "mine/style.txt", bytes(4 * 1024 * 1024 + 1))
+
+    groups = librarian.imports.inspect_uploads(
+        [picture, of_set, elsewhere, of_none, too_large, record, model, *shards]
+    ).groups
+
+    beside = {tuple(by_upload(group.files)): by_upload(group.beside) for group in groups}
+    assert beside == {
+        (model,): [picture, record],
+        tuple(shards): [of_set],
+        (elsewhere,): [],
+        (of_none,): [],
+        (too_large,): [],
+    }
+    assert [group.importable for group in groups if not group.beside] == [False] * 3
+
+
+def test_what_lies_beside_an_upload_comes_along(librarian, finished, uploads, root, make_model, tmp_path):
+    from model_librarian.core.importing import ImportRequest
+
+    data = make_model(tmp_path / "up.safetensors").read_bytes()
+    model = arrived(uploads, "style.safetensors", data)
+    ids = [arrived(uploads, "style.preview.png", PNG), arrived(uploads, "style.civitai.info", CIVITAI)]
+    items = [{"uploads": [model], "beside": ids}]
+    job = finished(librarian.imports.start(ImportRequest.model_validate({"items": items})))
+
+    assert (job.state, job.items[0].message) == ("done", None)
+    details = librarian.models.details(job.items[0].model_id)
+    assert details.official_name == "Better style"
+    assert details.trained_words == ["a word"]
+    assert librarian.models.preview(details.model_id)[0].read_bytes() == PNG
+    folder = librarian.library.metadata.folder(details.model_id)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "metadata.json", "preview.png", "style.civitai.info", "style.safetensors",
+    ]  # fmt: skip
+    assert list((root / ".incoming").glob("upload-*")) == []
+
+
+def test_a_picture_of_two_models_comes_along_with_both(librarian, finished, uploads, make_model, tmp_path):
+    from model_librarian.core.importing import ImportRequest
+
+    models = [
+        arrived(uploads, f"style.{ending}", make_model(tmp_path / f"{ending}.safetensors").read_bytes())
+        for ending in ("safetensors", "sft")
+    ]
+    picture = arrived(uploads, "style.png", PNG)
+    groups = librarian.imports.inspect_uploads([*models, picture]).groups
+    assert [by_upload(group.beside) for group in groups] == [[picture], [picture]]
+    items = [{"uploads": [model], "beside": [picture]} for model in models]
+    job = finished(librarian.imports.start(ImportRequest.model_validate({"items": items})))
+    assert [item.state for item in job.items] == ["done", "done"]
+    for item in job.items:
+        assert librarian.models.preview(item.model_id)[0].read_bytes() == PNG
+    with pytest.raises(errors.NotFoundError):
+        uploads.get(picture)
+
+
+def test_what_came_with_a_model_that_failed_is_kept_for_another_try(librarian, finished, uploads):
+    from model_librarian.core.importing import ImportRequest
+
+    model, picture = arrived(uploads, "style.safetensors"), arrived(uploads, "style.png", PNG)
+    items = [{"uploads": [model], "beside": [picture]}]
+    job = finished(librarian.imports.start(ImportRequest.model_validate({"items": items})))
+    assert job.state == "failed"
+    assert uploads.get(model).complete
+    assert uploads.get(picture).complete
+
+
+def test_a_model_does_not_wait_for_a_picture_that_is_gone(librarian, finished, uploads, make_model, tmp_path):
+    from model_librarian.core.importing import ImportRequest
+
+    data = make_model(tmp_path / "up.safetensors").read_bytes()
+    model, picture = arrived(uploads, "style.safetensors", data), arrived(uploads, "style.png", PNG)
+    uploads.remove(picture)
+    items = [{"uploads": [model], "beside": [picture]}]
+    job = finished(librarian.imports.start(ImportRequest.model_validate({"items": items})))
+    assert job.items[0].state == "done"
+    assert "What was to come along did not" in job.items[0].message
+
+
+def test_what_does_not_belong_to_a_model_does_not_come_along(
+    librarian, finished, uploads, make_model, tmp_path
+):
+    from model_librarian.core.importing import ImportRequest
+
+    data = make_model(tmp_path / "up.safetensors").read_bytes()
+    model, other = arrived(uploads, "style.safetensors", data), arrived(uploads, "metadata.json", b"{}")
+    items = [{"uploads": [model], "beside": [other]}]
+    job = finished(librarian.imports.start(ImportRequest.model_validate({"items": items})))
+    assert job.items[0].state == "failed"
+    assert "metadata.json does not belong to style.safetensors" in job.items[0].message
+    assert uploads.get(model).complete
