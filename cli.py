@@ -303,7 +303,8 @@ def _resolve(options: argparse.Namespace) -> int:
                     "unknown": "is not here",
                 }[result.state]
                 near = ", ".join(candidate.name for candidate in result.candidates)
-                say(f"{result.state:<12} {result.folder or '?'}/{result.name}  {what}".rstrip())
+                named = result.identity or f"{result.folder or '?'}/{result.name}"
+                say(f"{result.state:<12} {named}  {what}".rstrip())
                 if near:
                     say(f"{'':<12} perhaps: {near}")
     return 0 if all(result.state == "present" for result in results) else 1

@@ -87,7 +87,7 @@ class Librarian:
         self.imports = Imports(self.importer, self.uploads, self.linker, self.jobs, places)
         self.scans = Scans(self.library, self.jobs, places)
         self.links = Links(self.linker, self.jobs)
-        self.workflows = Workflows(self.library, self.linker)
+        self.workflows = Workflows(self.library, self.linker, self.models)
         hub, civitai = _hugging_face(self._answers), _civitai(self._answers)
         lookup = Lookup(hub, civitai)
         pending = PendingLookups(lookup, self._loop, self.library, self.jobs, self.network, self.events)
@@ -101,6 +101,7 @@ class Librarian:
             self.network,
             self._loop,
             self.jobs,
+            places,
             lambda: self.preferences.current.download_limit,
         )
 

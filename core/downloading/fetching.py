@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import re
 import time
 from collections import deque
@@ -21,6 +22,8 @@ from .records import PlannedFile
 
 if TYPE_CHECKING:
     import httpx
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -85,6 +88,8 @@ class Fetching:
     ) -> Upload:
         """Bring a file to its end, from where it was left; answers the whole upload with its hashes.
 
+        What lies on this machine already is copied, if it has the published bytes.
+
         ``file`` follows what happens; ``changed`` is called when what is to be remembered of it did, ``came`` with
         each number of bytes that is on the disk.
 
@@ -96,6 +101,8 @@ class Fetching:
             StorageError: The disk refuses; full, for one. What has come is kept.
         """
         upload = await self._call(self._there, file)
+        if file.here is not None and file.etag is None and not (upload and upload.complete):
+            upload = await self._copied(file, Path(file.here), owner, came)
         if upload is None or not upload.complete:
             try:
                 upload = await self._receive(file, upload, owner, changed, came)
@@ -105,6 +112,39 @@ class Fetching:
                     file.received, file.etag = 0, None
                 raise
         return await self._call(self._verified, file, upload)
+
+    async def _copied(
+        self, file: PlannedFile, path: Path, owner: str, came: Callable[[int], None]
+    ) -> Upload | None:
+        """A copy of a file that lies here, if it is the published one; nothing is left of any other."""
+        await self._call(self._uploads.discard, file.upload_id)
+        file.received = 0
+        whole = False
+        try:
+            upload = await self._call(self._new_upload, file, file.size or 0, owner)
+            writing = await self._open(upload, 0)
+            try:
+                await self._write(self._blocks_of(path), writing, file, came, local=True)
+            finally:
+                upload = await asyncio.shield(asyncio.wrap_future(writing.close()))
+            whole = upload.complete and upload.sha256 == file.sha256
+            if not whole:
+                logger.info("%s is not %s as it is published; that is fetched", path, file.path)
+        except (OSError, UploadTooLongError) as error:
+            logger.info("%s could not be copied, so it is fetched: %s", path, error)
+        finally:
+            if not whole:
+                await self._call(self._uploads.discard, file.upload_id)
+                file.received = 0
+        return upload if whole else None
+
+    async def _blocks_of(self, path: Path) -> AsyncIterator[bytes]:
+        source = await self._call(lambda: path.open("rb"))
+        try:
+            while block := await self._call(source.read, _BATCH_BYTES):
+                yield block
+        finally:
+            source.close()
 
     def _verified(self, file: PlannedFile, upload: Upload) -> Upload:
         """A whole upload with its hash, if it has the published bytes. Raises `HashMismatchError`."""
@@ -176,13 +216,19 @@ class Fetching:
             return upload
 
     async def _write(
-        self, blocks: AsyncIterator[bytes], writing: Writing, file: PlannedFile, came: Callable[[int], None]
+        self,
+        blocks: AsyncIterator[bytes],
+        writing: Writing,
+        file: PlannedFile,
+        came: Callable[[int], None],
+        *,
+        local: bool = False,
     ) -> None:
         """Write what comes, a few batches ahead of the disk at most."""
         under_way: deque[Future[None]] = deque()
         batch: list[bytes] = []
         count = 0
-        looked_at = writing.offset > 0
+        looked_at = local or writing.offset > 0
 
         def append() -> None:
             nonlocal batch, count
@@ -209,7 +255,8 @@ class Fetching:
                 if not looked_at and count >= _LOOK_AT_BYTES:
                     _refuse_page(batch, file)
                     looked_at = True
-                await self._pace.take(len(block))
+                if not local:
+                    await self._pace.take(len(block))
                 if count >= _BATCH_BYTES:
                     append()
                     await settle(_BATCHES_AHEAD)

@@ -12,15 +12,20 @@ from ..importing.grouping import is_shard_index
 from ..library import Library
 from ..library.index import IndexedFile
 from .records import Plan, PlannedFile
-from .sets import pipeline_folder, sets_of
+from .sets import configs_of, pipeline_folder, sets_of
 
 
 def mark_known(library: Library, plan: Plan) -> None:
-    """Mark the files of models that the library has, by their published hashes, as ``present``."""
+    """Mark the files of models that the library has, by their published hashes, as ``present``.
+
+    Not so their configs, which may be all that is wanted.
+    """
+    configs = configs_of(plan.files)
     for files in sets_of(plan.files):
         if any(pipeline_folder(file.path) is not None for file in files):
             _mark(files, _pipeline_with(library, files))
             continue
+        files = [file for file in files if file.path not in configs]
         weights = [file for file in files if not is_shard_index(file.path.rpartition("/")[2])]
         if not all(file.sha256 and file.state in ("queued", "downloading", "arrived") for file in weights):
             continue

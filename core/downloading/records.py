@@ -34,6 +34,9 @@ class DownloadRequest(BaseModel):
         name: With ``url``, the file's name where the address has none.
         directory: ComfyUI's folder that the file is for, such as ``loras``; what it is, else, its content says.
         sha256: What the file must have, where the caller knows it; for a single file only.
+        here: Paths of files that lie here already, such as the parts of an incomplete set. What has the published
+            bytes is copied, not fetched; the files themselves stay as they are.
+        uploads: The same of complete uploads, by their ids.
         acknowledge_pickle: Yes to files that can run code when they are loaded.
         link: Link what came into the apps.
     """
@@ -49,6 +52,8 @@ class DownloadRequest(BaseModel):
     name: str | None = Field(None, max_length=255)
     directory: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(/[^\x00-\x1f]{0,200})?$")
     sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$")
+    here: list[str] = Field(default_factory=list, max_length=MAX_FILES)
+    uploads: list[str] = Field(default_factory=list, max_length=MAX_FILES)
     acknowledge_pickle: bool = False
     link: bool = False
 
@@ -165,6 +170,7 @@ class PlannedFile(DownloadFile):
         upload_id: The upload that it arrives in.
         etag: What the host calls the bytes that have come (RFC 9110, a strong validator).
         told: Fields of the model as its source tells them.
+        here: A file of this machine that may have these bytes.
     """
 
     url: str
@@ -174,6 +180,7 @@ class PlannedFile(DownloadFile):
     upload_id: str = ""
     etag: str | None = None
     told: dict[str, Any] = Field(default_factory=dict)
+    here: str | None = None
 
 
 class Plan(BaseModel):

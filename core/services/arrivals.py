@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..importing import ImportItem, ImportRequest
 from ..importing.grouping import FileGroup
 from ..importing.uploads import Uploads
 from ..jobs import JobContext, JobRunner
+from ..library import Library
 from ..network import NetworkError, NetworkManager
 from ..storage.atomic import write_atomic
 from ..storage.disk import storage_error
@@ -35,12 +37,14 @@ class Arrivals:
         self,
         imports: Imports,
         uploads: Uploads,
+        library: Library,
         network: NetworkManager,
         jobs: JobRunner,
         bringing: Bringing,
     ) -> None:
         self._imports = imports
         self._uploads = uploads
+        self._library = library
         self._network = network
         self._jobs = jobs
         self._bringing = bringing
@@ -55,6 +59,7 @@ class Arrivals:
         plan = listed.entry.plan
         assert plan is not None
         listed.enter(run, "importing")
+        self._keep_configs(plan)
         arrived = {file.upload_id: file for file in _whole(plan) if file.state == "arrived"}
         if arrived:
             job.stage("importing", total=len(arrived), unit="files")
@@ -118,6 +123,8 @@ class Arrivals:
         for files, item in zip(parts, ended.items, strict=True):
             for file in files:
                 file.model_id = item.model_id
+                if item.state == "skipped" and item.model_id and file.path in configs:
+                    self._keep_config(file, item.model_id)
                 if item.state in ("done", "skipped"):
                     file.state = "imported" if item.state == "done" else "present"
                 elif item.state == "failed":
@@ -132,6 +139,25 @@ class Arrivals:
                 self._uploads.discard(file.upload_id)  # the same bytes would come again
                 file.received, file.etag = 0, None
         listed.write()
+
+    def _keep_configs(self, plan: Plan) -> None:
+        """Take in the configs of models that are here already. Raises `StorageError`."""
+        files = {file.path: file for file in plan.files}
+        for path, of in configs_of(plan.files).items():
+            config, weights = files[path], files.get(of)
+            if config.state == "arrived" and weights and weights.state == "present" and weights.model_id:
+                self._keep_config(config, weights.model_id)
+                config.state, config.model_id = "present", weights.model_id
+
+    def _keep_config(self, config: PlannedFile, model_id: str) -> None:
+        """Put a config beside the file of a model, where loaders look for it; one that is there stays."""
+        named = self._library.main_path(model_id).with_suffix(Path(config.path).suffix.lower())
+        [staged] = self._uploads.staged([config.upload_id])
+        try:
+            if not os.path.lexists(named):
+                write_atomic(named, staged.path.read_bytes())
+        except OSError as error:
+            raise storage_error(error, named) from error
 
     def _put_beside(self, group: FileGroup, configs: Sequence[PlannedFile]) -> None:
         """Put configs beside the file that they are of, where an import finds them. Raises `StorageError`."""

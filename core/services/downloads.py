@@ -28,6 +28,7 @@ from ..sources.lookup import is_outage
 from ..storage.disk import require_space, require_writable, storage_error
 from .arrivals import Arrivals
 from .imports import Imports
+from .places import Places
 from .reports import Warning
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Downloads:
         network: The way there.
         loop: Where the network is waited for.
         jobs: Runs them.
+        places: Where files may be that are here already.
         limit: Bytes a second for all together, as the person has it at the moment; None for all there is.
     """
 
@@ -74,6 +76,7 @@ class Downloads:
         network: NetworkManager,
         loop: LoopThread,
         jobs: JobRunner,
+        places: Places,
         limit: Callable[[], int | None],
     ) -> None:
         self._origins = origins
@@ -82,12 +85,13 @@ class Downloads:
         self._network = network
         self._loop = loop
         self._jobs = jobs
+        self._places = places
         self._store = Store(library.root)
         self._threads = ThreadPoolExecutor(4, "librarian-download-disk")
         self._turns = Turns()
         fetching = Fetching(network, uploads, self._threads, Pace(limit))
         self._bringing = Bringing(origins, fetching, uploads, library, self._turns, loop, self._accept)
-        self._arrivals = Arrivals(imports, uploads, network, jobs, self._bringing)
+        self._arrivals = Arrivals(imports, uploads, library, network, jobs, self._bringing)
         self._lock = threading.RLock()
         self._listed: dict[str, Listed] = {}
         self._closing = False
@@ -124,7 +128,8 @@ class Downloads:
 
         Raises:
             NotFoundError: There is no such file.
-            PickleNotAcknowledgedError: A file's name is that of a pickle, and nobody said yes to it.
+            OutsideRootsError: What is said to lie here is where Librarian may not look.
+        PickleNotAcknowledgedError: A file's name is that of a pickle, and nobody said yes to it.
             HashMismatchError: It is published with another hash than the request names.
             DownloadExistsError: One of its files is being downloaded already.
             InsufficientSpaceError: It does not fit, with all that is on its way.
@@ -332,6 +337,7 @@ class Downloads:
         require_acknowledged(entry.request, [file.path for file in plan.files])
         for file in plan.files:
             file.upload_id = uuid.uuid4().hex
+        self._find_here(entry.request, plan)
         urls = {file.url for file in plan.files}
         coming = sum(file.size or 0 for file in plan.files)
         with self._lock:
@@ -348,6 +354,21 @@ class Downloads:
                     coming += max(0, (other.size or 0) - other.received)
         require_space(self._library.root, coming)
         entry.plan = plan
+
+    def _find_here(self, request: DownloadRequest, plan: Plan) -> None:
+        """Note which files lie here already, by their names and sizes; their bytes are compared when they are copied.
+
+        Raises `OutsideRootsError`, `NotFoundError`, `InvalidRequestError`, `ConflictError`.
+        """
+        roots = self._places.allowed()
+        found = {path.name: path for path in map(roots.confine, request.here)}
+        for staged in self._uploads.staged(request.uploads):
+            found[staged.name.rpartition("/")[2]] = staged.path
+        for file in plan.files:
+            path = found.get(file.path.rpartition("/")[2])
+            with suppress(OSError):
+                if path is not None and file.sha256 and path.is_file() and path.stat().st_size == file.size:
+                    file.here = str(path)
 
     def _fail(self, listed: Listed, run: Run, error: LibrarianError) -> None:
         with listed.lock:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -44,12 +45,18 @@ FOLDERS = {
 """The folders of loaders that may say nothing more (ComfyUI ``nodes.py`` and ``comfy_extras``, ComfyUI-GGUF)."""
 
 
+OURS = "LibrarianLoad"
+"""How the kinds of Librarian's own loaders begin."""
+
+_MODEL_INPUT = re.compile(r"model_id(_[1-4])?")
+
+
 def references_in(workflow: Any) -> list[ModelReference]:
     """Every model that a workflow names, once. Raises `InvalidRequestError` for what is no workflow.
 
     A name is what ends like a model's file among a node's values; its folder, URL and hash come from the
-    ``properties.models`` of any node, else from the kind of node. Nodes of Librarian itself find their models
-    by identity and are left out.
+    ``properties.models`` of any node, else from the kind of node. What nodes of Librarian itself name is an identity;
+    ``properties.librarian`` says its file's name, folder and hash.
     """
     nodes = list(_nodes(workflow))
     stated: dict[str, ModelReference] = {}
@@ -62,7 +69,9 @@ def references_in(workflow: Any) -> list[ModelReference]:
     unplaced: list[str] = []
     for node in nodes:
         kind = str(node.get("type") or node.get("class_type") or "")
-        if kind.startswith("Librarian"):
+        if kind.startswith(OURS):
+            for one in _by_identity(node, stated):
+                found.setdefault((OURS, str(one.identity)), one)
             continue
         for name in _names(node):
             told = stated.get(name)
@@ -71,7 +80,7 @@ def references_in(workflow: Any) -> list[ModelReference]:
                 found.setdefault((folder, name), told or ModelReference(folder=folder, name=name))
             else:
                 unplaced.append(name)
-    placed = {name for _, name in found}
+    placed = {name for folder, name in found if folder != OURS}
     for name in unplaced:
         if name not in placed:
             found.setdefault(("", name), ModelReference(name=name))
@@ -108,6 +117,49 @@ def _stated(node: dict[str, Any]) -> Iterator[ModelReference]:
             url=url if isinstance(url, str) and len(url) <= 8192 else None,
             sha256=digest,
         )
+
+
+def _by_identity(node: dict[str, Any], stated: Mapping[str, ModelReference]) -> Iterator[ModelReference]:
+    """The models of a node of Librarian's own, with what the workflow says of them besides."""
+    known = _of(_of(node, "properties"), "librarian")
+    for name, value in _model_inputs(node):
+        if not isinstance(value, str) or not 0 < len(value.strip()) <= 4096:
+            continue
+        identity = value.strip()
+        own = _of(known, name)
+        own = own if own.get("model_id") == value else {}
+        file, folder, digest = own.get("name"), own.get("directory"), own.get("sha256")
+        file = (
+            file
+            if isinstance(file, str) and 0 < len(file) <= 4096
+            else identity.rpartition("/")[2] or identity
+        )
+        told = stated.get(file)
+        yield ModelReference(
+            folder=folder[:200] if isinstance(folder, str) else told.folder if told else "",
+            name=file,
+            url=told.url if told else None,
+            sha256=digest if _is_sha256(digest) else told.sha256 if told else None,
+            identity=identity,
+        )
+
+
+def _model_inputs(node: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The inputs that are models with their values; what comes over a link is not known.
+
+    Saved values have no names but stand in the order of the widgets; those that are models come first.
+    """
+    inputs, values = node.get("inputs"), node.get("widgets_values")
+    if isinstance(inputs, dict):  # ComfyUI's API
+        yield from ((name, value) for name, value in inputs.items() if _MODEL_INPUT.fullmatch(name))
+        return
+    named = {str(one.get("name")): one for one in _dicts(inputs)}
+    names = [name for name in named if _MODEL_INPUT.fullmatch(name)] or ["model_id"]
+    if isinstance(values, dict):
+        listed = [(name, values.get(name)) for name in names]
+    else:
+        listed = list(zip(names, values if isinstance(values, list) else (), strict=False))
+    yield from ((name, value) for name, value in listed if named.get(name, {}).get("link") is None)
 
 
 def _names(node: dict[str, Any]) -> Iterator[str]:

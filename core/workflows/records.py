@@ -10,13 +10,15 @@ ReferenceState = Literal["present", "elsewhere", "in_library", "downloadable", "
 class ModelReference(BaseModel):
     """A model as a workflow names it: ComfyUI's folder, and the name below it with either slash, or a model's id.
 
-    ``sha256`` and ``url`` are what ``properties.models`` may say besides; an empty ``folder`` is any.
+    ``sha256`` and ``url`` are what ``properties.models`` may say besides; an empty ``folder`` is any. ``identity`` is
+    what a node of Librarian's own says, which needs no folder and no link: a model's id, hash or file name.
     """
 
     folder: str = Field("", max_length=200)
     name: str = Field(min_length=1, max_length=4096)
     sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$")
     url: str | None = Field(None, max_length=8192)
+    identity: str | None = Field(None, min_length=1, max_length=4096)
 
 
 class ResolvedModel(BaseModel):
@@ -40,6 +42,9 @@ class Resolution(BaseModel):
     - ``downloadable``: it is not here; ``url`` says where it is.
     - ``unknown``: nobody knows it.
 
+    A node of Librarian's own says ``identity``: ``present`` is what it finds by that, and ``elsewhere`` what it finds
+    once it says ``value``, a model's id.
+
     ``candidates`` are models of the same name that differ, so that none is chosen, or else the nearest names.
     ``hash_mismatch`` says that ``value`` has other bytes than the workflow names, ``sha256``: is it meant at all?
     """
@@ -53,5 +58,6 @@ class Resolution(BaseModel):
     model_id: str | None = None
     url: str | None = None
     sha256: str | None = None
+    identity: str | None = None
     hash_mismatch: bool = False
     candidates: list[ResolvedModel] = Field(default_factory=list)

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from ..errors import NotFoundError
 from ..library import Library, ModelQuery
 from ..library.index import IndexedFile
 from ..settings import FOLDER_ALIASES, App
@@ -15,6 +16,9 @@ NEAREST = 5
 
 LinkedAt = Callable[[str], Iterable[Path]]
 """Where in an app's folders a model is linked to, by its id."""
+
+Identify = Callable[[str], str]
+"""The id of the model that a node of Librarian's own names. Raises `NotFoundError`."""
 
 
 class _Known(NamedTuple):
@@ -27,13 +31,16 @@ class _Known(NamedTuple):
 class Resolver:
     """Finds the models that a workflow means, for one app: by path, then hash, then name. Changes nothing."""
 
-    def __init__(self, library: Library, app: App | None, linked_at: LinkedAt) -> None:
+    def __init__(self, library: Library, app: App | None, linked_at: LinkedAt, identify: Identify) -> None:
         self._library = library
         self._app = app
         self._linked_at = linked_at
+        self._identify = identify
 
     def resolve(self, reference: ModelReference) -> Resolution:
         """What a reference means, and what is to be done that the app has it."""
+        if reference.identity is not None:
+            return self._of_own_node(reference, reference.identity)
         folder = FOLDER_ALIASES.get(reference.folder, reference.folder)
         result = Resolution(
             folder=folder, name=reference.name, state="unknown", url=reference.url, sha256=reference.sha256
@@ -59,6 +66,31 @@ class Resolver:
         if reference.url and urlsplit(reference.url).scheme == "https":
             result.state = "downloadable"
         return result
+
+    def _of_own_node(self, reference: ModelReference, identity: str) -> Resolution:
+        """What a node of Librarian's own names; it takes any model of the library, wherever that lies."""
+        try:
+            model_id = self._identify(identity)
+        except NotFoundError:
+            found = self.resolve(reference.model_copy(update={"identity": None}))
+            found.identity, found.value = identity, found.model_id
+            if found.model_id is not None:
+                found.state = "elsewhere"
+            elif found.state != "downloadable":
+                found.state = "unknown"
+            return found
+        differs = bool(reference.sha256) and self._differs(model_id, reference)
+        return Resolution(
+            folder=self._library.summary(model_id).subtype,
+            name=reference.name,
+            state="present",
+            value=identity,
+            model_id=model_id,
+            url=reference.url,
+            sha256=reference.sha256,
+            identity=identity,
+            hash_mismatch=differs,
+        )
 
     # Where the app looks
 

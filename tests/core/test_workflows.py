@@ -68,8 +68,10 @@ def test_a_saved_workflow_names_its_models():
     assert [(one.folder, one.name) for one in found] == [
         ("checkpoints", "sd_xl_base_1.0.safetensors"),
         ("loras", "styles\\pixel-art.safetensors"),
+        ("", "pixel-art.safetensors"),
         ("vae", "ae.safetensors"),
     ]
+    assert [one.identity for one in found] == [None, None, "pixel-art.safetensors", None]
     assert found[0].sha256 == "A" * 64
     assert found[0].url.endswith("sd_xl_base_1.0.safetensors")
 
@@ -87,6 +89,66 @@ def test_an_exported_workflow_names_its_models():
         ("text_encoders", "b.gguf"),
         ("", "c.pth"),
     }
+
+
+def test_nodes_of_our_own_name_models_by_identity():
+    stated = {
+        "model_id": "a/b/one",
+        "name": "one.safetensors",
+        "directory": "text_encoders",
+        "sha256": "b" * 64,
+    }
+    saved = {
+        "type": "LibrarianLoadDualCLIP",
+        "inputs": [
+            {"name": "model_id_1", "widget": {"name": "model_id_1"}, "link": None},
+            {"name": "model_id_2", "widget": {"name": "model_id_2"}, "link": None},
+            {"name": "type", "widget": {"name": "type"}, "link": None},
+        ],
+        "widgets_values": ["a/b/one", "in-place/two-12345678", "flux", "default"],
+        "properties": {
+            "librarian": {"model_id_1": stated, "model_id_2": {**stated, "model_id": "chosen/before/this"}},
+            "models": [
+                {"name": "one.safetensors", "directory": "text_encoders", "url": "https://x.example/one"}
+            ],
+        },
+    }
+    wired = {
+        "type": "LibrarianLoadLora",
+        "inputs": [{"name": "model_id", "widget": {"name": "model_id"}, "link": 7}],
+        "widgets_values": ["not/this/one", 1, 1],
+    }
+    first, second = references_in({"nodes": [saved, wired]})
+    assert first.model_dump() == {
+        "folder": "text_encoders", "name": "one.safetensors", "sha256": "b" * 64,
+        "url": "https://x.example/one", "identity": "a/b/one",
+    }  # fmt: skip
+    assert (second.identity, second.name, second.sha256) == ("in-place/two-12345678", "two-12345678", None)
+    exported = {"1": {"class_type": "LibrarianLoadLora", "inputs": {"model_id": "a/b/c", "model": ["2", 0]}},
+                "2": {"class_type": "LibrarianLoadVAE", "inputs": {"model_id": ["3", 0]}}}  # fmt: skip
+    assert [one.identity for one in references_in(exported)] == ["a/b/c"]
+
+
+def test_what_a_node_of_our_own_names_is_found_wherever_it_lies(indexed, make_model, downloads, finished):
+    librarian = indexed()
+    file = make_model(downloads / "4x-ESRGAN.safetensors")
+    request = ImportRequest.model_validate({"items": [{"paths": [str(file)]}]})
+    [model_id] = finished(librarian.imports.start(request)).result["imported"]
+
+    def resolved(value, **properties):
+        node = {"type": "LibrarianLoadUpscaleModel", "widgets_values": [value], "properties": properties}
+        [result] = librarian.workflows.resolve_workflow({"nodes": [node]})
+        assert result.identity == value
+        return result.state, result.value, result.model_id
+
+    assert resolved(model_id) == ("present", model_id, model_id)
+    assert resolved("4x-ESRGAN.safetensors") == ("present", "4x-ESRGAN.safetensors", model_id)
+    other = "somebody/elses/id"
+    stated = {"model_id": {"model_id": other, "name": "4x-ESRGAN.safetensors", "directory": "upscale_models"}}
+    assert resolved(other, librarian=stated) == ("elsewhere", model_id, model_id)
+    assert resolved(other) == ("unknown", None, None)
+    at = {"name": "id", "directory": "upscale_models", "url": "https://x.example/id.safetensors"}
+    assert resolved(other, models=[at]) == ("downloadable", None, None)
 
 
 @pytest.mark.parametrize("nothing", [[], {}, None, "x", {"nodes": None}, {"a": {"b": 1}}])

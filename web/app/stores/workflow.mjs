@@ -114,7 +114,7 @@ export function createWorkflow(api, host, { names, jobs, downloads }) {
     if (!workflow?.nodes?.length) return { total: 0, missing: [], differing: [] }
     const [{ results }, ours] = await Promise.all([api.post('/resolve', { workflow }), lookAtOurs()])
     /** @type {Missing[]} */
-    const named = results.map((/** @type {Resolution} */ result) => ({ ...result, key: `${result.folder}:${result.name}`, ours: false, was: result.name }))
+    const named = results.filter((/** @type {Resolution} */ { identity }) => !identity).map((/** @type {Resolution} */ result) => ({ ...result, key: `${result.folder}:${result.name}`, ours: false, was: result.name }))
     return {
       total: named.length + ours.total,
       missing: [...named.filter(({ state }) => state !== 'present'), ...ours.missing],
