@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import { MODEL_ENDINGS, readDrop, sortOut } from '../../web/app/dropped-files.mjs'
+import { BESIDE, MODEL_ENDINGS, readDrop, sortOut } from '../../web/app/dropped-files.mjs'
 import { crumbsOf, outermost } from '../../web/app/stores/folders.mjs'
 import { parsePaths } from '../../web/app/text.mjs'
 import { problem } from './fake-librarian.mjs'
@@ -180,6 +180,22 @@ describe('uploads in the wizard', () => {
     expect(page.panel.panel.uploads.get().uploads).toEqual([])
   })
 
+  test('what lies beside a model comes along with it, and goes from the list with it', async () => {
+    const page = await with_([upload('a.safetensors'), upload('a.png'), upload('b.png'), upload('b.safetensors')])
+    const beside = (/** @type {string} */ name) => ({ beside: [{ path: name, size: 1000, upload: `id-${name}` }] })
+    page.fake.routes['POST /inspect'] = () => ({ status: 200, body: { groups: [group('a.safetensors', beside('a.png')), group('b.safetensors', { ...beside('b.png'), importable: false, problem: 'This is a web page.' })] } })
+    page.panel.panel.uploads.set({ uploads: /** @type {any} */ (page.panel.panel.uploads.get().uploads.map((one) => ({ ...one, state: 'done' }))) })
+    await settle()
+    expect(page.find('.lib-draft-files').textContent).toContain('a.png')
+    page.button('Next').click()
+    await settle()
+    page.find('[data-import-start]').click()
+    await settle()
+    const sent = page.fake.requests.find(({ path }) => path === '/imports')?.body
+    expect(sent.items).toEqual([{ uploads: ['id-a.safetensors'], beside: ['id-a.png'], metadata: {}, acknowledge_pickle: false }])
+    expect(page.panel.panel.uploads.get().uploads).toEqual([])
+  })
+
   test('wait for the person when one of them failed', async () => {
     const page = await with_([upload('a.safetensors')])
     page.panel.panel.uploads.set({ uploads: /** @type {any} */ ([upload('a.safetensors', { state: 'done' }), upload('b.safetensors', { state: 'failed' })]) })
@@ -216,6 +232,28 @@ describe('what was chosen', () => {
     const { taken, leftOut } = sortOut(paths.map((path) => ({ path, file: file(path) })))
     expect(taken.map(({ path }) => path)).toEqual(['a.safetensors', 'b.bin.part1', 'x/model.safetensors.index.json', 'pipe/model_index.json', 'pipe/unet/config.json'])
     expect(leftOut).toEqual(['pipeline/readme.md', 'me.jpg'])
+  })
+
+  test('what lies beside a model is taken with it, by its name and size', () => {
+    const sized = (/** @type {string} */ path, /** @type {number} */ size) => ({ path, file: /** @type {File} */ ({ name: path, size }) })
+    const beside = ['a.png', 'a.preview.MP4', 'a.civitai.info', 'x/b.json', 'x/set.webp', 'x/cut.txt'].map((path) => sized(path, 10))
+    const others = [sized('a.other.png', 10), sized('x/a.png', 10), sized('ab.png', 10), sized('a.md', 0), sized('a.txt', 5_000_000), sized('a.gif', 70_000_000)]
+    const models = ['a.safetensors', 'x/b.gguf', 'x/set-00001-of-00002.safetensors', 'x/set-00002-of-00002.safetensors', 'x/cut.ckpt.part1of2'].map((path) => sized(path, 10))
+    const { taken, leftOut } = sortOut([...others, ...beside, ...models])
+    expect(taken).toEqual([...beside, ...models])
+    expect(leftOut).toEqual(others.map(({ path }) => path))
+    expect(sortOut(beside).taken).toEqual([])
+  })
+
+  test('what may lie beside a model is what the server knows', () => {
+    const core = (/** @type {string} */ path) => readFileSync(join(import.meta.dirname, '..', '..', 'core', path), 'utf8')
+    const sidecars = core('formats/sidecars.py')
+    const texts = (/** @type {string} */ name) => [...(new RegExp(`^${name} = (\\([^)]+\\)|".*")`, 'm').exec(sidecars)?.[1] ?? '').matchAll(/"([^"]+)"/g)].map((found) => found[1])
+    const bytes = (/** @type {string} */ name) => Number(new RegExp(`^${name} = (\\d+) \\* 1024 \\* 1024$`, 'm').exec(sidecars)?.[1]) * 1024 * 1024
+    const pictures = [...texts('PICTURE_ENDINGS'), ...texts('MOVING_ENDINGS')].map((ending) => [ending, bytes('MAX_PREVIEW_BYTES')])
+    const records = ['LORA_MANAGER', 'CIVITAI_HELPER', 'USER_METADATA', 'MODEL_MANAGER', 'UNREAD_ENDINGS'].flatMap(texts).map((ending) => [ending, bytes('MAX_BYTES')])
+    expect(records).toHaveLength(7)
+    expect(Object.fromEntries([...pictures, ...records])).toEqual(BESIDE)
   })
 
   test('the endings of models are those of the server', () => {

@@ -9,6 +9,14 @@ import { parsePaths } from './text.mjs'
 /** Endings of files that may be models; core/settings.py says the same, and a test compares. */
 export const MODEL_ENDINGS = ['safetensors', 'sft', 'gguf', 'ckpt', 'pt', 'pt2', 'pth', 'bin', 'pkl', 'onnx']
 
+const MB = 1024 * 1024
+/** What lies beside a model and comes along: what follows the name without its extension, and how large it may be, in bytes.
+ * core/formats/sidecars.py says the same, and a test compares. @type {Record<string, number>} */
+export const BESIDE = {
+  ...Object.fromEntries(['png', 'jpg', 'jpeg', 'webp', 'gif', 'mp4', 'webm'].flatMap((kind) => [[`.${kind}`, 64 * MB], [`.preview.${kind}`, 64 * MB]])),
+  ...Object.fromEntries(['.metadata.json', '.civitai.info', '.json', '.md', '.txt', '.yaml', '.yml'].map((ending) => [ending, 4 * MB]))
+}
+
 const MODEL = new RegExp(`\\.(${MODEL_ENDINGS.join('|')})(\\.part\\d+(of\\d+)?)?$`, 'i')
 const SHARD_INDEX = /\.index(\.[\w-]+)?\.json$/i
 const PIPELINE = 'model_index.json'
@@ -16,8 +24,16 @@ const PIPELINE = 'model_index.json'
 /** @param {string} path */
 const folderOf = (path) => path.slice(0, Math.max(0, path.lastIndexOf('/')))
 
+/** What the names of a model's neighbours may begin with: its own without extension, or that of the set which it is a part of.
+ * @param {string} path */
+function stemsOf(path) {
+  const whole = path.replace(/\.part\d+(of\d+)?$/i, '')
+  const stem = whole.replace(/\.[^./]*$/, '')
+  return [stem, stem.replace(/-\d{1,6}-of-\d{1,6}$|_\d{5}$/, '')]
+}
+
 /**
- * The files worth uploading: whatever may be a model, and all of a Diffusers folder.
+ * The files worth uploading: whatever may be a model, what lies beside it, and all of a Diffusers folder.
  * @param {ChosenFile[]} files
  * @returns {{taken: ChosenFile[], leftOut: string[]}} the paths of the others; hidden files are not mentioned
  */
@@ -26,12 +42,19 @@ export function sortOut(files) {
   const pipelines = seen.filter(({ path }) => path.split('/').pop() === PIPELINE).map(({ path }) => folderOf(path))
   const belongs = (/** @type {string} */ path) =>
     pipelines.some((folder) => folder === '' || path.startsWith(`${folder}/`))
+  const isModel = (/** @type {string} */ path) => MODEL.test(path) || SHARD_INDEX.test(path) || belongs(path)
+  const stems = new Set(seen.filter(({ path }) => MODEL.test(path)).flatMap(({ path }) => stemsOf(path)))
+  const isBeside = (/** @type {ChosenFile} */ { file, path }) =>
+    Object.entries(BESIDE).some(([ending, largest]) => {
+      const fits = path.toLowerCase().endsWith(ending) && file.size > 0 && file.size <= largest
+      return fits && stems.has(path.slice(0, -ending.length))
+    })
   /** @type {ChosenFile[]} */
   const taken = []
   /** @type {string[]} */
   const leftOut = []
   for (const one of seen) {
-    if (MODEL.test(one.path) || SHARD_INDEX.test(one.path) || belongs(one.path)) taken.push(one)
+    if (isModel(one.path) || isBeside(one)) taken.push(one)
     else leftOut.push(one.path)
   }
   return { taken, leftOut }

@@ -27,6 +27,7 @@
  * @property {boolean} [pending_online_lookup]
  * @property {boolean} [linked]
  * @property {string | null} [preview_url]
+ * @property {boolean} [preview_is_video]
  * @property {string} [added_date]
  * @property {string} [updated_date]
  * @property {string | null} [problem]
@@ -192,6 +193,7 @@
  * @property {string} name
  * @property {string} [format]
  * @property {{path?: string, upload?: string | null, size?: number, sha256?: string | null}[]} files of an upload, the path is the name that it came with
+ * @property {{path?: string, upload?: string | null, size?: number}[]} [beside] uploads that come along, such as its picture
  * @property {boolean} [complete]
  * @property {(string | number)[]} [missing_shards]
  * @property {Record<string, any> | null} [guess]

@@ -11,6 +11,7 @@
  * @property {InspectGroup} group
  * @property {string[]} paths files on the server; empty for what was uploaded
  * @property {string[]} uploads ids of uploads; empty for files on the server
+ * @property {string[]} beside ids of uploads that come along, such as its picture
  * @property {number} size bytes
  * @property {boolean} inApp whether all its files lie where an app looks for them
  * @property {boolean} include
@@ -68,6 +69,7 @@ function draftOf(group, appFolders) {
     group,
     paths: uploads.length > 0 ? [] : paths,
     uploads,
+    beside: (group.beside ?? []).map(({ upload }) => upload ?? '').filter(Boolean),
     size: group.size_bytes ?? group.files.reduce((sum, file) => sum + (file.size ?? 0), 0),
     inApp,
     include: false,
@@ -137,7 +139,7 @@ export function itemOf(draft, mode) {
     .map(([field, value]) => /** @type {[string, string]} */ ([field, value.trim()]))
     .filter(([field, value]) => value !== guessOf(draft, field) && (value !== '' || !NEEDED.has(field)))
   return {
-    ...(isUploaded(draft) ? { uploads: draft.uploads } : { paths: draft.paths, mode }),
+    ...(isUploaded(draft) ? { uploads: draft.uploads, ...(draft.beside.length > 0 && { beside: draft.beside }) } : { paths: draft.paths, mode }),
     metadata: Object.fromEntries(said),
     acknowledge_pickle: draft.acknowledged
   }

@@ -300,9 +300,11 @@ export function createImports(api, { started, uploads }) {
       const chosen = chosenOf(drafts)
       await send(chosen)
       if (store.get().startError) return
-      uploads.forget(chosen.flatMap((draft) => draft.uploads))
+      const idsOf = (/** @type {Draft[]} */ some) => some.flatMap((draft) => [...draft.uploads, ...draft.beside])
+      uploads.forget(idsOf(chosen))
       // What is no model, or is there already, is of no use on the server.
-      const useless = new Set(drafts.filter((draft) => !isImportable(draft)).flatMap((draft) => draft.uploads))
+      const needed = idsOf(drafts.filter(isImportable))
+      const useless = new Set(idsOf(drafts.filter((draft) => !isImportable(draft))).filter((id) => !needed.includes(id)))
       for (const { key, id } of uploads.get().uploads) if (useless.has(id)) uploads.cancel(key)
     },
 

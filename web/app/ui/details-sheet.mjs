@@ -3,6 +3,7 @@ import { baseName } from '../text.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { DeleteDialog } from './delete-dialog.mjs'
 import { EditableField } from './editable.mjs'
+import { Film } from './film.mjs'
 import { addToGraph, canAdd } from './graph.mjs'
 import { Icon } from './icons.mjs'
 import { LookupSection, TrustReason } from './lookup-section.mjs'
@@ -24,7 +25,7 @@ const SHOWN = new Set([
   'model_id', 'official_name', 'file_name', 'model_type', 'subtype', 'family', 'base_model', 'variant', 'precision',
   'tags', 'trained_words', 'description', 'notes', 'files', 'links', 'size_bytes', 'security_tier', 'storage',
   'match_source', 'match_method', 'match_confidence', 'hash_mismatch', 'pending_online_lookup', 'repo_id',
-  'download_url', 'preview_url', 'preview_image', 'added_date', 'updated_date', 'model_format', 'problem', 'linked',
+  'download_url', 'preview_url', 'preview_is_video', 'preview_image', 'added_date', 'updated_date', 'model_format', 'problem', 'linked',
   'hashes', 'schema', 'pickle_acknowledged', 'pickle_scan', 'cleaned_name', 'approx_weight_size_gb'
 ])
 
@@ -213,7 +214,7 @@ export function DetailsSheet() {
   return html`<${Sheet} class="lib-details" title=${known ? nameOf(known) : (modelId ?? '')} onClose=${details.close}>
     ${known &&
     html`<div class="lib-identity">
-      <${Tile} model=${known} class="is-large" />
+      <${Tile} model=${known} class="is-large" still />
       <div class="lib-identity-text">
         <p class="lib-identity-facts">
           ${[term('subtype', known.subtype), lineage(known), bytes(known.size_bytes)].filter(Boolean).join(' · ')}
@@ -228,6 +229,7 @@ export function DetailsSheet() {
         </p>
       </div>
     </div>`}
+    ${known?.preview_url && known.preview_is_video && html`<${Film} key=${known.preview_url} src=${known.preview_url} />`}
     ${known?.problem && html`<p class="lib-callout" data-severity="warn"><${Icon} name="warn" />${known.problem}</p>`}
     ${known &&
     html`<div class="lib-actions">

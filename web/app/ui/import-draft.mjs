@@ -118,7 +118,7 @@ function Remarks({ draft }) {
 /** The files, and where they lie. @param {{draft: Draft}} props */
 function Files({ draft }) {
   const { t, bytes } = useI18n()
-  const { files } = draft.group
+  const files = [...draft.group.files, ...(draft.group.beside ?? [])]
   return html`<details class="lib-more lib-draft-files">
     <summary><${Icon} name="right" />${isUploaded(draft) ? t('import.filesUploaded', { count: files.length }) : t('import.files', { count: files.length })}</summary>
     <ul class="lib-plain-list" dir="ltr">

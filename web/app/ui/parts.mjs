@@ -2,6 +2,7 @@ import { html, useEffect, useLayoutEffect, useRef, useState } from '../../vendor
 import { splitMiddle } from '../text.mjs'
 import { trustOf } from '../trust.mjs'
 import { useI18n, usePanel } from './context.mjs'
+import { HoverFilm } from './film.mjs'
 import { Icon, iconOf } from './icons.mjs'
 
 /** @import { ApiError } from '../api.mjs' */
@@ -49,15 +50,19 @@ export function MiddleName({ text, class: className = '', title }) {
 }
 
 /** The square before a model: its preview, else its kind.
- * @param {{model: ModelRow, class?: string}} props */
-export function Tile({ model, class: className = '' }) {
+ * @param {{model: ModelRow, class?: string, still?: boolean}} props `still` shows no film */
+export function Tile({ model, class: className = '', still = false }) {
   const { host } = usePanel()
   const [failed, setFailed] = useState('')
   const preview = model.preview_url
+  const icon = html`<${Icon} name=${iconOf(model.subtype)} />`
+  const shown = preview && failed !== preview && !(model.preview_is_video && still)
   return html`<span class=${`lib-tile ${className}`} data-subtype=${model.subtype ?? ''} aria-hidden="true">
-    ${preview && failed !== preview
-      ? html`<img key=${preview} src=${host.url(preview)} alt="" loading="lazy" decoding="async" onError=${() => setFailed(preview)} />`
-      : html`<${Icon} name=${iconOf(model.subtype)} />`}
+    ${!shown
+      ? icon
+      : model.preview_is_video
+        ? html`<${HoverFilm} key=${preview} src=${host.url(preview)} meanwhile=${icon} onError=${() => setFailed(preview)} />`
+        : html`<img key=${preview} src=${host.url(preview)} alt="" loading="lazy" decoding="async" onError=${() => setFailed(preview)} />`}
   </span>`
 }
 
