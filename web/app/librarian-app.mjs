@@ -12,6 +12,7 @@ import { createJobs } from './stores/jobs.mjs'
 import { createLinks } from './stores/links.mjs'
 import { createMappings } from './stores/mappings.mjs'
 import { createNames } from './stores/names.mjs'
+import { createRelated } from './stores/related.mjs'
 import { createRelocation } from './stores/relocation.mjs'
 import { createRemote } from './stores/remote.mjs'
 import { createSearch } from './stores/search.mjs'
@@ -63,6 +64,7 @@ export function createLibrarianApp(host) {
     failed: (error) => toast('error', t('downloads.failed'), error.message)
   })
   const workflow = createWorkflow(api, host, { names, jobs, downloads })
+  const related = createRelated(api, downloads.start)
   const remote = createRemote(api, { search, settings, download: downloads.start })
   const status = createStatus(api, () => {
     if (search.get().error) void search.load()
@@ -172,7 +174,7 @@ export function createLibrarianApp(host) {
 
   return {
     host, api, words, view, search, selection, bulk, details, jobs, storage, folders, uploads, imports, links, apps, health, relocation, mappings,
-    names, workflow, settings, remote, downloads, lookForNetwork, status, toast, begin, start, reveal, loadWords
+    names, workflow, settings, remote, related, downloads, lookForNetwork, status, toast, begin, start, reveal, loadWords
   }
 }
 

@@ -1,3 +1,5 @@
+import { baseName } from './text.mjs'
+
 /** @import { RemoteFile, RemoteModel, RemotePipeline } from './types.mjs' */
 
 /**
@@ -111,6 +113,46 @@ export function wantedFiles(groups) {
   const files = groups.flatMap(({ paths }) => paths)
   const variant = groups.find(({ pipeline }) => pipeline)?.pipeline?.variant
   return { files, ...(variant ? { variant } : {}) }
+}
+
+/** @typedef {{name: string, path?: string | undefined, upload?: string | undefined}} OwnFile A file that is here, by its path or its upload. */
+
+/** @typedef {{key: string, name: string, paths: string[], size: number | null, pickle: boolean, missing: number, withOwn: boolean}} RelatedGroup
+ *   What belongs to a match: `missing` parts of its set, which are to come together with those that are here, or another file. */
+
+/**
+ * What belongs to a file of a repository and is not here: the missing parts of its set first.
+ * @param {RemoteFile[]} files of the repository
+ * @param {string} path of the file in it
+ * @param {OwnFile[]} own
+ * @returns {RelatedGroup[]}
+ */
+export function relatedTo(files, path, own) {
+  const groups = groupFiles({ provider: '', repo_id: '', files })
+  const mine = groups.find(({ paths }) => paths.includes(path))
+  if (!mine) return []
+  const names = new Set(own.map(({ name }) => name))
+  const isHere = (/** @type {string} */ other) => names.has(baseName(other))
+  const parts = mine.paths.filter((part) => !INDEX.test(part))
+  const missing = parts.filter((part) => !isHere(part))
+  /** @type {RelatedGroup[]} */
+  const found = []
+  if (parts.length > 1 && missing.length > 0 && missing.length < parts.length) {
+    const size = sum(missing.map((part) => files.find((file) => file.path === part)?.size))
+    found.push({ key: mine.key, name: mine.name, paths: mine.paths, size, pickle: mine.pickle, missing: missing.length, withOwn: true })
+  }
+  const stem = path.replace(WEIGHTS, '')
+  const beside = groups.filter((group) => group !== mine && group.belongs)
+  const isSafe = beside.some(({ name, pickle }) => WEIGHTS.test(name) && !pickle)
+  for (const { key, name, paths, size, pickle } of mine.belongs ? [] : beside) {
+    // Where a repository has both, a pickle is a copy for older programs.
+    if (WEIGHTS.test(name) && !(pickle && isSafe) && !paths.every(isHere)) found.push({ key, name, paths, size, pickle, missing: 0, withOwn: false })
+  }
+  for (const { key, name, size } of beside) {
+    // A config is of use beside its model only, and comes together with it.
+    if (!WEIGHTS.test(name) && !isHere(name) && name.replace(/\.ya?ml$/i, '') === stem) found.push({ key, name, paths: [path, key], size, pickle: mine.pickle, missing: 0, withOwn: true })
+  }
+  return found
 }
 
 /** Whether what can be loaded runs code: `safe` if there is something that does not, else `pickle`; empty where

@@ -125,6 +125,7 @@
  * @property {string} [name]
  * @property {string} [filename]
  * @property {string} [file_name]
+ * @property {string} [revision]
  * @property {string | null} [base_model]
  * @property {string} [page_url]
  * @property {string} [url]
@@ -160,7 +161,7 @@
  * @property {string} [page_url]
  */
 
-/** @typedef {{provider: string, repo_id?: string, revision?: string, files?: string[], variant?: string, url?: string, directory?: string, sha256?: string, acknowledge_pickle?: boolean, link?: boolean}} DownloadRequest */
+/** @typedef {{provider: string, repo_id?: string, revision?: string, files?: string[], variant?: string, url?: string, directory?: string, sha256?: string, here?: string[], uploads?: string[], acknowledge_pickle?: boolean, link?: boolean}} DownloadRequest */
 
 /**
  * @typedef {object} Download
@@ -300,6 +301,7 @@
  * @property {string | null} [model_id]
  * @property {string | null} [url]
  * @property {string | null} [sha256] what the workflow names
+ * @property {string | null} [identity] what a node of Librarian's own says
  * @property {boolean} [hash_mismatch] whether `value` has other bytes
  * @property {ResolvedModel[]} candidates
  */

@@ -1,10 +1,12 @@
 import { html } from '../../vendor/htm-preact.mjs'
 import { guessOf, isImportable, isUploaded, valueOf } from '../stores/drafts.mjs'
+import { baseName } from '../text.mjs'
 import { isMatched } from '../trust.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { SUBTYPES, webAddress } from './details-sheet.mjs'
 import { Icon, iconOf } from './icons.mjs'
 import { Button, ErrorBox, IconButton, MiddleName, TierBadge, TrustBadge } from './parts.mjs'
+import { RelatedFiles } from './related-files.mjs'
 
 /** @import { Draft } from '../stores/drafts.mjs' */
 /** @import { Candidate, Warning } from '../types.mjs' */
@@ -46,8 +48,8 @@ function Fields({ draft }) {
   </div>`
 }
 
-/** @param {{draft: Draft, candidate: Candidate}} props */
-function Answer({ draft, candidate }) {
+/** @param {{draft: Draft, candidate: Candidate, first: boolean}} props */
+function Answer({ draft, candidate, first }) {
   const { imports } = usePanel()
   const { t, term } = useI18n()
   const page = webAddress(candidate.page_url)
@@ -59,10 +61,12 @@ function Answer({ draft, candidate }) {
     </div>
     <div class="lib-candidate-side">
       <${TrustBadge} model=${candidate} />
-      <${Button} icon=${taken ? 'check' : undefined} aria-pressed=${taken ? 'true' : 'false'} onClick=${() => imports.takeAnswer(draft.key, taken ? null : candidate)}>
+      ${isImportable(draft) &&
+      html`<${Button} icon=${taken ? 'check' : undefined} aria-pressed=${taken ? 'true' : 'false'} onClick=${() => imports.takeAnswer(draft.key, taken ? null : candidate)}>
         ${t(taken ? 'import.taken' : 'import.take')}
-      <//>
+      <//>`}
     </div>
+    ${!isImportable(draft) && html`<${RelatedFiles} candidate=${candidate} own=${draft.group.files.map(({ path, upload }) => ({ name: baseName(path), path, upload }))} first=${first} />`}
   </li>`
 }
 
@@ -81,7 +85,7 @@ function Lookup({ draft }) {
     ${answer && answer.candidates.length === 0 && html`<p class="lib-note"><${TrustBadge} model=${{ match_method: 'none' }} /> ${t(answer.offline ? 'lookup.offlineNothing' : 'lookup.nothing')}</p>`}
     ${answer && answer.candidates.length > 0 &&
     html`${(answer.offline || answer.stale) && html`<p class="lib-note">${t(answer.offline ? 'lookup.offline' : 'lookup.stale')}</p>`}
-      <ul class="lib-candidates">${answer.candidates.map((candidate) => html`<${Answer} key=${`${candidate.provider}/${candidate.repo_id}`} draft=${draft} candidate=${candidate} />`)}</ul>
+      <ul class="lib-candidates">${answer.candidates.map((candidate, at) => html`<${Answer} first=${at === 0} key=${`${candidate.provider}/${candidate.repo_id}`} draft=${draft} candidate=${candidate} />`)}</ul>
       ${draft.candidate && html`<p class="lib-note">${t('import.takenText')}</p>`}`}
   </div>`
 }
@@ -114,6 +118,9 @@ function Remarks({ draft }) {
     <${Warnings} warnings=${group.warnings ?? []} />
   `
 }
+
+/** Whether the rest of it may be at its host. @param {Draft} draft */
+const isIncomplete = (draft) => !isImportable(draft) && (draft.group.missing_shards ?? []).length > 0
 
 /** The files, and where they lie. @param {{draft: Draft}} props */
 function Files({ draft }) {
@@ -162,6 +169,7 @@ export function DraftRow({ draft }) {
       </span>
     </div>
     <${Remarks} draft=${draft} />
+    ${isIncomplete(draft) && html`<${Lookup} draft=${draft} />`}
     ${able && open && html`<${Fields} draft=${draft} /><${Lookup} draft=${draft} /><${Files} draft=${draft} />`}
   </li>`
 }

@@ -1,13 +1,15 @@
 import { html } from '../../vendor/htm-preact.mjs'
+import { baseName } from '../text.mjs'
 import { trustOf } from '../trust.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { webAddress } from './details-sheet.mjs'
 import { Button, ErrorBox, IconButton, SkeletonRows, TrustBadge } from './parts.mjs'
+import { RelatedFiles } from './related-files.mjs'
 
 /** @import { Candidate, ModelRecord } from '../types.mjs' */
 
-/** @param {{candidate: Candidate, record: ModelRecord}} props */
-function CandidateEntry({ candidate, record }) {
+/** @param {{candidate: Candidate, record: ModelRecord, first: boolean}} props */
+function CandidateEntry({ candidate, record, first }) {
   const { details } = usePanel()
   const { t, term, percent } = useI18n()
   const { applying } = useStore(details)
@@ -38,8 +40,13 @@ function CandidateEntry({ candidate, record }) {
       <//>
     </div>
     ${unsure && html`<p class="lib-note">${t(candidate.hash_mismatch ? 'lookup.otherBytes' : 'lookup.lookFirst')}</p>`}
+    <${RelatedFiles} candidate=${candidate} own=${ownFiles(record)} first=${first && !unsure} />
   </li>`
 }
+
+/** The files that are there, by the names that they were published with. @param {ModelRecord} record */
+const ownFiles = (record) =>
+  (record.files ?? []).flatMap(({ original_name, name, path, exists }) => (exists === false ? [] : [{ name: baseName(original_name || name), path }]))
 
 /** Why a badge says what it says. @param {{record: ModelRecord}} props */
 export function TrustReason({ record }) {
@@ -69,7 +76,7 @@ export function LookupSection({ record }) {
         ? html`<p class="lib-note">${!lookup.offline && html`<${TrustBadge} model=${{ match_method: 'none' }} />`} ${t(lookup.offline ? 'lookup.offlineNothing' : (lookup.problems ?? []).length > 0 ? 'lookup.partly' : 'lookup.nothing')}</p>`
         : html`<ul class="lib-candidates">
             ${lookup.candidates.map(
-              (candidate) => html`<${CandidateEntry} key=${`${candidate.provider}/${candidate.repo_id}/${candidate.file_name ?? ''}`} candidate=${candidate} record=${record} />`
+              (candidate, at) => html`<${CandidateEntry} first=${at === 0} key=${`${candidate.provider}/${candidate.repo_id}/${candidate.file_name ?? ''}`} candidate=${candidate} record=${record} />`
             )}
           </ul>`}
       ${(lookup.problems ?? []).map(({ provider, message }) => html`<p class="lib-note" key=${provider}>${t('remote.problem', { provider: term('provider', provider), message })}</p>`)}
