@@ -28,7 +28,7 @@ RANKED_HITS = 2000
 of them is what makes bare FTS5 slow; names that begin with the query are always among the ranked."""
 
 _BATCH = 200
-"""How many changes are taken over while searches wait."""
+"""How many changes whoever writes takes over while searches wait."""
 
 AT_ONCE = 2000
 """Up to how many changes whoever writes takes over. After more, all is read anew, in the background."""
@@ -91,30 +91,28 @@ class Search:
         self._generation = 0
 
     def load(self) -> None:
-        """Have all models' words in memory and in step with the database, some of them at a time."""
+        """Have all models' words in memory, in step with the database and without much that is stale."""
         with self._loading:
-            while self._database.searchable and not self._closing.is_set():
-                with self._lock:
-                    waiting = self._waiting()
-                    if waiting == 0 and not self._wasteful():
-                        return
-                    if waiting:
-                        self._take_over()
-                if not waiting:
-                    self._read_all()
-                give_way()
+            while self._database.searchable and not self._closing.is_set() and not self._follow():
+                self._read_all()
 
     def catch_up(self) -> None:
         """Take over what was written since, by whichever process; for whoever writes, so that no search has to.
 
-        Where that is very much, it happens in the background.
+        Where that is very much, all is read anew in the background.
         """
-        with self._lock:
-            much = self._waiting() is None or self._wasteful()
-        if much:
+        if not self._follow():
             self._load_soon()
-        else:
-            self.load()
+
+    def _follow(self) -> bool:
+        """Take over what is new, some at a time; false if all should be read anew."""
+        while True:
+            with self._lock:
+                waiting = self._waiting()
+                if not waiting:
+                    return waiting is not None and self._words is not None and not self._words.wasteful
+                self._take_over()
+            give_way()
 
     def close(self) -> None:
         """End what goes on in the background."""
@@ -139,8 +137,10 @@ class Search:
 
     def _read_all(self) -> None:
         with self._lock:
-            stale, self._words = self._words, None  # it goes first, so that memory never holds two
-            self._generation, self._changes = self._database.generation, None
+            generation = self._database.generation
+            stale = None
+            if self._waiting() is None:  # of no more use, so that it goes first
+                stale, self._words, self._changes = self._words, None, None
         if stale is not None:
             stale.release()
         db = self._database.read()
@@ -153,24 +153,16 @@ class Search:
             give_way()
         index.warm()
         with self._lock:
-            self._words, self._last_change, self._version = index, last, -1
+            stale, self._words = self._words, index
+            self._generation, self._last_change, self._version = generation, last, -1
+        if stale is not None:
+            stale.release()
 
     def _in_step(self) -> WordIndex | None:
-        """The words, or nothing while they must be read anew; under the lock.
-
-        They are in step with the database, but for many changes at once that somebody is taking over just now.
-        """
-        waiting = self._waiting()
-        if waiting is None:
-            return None
-        if waiting > _BATCH:
-            self._load_soon()
-        elif waiting:
+        """The words in step with the database, or nothing while they must be read anew; under the lock."""
+        while waiting := self._waiting():
             self._take_over()
-        return self._words
-
-    def _wasteful(self) -> bool:
-        return self._words is not None and self._words.wasteful
+        return None if waiting is None else self._words
 
     def _waiting(self) -> int | None:
         """How many changes are to be taken over; nothing if the words must be read anew; under the lock."""
