@@ -314,6 +314,26 @@ def test_a_workflow_that_is_not_there_is_said_in_words(librarian_command, tmp_pa
     assert (status, output.startswith("librarian: There is no file")) == (1, True)
 
 
+def test_the_models_of_our_own_nodes_are_resolved_too(librarian_command, make_model, downloads, tmp_path):
+    _, output = librarian_command("import", str(make_model(downloads / "nice.safetensors")), "--json")
+    [model_id] = json.loads(output)["result"]["imported"]
+    nodes = {
+        "1": {"class_type": "LibrarianLoadUpscaleModel", "inputs": {"model_id": model_id}},
+        "2": {
+            "class_type": "LibrarianLoadLora",
+            "inputs": {"model_id": "not/here/at-all", "model": ["1", 0]},
+        },
+    }
+    workflow = tmp_path / "workflow.json"
+    workflow.write_text(json.dumps(nodes))
+    status, output = librarian_command("resolve", str(workflow))
+    assert status == 1
+    assert [line.split()[:2] for line in output.splitlines() if "perhaps" not in line] == [
+        ["present", model_id],
+        ["unknown", "not/here/at-all"],
+    ]
+
+
 def test_an_import_that_was_cut_off_is_told_by_the_next(
     librarian_command, make_model, downloads, tmp_path, monkeypatch
 ):

@@ -150,3 +150,21 @@ def test_a_config_comes_beside_a_model_that_is_here(
     assert fetched(hub) == ["nice.yaml"]
     assert config.read_bytes() == (mine or b"model: {}\n")
     assert incoming(librarian) == []
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_set_of_the_library_that_lost_a_part_becomes_whole_again(hub, librarian, finished, parts, noticed):
+    """It is not listed any more once that is noticed; what is left of it serves."""
+    [model_id] = finished(librarian.downloads.add(wanted(NAMES[0], repo_id="org/set")).job).result["imported"]
+    files = [Path(file.path) for file in librarian.models.details(model_id).files]
+    files[1].unlink()
+    if noticed:
+        finished(librarian.scans.start("quick"))
+    hub.asked.clear()
+    here = [str(files[0]), str(files[2])]
+    ended = finished(librarian.downloads.add(wanted(*NAMES, repo_id="org/set", here=here)).job)
+    assert fetched(hub) == [NAMES[1]]
+    [whole] = ended.result["imported"]
+    copies = [Path(file.path).read_bytes() for file in librarian.models.details(whole).files]
+    assert copies == list(parts.values())
+    assert files[0].read_bytes() == parts[NAMES[0]]

@@ -11,6 +11,15 @@ async def test_a_whole_workflow_is_resolved(api, make_model, models_folder):
     [result] = answer["results"]
     assert (result["state"], result["value"]) == ("elsewhere", "styles/pixel.safetensors")
 
+    ours = {"1": {"class_type": "LibrarianLoadLora", "inputs": {"model_id": "pixel.safetensors"}}}
+    status, answer = await api("POST", "/resolve", {"workflow": ours})
+    [result] = answer["results"]
+    assert (result["state"], result["identity"], result["folder"]) == (
+        "present",
+        "pixel.safetensors",
+        "loras",
+    )
+
     references = [{"folder": "loras", "name": "styles/pixel.safetensors"}, {"folder": "vae", "name": "ae.pt"}]
     status, answer = await api("POST", "/resolve", {"references": references})
     assert [one["state"] for one in answer["results"]] == ["present", "unknown"]
