@@ -129,7 +129,7 @@ describe('what was found', () => {
     expect(sent.items.every((/** @type {any} */ item) => item.metadata.subtype === 'embeddings')).toBe(true)
   })
 
-  test('Hugging Face is asked only on request, and its answer is applied once the hash is known', async () => {
+  test.each([['', false], [', also if the end is heard of before the beginning', true]])('Hugging Face is asked only on request, and its answer is applied once the hash is known%s', async (_, overtaken) => {
     const page = await inspected({ prepare: many(1) })
     expect(sentTo(page, '/lookup')).toEqual([])
     page.button('Ask Hugging Face what it is').click()
@@ -139,8 +139,16 @@ describe('what was found', () => {
     page.button('Use').click()
     await settle()
     expect(page.find('[data-field=base_model]').value).toBe('SDXL 1.0')
+    const end = (/** @type {any} */ job) => page.event('librarian.job', { ...job, state: 'done', items: [{ name: 'x', state: 'done', model_id: 'diffusion/flux/flux1-dev-fp8' }] })
+    const usual = /** @type {any} */ (page.fake.routes['POST /imports'])
+    page.fake.routes['POST /imports'] = (call) => {
+      const begun = usual(call)
+      page.event('librarian.job', begun.body.job)
+      if (overtaken) end(begun.body.job)
+      return begun
+    }
     await begin(page)
-    page.event('librarian.job', { ...page.fake.jobs[0], state: 'done', items: [{ name: 'x', state: 'done', model_id: 'diffusion/flux/flux1-dev-fp8' }] })
+    if (!overtaken) end(page.fake.jobs[0])
     await settle()
     expect(sentTo(page, '/lookup/apply')).toMatchObject([{ model_id: 'diffusion/flux/flux1-dev-fp8', candidate: { repo_id: 'stabilityai/stable-diffusion-xl-base-1.0', match_method: 'hash' } }])
   })

@@ -121,21 +121,23 @@ describe('links in the place of copies', () => {
     const once = { groups: [], bytes_to_win: 0, files_to_hash: 0 }
     const job = /** @type {any} */ ({ id: 'j1', kind: 'import', state: 'done', items: [] })
 
-    /** A store of which a replacement has just ended, and its questions about copies, to be answered by hand. */
-    async function replaced() {
+    /** A store of which a replacement has just ended, and its questions about copies, to be answered by hand.
+     * @param {{late?: boolean}} [options] `late`: the answer that it was begun came after its end */
+    async function replaced({ late = false } = {}) {
       /** @type {{answer: (body: any) => void, fail: (error: Error) => void}[]} */
       const asked = []
       const api = /** @type {any} */ ({
         get: (/** @type {string} */ path) => path !== '/duplicates' ? Promise.resolve({ models: [] }) : new Promise((answer, fail) => asked.push({ answer, fail })),
         post: async () => ({ job })
       })
-      const storage = createStorage(api, { started: () => {}, jobs: { find: () => job } })
+      const storage = createStorage(api, { started: () => (late ? job : { ...job, state: 'running' }), jobs: { find: () => job } })
       const first = storage.load()
       asked.shift()?.answer(twice)
       await first
       await storage.prepare(/** @type {any} */ (twice.groups))
+      if (late) storage.ended(job)
       await storage.replace(false)
-      storage.ended(job)
+      if (!late) storage.ended(job)
       return { storage, asked }
     }
 
@@ -156,6 +158,13 @@ describe('links in the place of copies', () => {
       expect(storage.get().jobIds).toEqual([])
     })
 
+    test('is told of what was over before anybody waited for it', async () => {
+      const { storage, asked } = await replaced({ late: true })
+      asked[0]?.answer(once)
+      await settle()
+      expect(storage.get()).toMatchObject({ jobIds: [], outcome: { replaced: 1, remaining: [] } })
+    })
+
     test('is told once it can be asked', async () => {
       const { storage, asked } = await replaced()
       asked[0]?.fail(new Error('nobody there'))
@@ -166,6 +175,24 @@ describe('links in the place of copies', () => {
       await again
       expect(storage.get().outcome).toMatchObject({ replaced: 0, remaining: ['/two'] })
     })
+  })
+
+  test('a replacement whose end is heard of before its beginning', async () => {
+    const page = await openStorage()
+    page.fake.routes['POST /imports'] = () => {
+      const job = page.fake.newJob('import')
+      page.event('librarian.job', { ...job })
+      page.event('librarian.job', Object.assign(job, { state: 'done' }))
+      return { status: 202, body: { job: { ...job, state: 'queued' } } }
+    }
+    page.button('Replace copies by links…').click()
+    await settle()
+    page.find('.lib-dialog input[type=checkbox]').click()
+    await settle()
+    page.fake.routes['GET /duplicates'] = () => ({ status: 200, body: { groups: [], bytes_to_win: 0, files_to_hash: 0 } })
+    page.button('Replace 3 copies').click()
+    await settle()
+    expect(page.text()).toContain('3 copies are links now.')
   })
 
   test('a preview that fails is said, and can be left', async () => {

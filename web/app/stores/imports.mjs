@@ -15,6 +15,7 @@ import { blockedBy, chosenOf, draftsOf, isImportable, isPickle, itemOf, mayDelet
  * @property {Draft[]} drafts in the order of the job's items
  * @property {Options} options
  * @property {boolean} seen whether its end was looked at
+ * @property {boolean} ended whether its end was told
  */
 
 /** @typedef {{mode: Mode, deleteOriginals: boolean, link: boolean}} Options `link`: into the apps, afterwards */
@@ -41,7 +42,7 @@ const RUNS_KEPT = 20
 /**
  * The import wizard. It stands as it was left while the panel is closed and opened again.
  * @param {Api} api
- * @param {{started: (job: Job) => void, uploads: Uploads}} parts
+ * @param {{started: (job: Job) => Job, uploads: Uploads}} parts
  */
 export function createImports(api, { started, uploads }) {
   const store = createStore(
@@ -141,6 +142,29 @@ export function createImports(api, { started, uploads }) {
     store.set({ text: '', spare: null, drafts: [], warnings: [], filter: '' })
   }
 
+  /**
+   * An import has ended. What a person chose among the answers of a lookup is applied now, when the hash is
+   * known that proves it or not.
+   * @param {Job} job
+   */
+  async function ended(job) {
+    const run = store.get().runs.find((other) => other.jobId === job.id)
+    if (!run || run.ended || !hasEnded(job)) return
+    run.ended = true
+    for (const [at, { candidate }] of run.drafts.entries()) {
+      const item = job.items?.[at]
+      if (!candidate || item?.state !== 'done' || !item.model_id) continue
+      try {
+        const model = item.model_id
+        const answer = await api.post('/lookup', { model_id: model })
+        const better = answer.candidates.find((/** @type {Candidate} */ other) => other.repo_id === candidate.repo_id)
+        await api.post('/lookup/apply', { model_id: model, candidate: better ?? candidate })
+      } catch {
+        // The model is imported; what it is can be looked up again in its details.
+      }
+    }
+  }
+
   /** @param {Draft[]} drafts */
   async function send(drafts) {
     const { options } = store.get()
@@ -152,7 +176,7 @@ export function createImports(api, { started, uploads }) {
         link: options.link
       })
       /** @type {Run} */
-      const run = { jobId: job.id, drafts, options, seen: false }
+      const run = { jobId: job.id, drafts, options, seen: false, ended: false }
       store.set({
         starting: false,
         step: 'run',
@@ -162,7 +186,8 @@ export function createImports(api, { started, uploads }) {
         drafts: [],
         warnings: []
       })
-      started(job)
+      const now = started(job)
+      if (hasEnded(now)) void ended(now)
     } catch (error) {
       store.set({ starting: false, startError: /** @type {ApiError} */ (error) })
     }
@@ -331,27 +356,7 @@ export function createImports(api, { started, uploads }) {
       store.set({ drafts: failedOf(run, job), options: run.options, warnings: [], filter: '', step: 'describe', shown: null })
     },
 
-    /**
-     * An import has ended. What a person chose among the answers of a lookup is applied now, when the hash is
-     * known that proves it or not.
-     * @param {Job} job
-     */
-    async ended(job) {
-      const run = store.get().runs.find((other) => other.jobId === job.id)
-      if (!run || !hasEnded(job)) return
-      for (const [at, { candidate }] of run.drafts.entries()) {
-        const item = job.items?.[at]
-        if (!candidate || item?.state !== 'done' || !item.model_id) continue
-        try {
-          const model = item.model_id
-          const answer = await api.post('/lookup', { model_id: model })
-          const better = answer.candidates.find((/** @type {Candidate} */ other) => other.repo_id === candidate.repo_id)
-          await api.post('/lookup/apply', { model_id: model, candidate: better ?? candidate })
-        } catch {
-          // The model is imported; what it is can be looked up again in its details.
-        }
-      }
-    }
+    ended
   }
 }
 

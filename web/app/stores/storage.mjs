@@ -73,7 +73,7 @@ export const bytesByLinks = (report) => bytesOf(report.groups.map(wayOf))
 /**
  * What takes the room, and copies that links could replace.
  * @param {Api} api
- * @param {{started: (job: Job) => void, jobs: {find: (id: string) => Job | null}}} tell
+ * @param {{started: (job: Job) => Job, jobs: {find: (id: string) => Job | null}}} tell
  */
 export function createStorage(api, { started, jobs }) {
   const store = createStore(
@@ -157,6 +157,20 @@ export function createStorage(api, { started, jobs }) {
     }
   }
 
+  /** A job has ended. @param {Job} job */
+  function ended(job) {
+    const { jobIds } = store.get()
+    if (!underWay || !jobIds.includes(job.id)) return
+    const open = jobIds.filter((id) => id !== job.id).some((id) => {
+      const other = jobs.find(id)
+      return other !== null && !hasEnded(other)
+    })
+    if (open) return
+    unsettled = { replacement: underWay, jobIds }
+    underWay = null
+    void load()
+  }
+
   return {
     ...store,
     load,
@@ -213,22 +227,11 @@ export function createStorage(api, { started, jobs }) {
       }
       underWay = begun.length > 0 ? replacement : null
       store.set({ starting: false, replaceError, replacement: begun.length > 0 || !replaceError ? null : replacement, jobIds: begun.map(({ id }) => id) })
-      begun.forEach(started)
+      // Events overtake answers: one that is over already may have been told of before anybody waited for it.
+      for (const job of begun.map(started)) if (hasEnded(job)) ended(job)
     },
 
-    /** A job has ended. @param {Job} job */
-    ended(job) {
-      const { jobIds } = store.get()
-      if (!underWay || !jobIds.includes(job.id)) return
-      const open = jobIds.filter((id) => id !== job.id).some((id) => {
-        const other = jobs.find(id)
-        return other !== null && !hasEnded(other)
-      })
-      if (open) return
-      unsettled = { replacement: underWay, jobIds }
-      underWay = null
-      void load()
-    }
+    ended
   }
 }
 
