@@ -10,7 +10,7 @@ from ..core.librarian import Librarian
 from ..core.library import BulkEdit, DuplicateReport, Facets, ModelQuery, SearchResult, StorageReport
 from ..core.library.edits import MAX_EDITED
 from ..core.services.removal import FileFate
-from ..core.services.reports import DeleteReport, ModelDetails
+from ..core.services.reports import DeleteReport, ModelDetails, ShowReport
 from .endpoints import JobAccepted
 
 
@@ -55,6 +55,11 @@ def edit(librarian: Librarian, model_id: str, body: ModelChange) -> ModelDetails
 def edit_many(librarian: Librarian, body: BulkEditRequest) -> JobAccepted:
     """Edit many models alike; each is then manual."""
     return JobAccepted(job=librarian.models.edit_many(body.model_ids, body))
+
+
+def show(librarian: Librarian, model_id: str) -> ShowReport:
+    """Open the folder of a model's file on the desktop of the machine that runs Librarian."""
+    return librarian.models.show(model_id)
 
 
 def delete(librarian: Librarian, model_id: str, query: DeleteQuery) -> DeleteReport:

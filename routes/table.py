@@ -37,6 +37,7 @@ ROUTES = (
     Route("GET", "/models/{model_id:.+}", "models", "details"),
     Route("PATCH", "/models/{model_id:.+}", "models", "edit"),
     Route("DELETE", "/models/{model_id:.+}", "models", "delete"),
+    Route("POST", "/models/{model_id:.+}/show", "models", "show"),
     Route("POST", "/inspect", "imports", "inspect"),
     Route("POST", "/imports", "imports", "import_models"),
     Route("GET", "/browse", "imports", "browse"),

@@ -31,11 +31,12 @@ from ..library.edits import bulk_change_of
 from ..library.text import name_key
 from ..linking import Linker
 from ..storage.disk import storage_error
+from ..storage.file_manager import has_file_manager, show_file
 from ..storage.roots import real_path
 from .pickles import Pickles
 from .places import Places
 from .removal import FileFate, Removal
-from .reports import DeleteReport, FileDetails, ModelDetails
+from .reports import DeleteReport, FileDetails, ModelDetails, ShowReport
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class Models:
             preview_url=summary.preview_url,
             preview_is_video=summary.preview_is_video,
             problem=summary.problem,
+            can_show=has_file_manager(),
         )
 
     def preview(self, model_id: str) -> tuple[Path, str]:
@@ -189,6 +191,15 @@ class Models:
             return self._library.edit_many(model_ids, edit, job).model_dump()
 
         return self._jobs.submit("edit", work, lane="edit")
+
+    def show(self, model_id: str) -> ShowReport:
+        """Open the folder of a model's file on the desktop of this machine.
+
+        Raises `NotFoundError`, `NoDesktopError`.
+        """
+        path = self._library.main_path(model_id)
+        show_file(path)
+        return ShowReport(path=str(path))
 
     def delete(self, model_id: str, files: FileFate) -> DeleteReport:
         """Remove a model: links first, then registry rows, then files as ``files`` says.

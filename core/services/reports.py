@@ -72,6 +72,14 @@ class ModelDetails(Model):
     preview_url: str | None = None
     preview_is_video: bool = False
     problem: str | None = None
+    can_show: bool = False
+    """Whether `POST /models/{model_id}/show` can open its folder."""
+
+
+class ShowReport(BaseModel):
+    """The file that was shown on the desktop."""
+
+    path: str
 
 
 class DeleteReport(BaseModel):

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from model_librarian.core.errors import InvalidRequestError, OutsideRootsError, SourceChangedError
 from model_librarian.core.storage.atomic import fsync_directory, remove_tree, rename_new, write_atomic
+from model_librarian.core.storage.file_manager import NoDesktopError, has_file_manager, show_file
 from model_librarian.core.storage.roots import AllowedRoots
 
 
@@ -120,3 +122,50 @@ def test_removing_a_tree_leaves_what_its_links_lead_to(tmp_path):
     remove_tree(tmp_path / "tree")
     assert os.listdir(tmp_path) == ["far"]
     assert (tmp_path / "far" / "file").read_text() == "far"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the desktop of Linux")
+class TestShowFile:
+    @pytest.fixture
+    def desktop(self, tmp_path, monkeypatch):
+        """A desktop on which the programs given answer with the given status and write down what they are told."""
+        told = tmp_path / "told"
+
+        def make(**programs: int):
+            folder = tmp_path / "programs"
+            folder.mkdir()
+            for name, status in programs.items():
+                program = folder / name.replace("_", "-")
+                program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$0" "$@" >> "{told}"\nexit {status}\n')
+                program.chmod(0o755)
+            monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+            monkeypatch.setenv("DISPLAY", ":0")
+            return lambda: told.read_text().splitlines() if told.exists() else []
+
+        return make
+
+    def test_the_file_is_chosen_in_the_file_manager(self, desktop, tmp_path):
+        told = desktop(gdbus=0, xdg_open=0)
+        file = tmp_path / "it's a; $model.safetensors"
+        file.touch()
+        show_file(file)
+        assert told()[0].endswith("/gdbus")
+        assert told()[-2] == f"['{file.as_uri()}']" and "'" not in file.as_uri()
+        assert not any(line.endswith("/xdg-open") for line in told())
+
+    def test_else_its_folder_is_opened(self, desktop, tmp_path):
+        told = desktop(gdbus=1, xdg_open=0)
+        show_file(tmp_path / "model.safetensors")
+        assert told()[-1] == str(tmp_path)
+
+    def test_a_desktop_that_does_neither(self, desktop, tmp_path):
+        desktop(gdbus=1, xdg_open=3)
+        with pytest.raises(NoDesktopError, match="Copy the path"):
+            show_file(tmp_path / "model.safetensors")
+
+    def test_no_desktop(self, tmp_path, monkeypatch):
+        monkeypatch.delenv("DISPLAY", raising=False)
+        monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+        assert not has_file_manager()
+        with pytest.raises(NoDesktopError, match="no desktop"):
+            show_file(tmp_path / "model.safetensors")

@@ -232,6 +232,31 @@ describe('details', () => {
     expect(page.panel.panel.search.get().rows.at(0)?.family).toBe('flux-dev')
   })
 
+  test('its folder opens on this machine’s desktop, or the panel says why not', async () => {
+    let answer = /** @type {any} */ ({ status: 200, body: { path: '/srv/x' } })
+    const page = await openPanel({
+      prepare: (fake) => {
+        const record = fake.routes['GET /models/*']
+        fake.routes['GET /models/*'] = (call) => {
+          const given = /** @type {any} */ (record)(call)
+          return { ...given, body: { ...given.body, can_show: given.body.model_id === fakeModel(0).model_id } }
+        }
+        fake.routes['POST /models/*'] = () => answer
+      }
+    })
+    await settle()
+    await openDetails(page, fakeModel(1).model_id)
+    expect(() => page.button('Open folder')).toThrow('there is no button')
+    await openDetails(page, fakeModel(0).model_id)
+    page.button('Open folder').click()
+    await settle()
+    expect(page.fake.requests.at(-1)).toMatchObject({ method: 'POST', path: `/models/${fakeModel(0).model_id}/show` })
+    answer = problem(409, 'no_desktop', 'Things have changed', 'Copy the path instead.')
+    page.button('Open folder').click()
+    await settle()
+    expect(page.find('.lib-toasts').textContent).toContain('Copy the path instead.')
+  })
+
   test('Esc leaves a fact as it was, and the sheet open', async () => {
     const page = await openPanel()
     await settle()

@@ -28,6 +28,7 @@
  * @property {boolean} [linked]
  * @property {string | null} [preview_url]
  * @property {boolean} [preview_is_video]
+ * @property {boolean} [can_show] whether its folder can be opened on the server's desktop
  * @property {string} [added_date]
  * @property {string} [updated_date]
  * @property {string | null} [problem]

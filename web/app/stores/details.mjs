@@ -128,6 +128,12 @@ export function createDetails(api, tell) {
       }
     },
 
+    /** Open the model's folder on the desktop of the machine that the server runs on. */
+    async showFolder() {
+      const { modelId } = store.get()
+      if (modelId) await api.post(`${modelPath(modelId)}/show`, {})
+    },
+
     dropLookup: () => store.set({ lookup: null, lookupError: null }),
 
     /** @param {'trash' | 'permanent' | 'keep'} files

@@ -8,7 +8,7 @@ import { addToGraph, canAdd } from './graph.mjs'
 import { Icon } from './icons.mjs'
 import { LookupSection, TrustReason } from './lookup-section.mjs'
 import { lineage, nameOf } from './model-list.mjs'
-import { Button, CopyButton, ErrorBox, IconButton, MiddleName, Sheet, SkeletonRows, TierBadge, Tile, TrustBadge } from './parts.mjs'
+import { Button, CopyButton, ErrorBox, errorWords, IconButton, MiddleName, Sheet, SkeletonRows, TierBadge, Tile, TrustBadge } from './parts.mjs'
 import { PickleNote } from './pickle-note.mjs'
 
 /** @import { ModelFile, ModelRecord } from '../types.mjs' */
@@ -20,12 +20,15 @@ export const SUBTYPES = [
 ]
 export const TYPES = ['diffusion', 'llm', 'vision', 'audio', 'upscaling', 'unknown']
 
+/** Where the page comes from when the server runs on this very machine. */
+const LOOPBACK = new Set(['127.0.0.1', 'localhost', '[::1]'])
+
 /** Facts that have a place of their own; the others are listed at the end. */
 const SHOWN = new Set([
   'model_id', 'official_name', 'file_name', 'model_type', 'subtype', 'family', 'base_model', 'variant', 'precision',
   'tags', 'trained_words', 'description', 'notes', 'files', 'links', 'size_bytes', 'security_tier', 'storage',
   'match_source', 'match_method', 'match_confidence', 'hash_mismatch', 'pending_online_lookup', 'repo_id',
-  'download_url', 'preview_url', 'preview_is_video', 'preview_image', 'added_date', 'updated_date', 'model_format', 'problem', 'linked',
+  'download_url', 'preview_url', 'preview_is_video', 'preview_image', 'can_show', 'added_date', 'updated_date', 'model_format', 'problem', 'linked',
   'hashes', 'schema', 'pickle_acknowledged', 'pickle_scan', 'cleaned_name', 'approx_weight_size_gb'
 ])
 
@@ -206,6 +209,11 @@ export function DetailsSheet() {
   const i18n = useI18n()
   const { t, bytes, term } = i18n
   const { record, row, modelId, error, loading, lookingUp } = useStore(details)
+  const showFolder = () =>
+    details.showFolder().catch((reason) => {
+      const { title, detail } = errorWords(reason, i18n)
+      panel.toast('error', title, detail)
+    })
   const [deleting, setDeleting] = useState(false)
   // What the list knows stands here at once; the record follows.
   const known = record ?? row
@@ -245,7 +253,8 @@ export function DetailsSheet() {
       <${PickleNote} record=${record} />
       <${LookupSection} record=${record} />
       <${Facts} record=${record} />
-      <${Section} title=${t('details.files', { count: (record.files ?? []).length })}>
+      <${Section} title=${t('details.files', { count: (record.files ?? []).length })}
+        aside=${record.can_show && LOOPBACK.has(location.hostname) && html`<${IconButton} icon="folder" label=${t('files.show')} onClick=${showFolder} />`}>
         <ul class="lib-entries">${(record.files ?? []).map((file) => html`<${FileEntry} key=${file.path ?? file.name} file=${file} />`)}</ul>
       <//>
       <${Links} record=${record} />
