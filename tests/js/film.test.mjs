@@ -6,10 +6,20 @@ import { openPanel, settle } from './panel-in-a-page.mjs'
 /** What was asked of films: they neither load nor play here. */
 const asked = { play: 0, pause: 0, released: 0 }
 let still = false
+/** What waits for a film's moment of calm, by made-up numbers: no test waits for a clock. @type {Map<number, () => void>} */
+const held = new Map()
 
 beforeEach(() => {
   Object.assign(asked, { play: 0, pause: 0, released: 0 })
   still = false
+  held.clear()
+  const { setTimeout, clearTimeout } = globalThis
+  vi.spyOn(globalThis, 'setTimeout').mockImplementation(/** @type {any} */ ((/** @type {any} */ run, /** @type {number} */ ms, /** @type {any[]} */ ...more) => {
+    if (ms !== CALM) return setTimeout(run, ms, ...more)
+    held.set(-1 - held.size, run)
+    return -held.size
+  }))
+  vi.spyOn(globalThis, 'clearTimeout').mockImplementation((timer) => void (held.delete(Number(timer)) || clearTimeout(timer)))
   vi.spyOn(HTMLMediaElement.prototype, 'play').mockImplementation(async () => void (asked.play += 1))
   vi.spyOn(HTMLMediaElement.prototype, 'pause').mockImplementation(() => void (asked.pause += 1))
   vi.spyOn(HTMLMediaElement.prototype, 'load').mockImplementation(/** @this {HTMLMediaElement} */ function load() {
@@ -21,7 +31,6 @@ beforeEach(() => {
 
 afterEach(() => {
   vi.restoreAllMocks()
-  vi.useRealTimers()
   localStorage.clear()
   document.body.replaceChildren()
 })
@@ -38,11 +47,24 @@ async function openFilms() {
       fake.routes[`GET /models/${film.model_id}`] = () => ({ status: 200, body: fakeRecord(film) })
     }
   })
-  await settle()
+  await vi.waitFor(() => expect(held.size).toBe(1))
   return page
 }
 
-const calm = () => new Promise((resolve) => setTimeout(resolve, CALM + 20))
+/** Point at a model, once its film listens. @param {any} row */
+const pointAt = (row) =>
+  vi.waitFor(() => {
+    row.dispatchEvent(new Event('pointerenter'))
+    expect(asked.play).toBe(1)
+  })
+
+async function calm() {
+  for (const [timer, run] of [...held]) {
+    held.delete(timer)
+    run()
+  }
+  await settle()
+}
 
 describe('a model that is shown by a film', () => {
   test('loads it in a list only after a moment, and plays it while one points at the model', async () => {
@@ -55,8 +77,7 @@ describe('a model that is shown by a film', () => {
     expect([film.getAttribute('preload'), film.hasAttribute('autoplay'), film.muted]).toEqual(['metadata', false, true])
     expect(asked.play).toBe(0)
     const row = film.closest('[role=option]')
-    row.dispatchEvent(new Event('pointerenter'))
-    expect(asked.play).toBe(1)
+    await pointAt(row)
     row.dispatchEvent(new Event('pointerleave'))
     expect(asked.pause).toBe(1)
     still = true
@@ -68,13 +89,15 @@ describe('a model that is shown by a film', () => {
     const page = await openFilms()
     const film = fakeModel(0).model_id
     page.panel.panel.search.removeRow(film)
+    await settle()
+    expect(held.size).toBe(0)
     await calm()
     expect(page.all('.lib-row')).toHaveLength(1)
     expect(page.find('video')).toBeNull()
 
     const other = await openFilms()
     await calm()
-    expect(other.find('.lib-row video')).not.toBeNull()
+    await pointAt(other.find('.lib-row video').closest('[role=option]'))
     other.panel.panel.search.removeRow(film)
     await settle()
     expect(other.find('video')).toBeNull()
