@@ -4,7 +4,7 @@ import {
   observeElementOffset,
   observeElementRect
 } from '../../vendor/virtual-core/index.mjs'
-import { html, useEffect, useLayoutEffect, useReducer, useRef, useState } from '../../vendor/htm-preact.mjs'
+import { Component, html, useEffect, useLayoutEffect, useReducer, useRef, useState } from '../../vendor/htm-preact.mjs'
 import { useI18n, usePanel, useStore } from './context.mjs'
 import { addToGraph, canAdd, dragToGraph } from './graph.mjs'
 import { Icon } from './icons.mjs'
@@ -172,6 +172,23 @@ function Option({ model, id, at, count, place, active, open, choosable, chosen, 
   </div>`
 }
 
+/** A row, or the hole where one will be; drawn again only where something of it is another. */
+class Slot extends Component {
+  /** @param {Record<string, unknown>} next */
+  shouldComponentUpdate(next) {
+    const now = /** @type {Record<string, unknown>} */ (this.props)
+    return Object.keys(next).some((name) => !Object.is(next[name], now[name]))
+  }
+
+  render() {
+    const { transform, insetInlineStart, width, height, ...row } = /** @type {any} */ (this.props)
+    const place = { transform, insetInlineStart, width, height }
+    return row.model
+      ? html`<${Option} ...${row} place=${place} />`
+      : html`<div class=${`lib-slot lib-hole ${row.grid ? 'lib-card' : ''}`} role="presentation" style=${place}></div>`
+  }
+}
+
 /** The models found. @param {{onOpen: (model: ModelRow) => void, openId: string | null, id?: string, choosable?: boolean}} props
  *  `choosable` lists take a selection and may be a grid */
 export function ModelList({ onOpen, openId, id = 'lib', choosable = false }) {
@@ -263,17 +280,6 @@ export function ModelList({ onOpen, openId, id = 'lib', choosable = false }) {
   const slots = useRef(0)
   const room = Math.ceil((virtualizer.scrollRect?.height ?? 0) / height) + 1 + 2 * (grid ? MARGIN.grid : MARGIN.list)
   slots.current = Math.max(slots.current, places.length, room * columns)
-  const drawn = useRef(/** @type {Map<number, {of: unknown[], row: any}>} */ (new Map()))
-  /** @type {typeof drawn.current} */
-  const kept = new Map()
-  /** @param {number} at @param {unknown[]} of @param {() => any} draw */
-  const once = (at, of, draw) => {
-    const before = drawn.current.get(at)
-    const now = before && before.of.every((one, which) => Object.is(one, of[which])) ? before : { of, row: draw() }
-    kept.set(at, now)
-    return now.row
-  }
-  useLayoutEffect(() => void (drawn.current = kept))
   return html`<div
     class=${`lib-list ${grid ? 'is-grid' : ''} ${choosable ? 'is-choosable' : ''} ${selecting && choosable ? 'is-selecting' : ''}`}
     ref=${scroller}
@@ -292,13 +298,9 @@ export function ModelList({ onOpen, openId, id = 'lib', choosable = false }) {
       ${places.map(({ at, place }) => {
         const model = rows.at(at)
         const slot = at % slots.current
-        const { transform, insetInlineStart } = place
         const [active, open, isChosen] = model ? [model.model_id === state.activeId, model.model_id === openId, choosable && chosen.has(model.model_id)] : []
-        return once(at, [model, slot, count, transform, insetInlineStart, card, active, open, isChosen, selecting, grid, onOpen], () =>
-          model
-            ? html`<${Option} key=${slot} model=${model} id=${id} at=${at} count=${count} place=${place} active=${active} open=${open}
-                choosable=${choosable} chosen=${isChosen} selecting=${choosable && selecting} grid=${grid} onOpen=${onOpen} />`
-            : html`<div class=${`lib-slot lib-hole ${grid ? 'lib-card' : ''}`} role="presentation" key=${slot} style=${place}></div>`)
+        return html`<${Slot} key=${slot} ...${place} model=${model} id=${id} at=${at} count=${count} active=${active} open=${open}
+          choosable=${choosable} chosen=${isChosen} selecting=${choosable && selecting} grid=${grid} onOpen=${onOpen} />`
       })}
     </div>
   </div>`
