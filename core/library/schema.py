@@ -267,7 +267,7 @@ def changing_everything(db: sqlite3.Connection) -> Iterator[None]:
         db.execute(f"DROP TRIGGER IF EXISTS {name}")
     yield
     _create_change_triggers(db)
-    last = db.execute("SELECT coalesce(max(number), 0) FROM model_changes").fetchone()[0]
+    last = last_change(db)
     db.execute("DELETE FROM model_changes")
     db.execute("INSERT INTO model_changes (number, model) VALUES (?, 0)", (last + KEPT_CHANGES,))
 

@@ -14,6 +14,7 @@ from ..storage.database import Database
 from ..turns import ANSWER_RUN_S, give_way
 from .index import SUMMARY_COLUMNS, summary_of
 from .records import Facets, FacetValue, MatchKind, ModelFilter, ModelQuery, ModelSummary, SearchResult
+from .schema import last_change
 from .text import CJK, cjk_pairs, fold, name_key, pieces, words
 from .word_index import Document, Hits, WordIndex
 
@@ -144,7 +145,7 @@ class Search:
         if stale is not None:
             stale.release()
         db = self._database.read()
-        last = db.execute("SELECT coalesce(max(number), 0) FROM model_changes").fetchone()[0]
+        last = last_change(db)
         index = WordIndex()
         for row in db.execute(f"SELECT {_DOCUMENT_COLUMNS} FROM models ORDER BY name_key, id"):
             index.put(_document(row))
@@ -152,6 +153,11 @@ class Search:
                 return
             give_way()
         index.warm()
+        while (
+            following := _take_over(index, db, last)
+        ) > last:  # or what came meanwhile could be too much again
+            last = following
+            give_way()
         with self._lock:
             stale, self._words = self._words, index
             self._generation, self._last_change, self._version = generation, last, -1
@@ -187,22 +193,8 @@ class Search:
 
     def _take_over(self) -> None:
         """Take over some changes; under the lock."""
-        index, db = self._words, self._changes
-        if index is None or db is None:
-            return
-        changes = db.execute(
-            "SELECT number, model FROM model_changes WHERE number > ? ORDER BY number LIMIT ?",
-            (self._last_change, _BATCH),
-        ).fetchall()
-        keys = list({row[1] for row in changes})
-        for key in keys:
-            index.remove(key)
-        for row in db.execute(
-            f"SELECT {_DOCUMENT_COLUMNS} FROM models WHERE id IN ({', '.join('?' * len(keys))})", keys
-        ):
-            index.put(_document(row))
-        if changes:
-            self._last_change = changes[-1][0]
+        if self._words is not None and self._changes is not None:
+            self._last_change = _take_over(self._words, self._changes, self._last_change)
 
     def find(self, query: ModelQuery) -> SearchResult:
         """One page of models, best first; see `SearchResult` for how they were found."""
@@ -376,6 +368,26 @@ class Search:
     def _page(self, rows: sqlite3.Cursor, total: int, kind: MatchKind) -> SearchResult:
         models = [summary_of(row) for row in rows]
         return SearchResult.model_construct(models=models, total=total, match=kind, query_time_ms=0.0)
+
+
+def _take_over(index: WordIndex, db: sqlite3.Connection, last: int) -> int:
+    """Take some of the changes after number ``last`` over into the words; answers the number of the last of them.
+
+    Nothing is taken over where the next one is forgotten already.
+    """
+    changes = db.execute(
+        "SELECT number, model FROM model_changes WHERE number > ? ORDER BY number LIMIT ?", (last, _BATCH)
+    ).fetchall()
+    if not changes or changes[0][0] != last + 1:
+        return last
+    keys = list({row[1] for row in changes})
+    for key in keys:
+        index.remove(key)
+    for row in db.execute(
+        f"SELECT {_DOCUMENT_COLUMNS} FROM models WHERE id IN ({', '.join('?' * len(keys))})", keys
+    ):
+        index.put(_document(row))
+    return int(changes[-1][0])
 
 
 def _document(row: sqlite3.Row) -> Document:

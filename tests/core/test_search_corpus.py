@@ -20,6 +20,7 @@ from model_librarian.core.library.records import Model, ModelFile, ModelQuery
 from model_librarian.core.library.schema import forget_changes, migrate
 from model_librarian.core.library.search import Search
 from model_librarian.core.library.text import words
+from model_librarian.core.library.word_index import WordIndex
 from model_librarian.core.storage.database import Database
 
 
@@ -386,6 +387,24 @@ def test_much_that_is_new_is_found_at_once_and_read_behind(shelf, monkeypatch):
     found.search.load()
     assert found.search._words is not before
     assert found.find("fresj", limit=50).match == "fuzzy"
+
+
+def test_what_comes_while_all_is_read_is_taken_over_and_nothing_is_read_twice(shelf, monkeypatch):
+    monkeypatch.setattr("model_librarian.core.library.search.AT_ONCE", 5)
+    found = shelf(*(entry(f"model {number}.safetensors", number) for number in range(20)), loaded=False)
+    readings = []
+
+    def warm(index):
+        readings.append(index)
+        found.index.put(
+            entry(f"fresh {len(readings)} {number}.safetensors", number) for number in range(50, 70)
+        )
+
+    monkeypatch.setattr(WordIndex, "warm", warm)
+    found.search.load()
+    assert len(readings) == 1
+    assert found.search._words is readings[0]
+    assert found.find("fresj", limit=50).total == 20
 
 
 def test_closing_ends_reading_in_the_background(shelf, monkeypatch):
