@@ -55,16 +55,16 @@ def _commands(path: Path) -> list[list[str]]:
 
 def _succeeds(command: list[str]) -> bool:
     try:
-        done = subprocess.run(
+        program = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=_TIMEOUT_S,
-            check=False,
+            start_new_session=True,  # Ctrl+C in our terminal is not meant for it
         )
+        status = program.wait(_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        return True  # some file managers stay in the foreground
+        return True  # the file manager itself: it goes on until the person closes its window
     except OSError:
         return False
-    return done.returncode == 0 or sys.platform == "win32"  # explorer answers 1 when all is well
+    return status == 0 or sys.platform == "win32"  # explorer answers 1 when all is well

@@ -3,11 +3,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from model_librarian.core.errors import InvalidRequestError, OutsideRootsError, SourceChangedError
+from model_librarian.core.storage import file_manager
 from model_librarian.core.storage.atomic import fsync_directory, remove_tree, rename_new, write_atomic
 from model_librarian.core.storage.file_manager import NoDesktopError, has_file_manager, show_file
 from model_librarian.core.storage.roots import AllowedRoots
@@ -157,6 +159,22 @@ class TestShowFile:
         told = desktop(gdbus=1, xdg_open=0)
         show_file(tmp_path / "model.safetensors")
         assert told()[-1] == str(tmp_path)
+
+    def test_a_file_manager_that_stays_is_left_open(self, desktop, tmp_path, monkeypatch):
+        desktop(gdbus=1)
+        stays, closed = tmp_path / "programs" / "xdg-open", tmp_path / "closed"
+        stays.write_text(
+            f'#!/bin/sh\nwhile [ ! -e "{tmp_path}/close" ]; do sleep 0.01; done\ntouch "{closed}"\n'
+        )
+        stays.chmod(0o755)
+        monkeypatch.setattr(file_manager, "_TIMEOUT_S", 0.05)
+        show_file(tmp_path / "model.safetensors")
+        assert not closed.exists()
+        (tmp_path / "close").touch()
+        until = time.monotonic() + 30
+        while not closed.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        assert closed.exists()
 
     def test_a_desktop_that_does_neither(self, desktop, tmp_path):
         desktop(gdbus=1, xdg_open=3)
