@@ -146,7 +146,15 @@ def _details(options: argparse.Namespace) -> int:
             findings = details.pickle_scan
             if findings is not None:
                 say(f"{'pickle':20} {_findings(findings)}")
-            hidden = {"files", "links", "hashes", "pickle_scan"}
+            hidden = {
+                "files",
+                "links",
+                "hashes",
+                "pickle_scan",
+                "preview_url",
+                "preview_is_video",
+                "can_show",
+            }
             for name, value in details.model_dump(mode="json", exclude=hidden).items():
                 if value not in (None, "", [], {}):
                     say(f"{name:20} {', '.join(map(str, value)) if isinstance(value, list) else value}")
