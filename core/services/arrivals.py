@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -154,8 +153,8 @@ class Arrivals:
         named = self._library.main_path(model_id).with_suffix(Path(config.path).suffix.lower())
         [staged] = self._uploads.staged([config.upload_id])
         try:
-            if not os.path.lexists(named):
-                write_atomic(named, staged.path.read_bytes())
+            with suppress(FileExistsError):
+                write_atomic(named, staged.path.read_bytes(), replace=False)
         except OSError as error:
             raise storage_error(error, named) from error
 

@@ -36,10 +36,11 @@ def fsync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o666, replace: bool = True) -> None:
     """Replace a file's content: readers see the old or the new bytes, never a mixture.
 
-    ``mode`` is what the umask then narrows. Raises `OSError`; the old file is then untouched.
+    ``mode`` is what the umask then narrows. Without ``replace``, what is there stays. Raises `OSError`, which then
+    is a `FileExistsError`; the old file is untouched.
     """
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
@@ -47,7 +48,10 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o666) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if replace:
+            temporary.replace(path)
+        else:
+            rename_new(temporary, path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()

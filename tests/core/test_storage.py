@@ -126,6 +126,15 @@ def test_removing_a_tree_leaves_what_its_links_lead_to(tmp_path):
     assert (tmp_path / "far" / "file").read_text() == "far"
 
 
+def test_what_is_there_stays_when_a_new_file_is_written(tmp_path):
+    path = tmp_path / "model.yaml"
+    write_atomic(path, b"new", replace=False)
+    with pytest.raises(FileExistsError):
+        write_atomic(path, b"newer", replace=False)
+    assert path.read_bytes() == b"new"
+    assert [one.name for one in tmp_path.iterdir()] == ["model.yaml"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the desktop of Linux")
 class TestShowFile:
     @pytest.fixture
