@@ -321,7 +321,7 @@ def _resolve(options: argparse.Namespace) -> int:
 def _duplicates(options: argparse.Namespace) -> int:
     with _librarian(options) as librarian:
         if librarian.library.usage.count_unhashed():
-            follow(librarian, librarian.scans.hash_in_background(), draws=not options.json)
+            follow(librarian, librarian.scans.hash_in_background(hurry=True), draws=not options.json)
         report = librarian.models.duplicates()
 
         def human() -> None:

@@ -15,6 +15,8 @@ ANSWER_RUN_S = 0.0015
 _PAUSE_S = 0.0003 if sys.version_info >= (3, 11) or sys.platform != "win32" else 0.0
 """Python 3.10 on Windows would sleep for 15 ms."""
 
+_MAX_REST_S = 0.1
+
 _thread = threading.local()
 
 
@@ -33,3 +35,14 @@ def give_way(run_s: float = RUN_S) -> None:
     elif now - since > run_s:
         time.sleep(_PAUSE_S)
         _thread.since = now
+
+
+def rest() -> None:
+    """Stand back for as long as this thread has worked since it last did, a tenth of a second at most.
+
+    For work that nobody waits for: so it takes half of one processor. To lower the thread's priority instead would
+    be worse: the system then may not let it run while it has the interpreter, which everybody else waits for.
+    """
+    now = time.thread_time()
+    time.sleep(min(now - getattr(_thread, "rested", now), _MAX_REST_S))
+    _thread.rested = now

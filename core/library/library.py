@@ -25,6 +25,7 @@ from ..settings import TargetFolder
 from ..storage.database import Database, is_damage
 from ..storage.disk import storage_error
 from ..storage.roots import is_within, real_path
+from ..turns import rest
 from .edits import MAX_EDITED, BulkEdit, BulkEditResult, bulk_change_of, change_of, result_of, setting
 from .in_place import ELSEWHERE, preview_paths
 from .index import Index, IndexedFile, IndexedModel, inode_of
@@ -167,18 +168,25 @@ class Library:
             self._unscanned = {file.path: (state, digests), **dict(islice(self._unscanned.items(), 100))}
         return digests
 
-    def hash_what_only_hashes_tell(self, job: JobContext) -> int:
+    def hash_what_only_hashes_tell(self, job: JobContext, *, hurry: bool = False) -> int:
         """Hash the files that share their size with another; answers how many were hashed.
 
-        What was hashed is remembered, so that a job that was cut off goes on where it was.
+        Unless it should ``hurry``, it takes half of one processor at most. What was hashed is remembered, so that a
+        job that was cut off goes on where it was.
         """
+
+        def between_blocks(*_: int) -> None:
+            job.check_cancelled()
+            if not hurry:
+                rest()
+
         total, waiting = self.usage.unhashed()
         job.stage("hashes", total=total, unit="bytes")
         done = hashed = 0
         for model_id, size in waiting:
             job.check_cancelled()
             with contextlib.suppress(NotFoundError, SourceChangedError, StorageError):
-                self.hash_of(model_id, lambda *_: job.check_cancelled())
+                self.hash_of(model_id, between_blocks)
                 hashed += 1
             done += size
             job.advance(done)

@@ -12,7 +12,7 @@ from ..events import Events
 from ..formats import identify
 from ..jobs import Job, JobContext, JobRunner
 from ..library import Library, Model
-from ..storage.disk import lower_thread_priority
+from ..storage.disk import lower_disk_priority
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Pickles:
         return False
 
     def _scan(self, job: JobContext) -> dict[str, Any]:
-        lower_thread_priority()
+        lower_disk_priority()
         waiting = self._library.pickles.waiting()
         job.stage("pickles", total=len(waiting), unit="models")
         found = {"clean": 0, "suspicious": 0, "dangerous": 0, "error": 0, "not_scanned": 0}

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from ..errors import ConflictError, NotFoundError
 from ..jobs import Job, JobContext, JobRunner
 from ..library import Library
-from ..storage.disk import lower_thread_priority
+from ..storage.disk import lower_disk_priority
 from .places import Places
 from .reports import IndexReport
 
@@ -37,12 +37,17 @@ class Scans:
         self._scan = self._jobs.submit("scan", work, lane="scan")
         return self._scan
 
-    def hash_in_background(self) -> Job:
-        """Queue the hashing of files that only a hash can tell apart, at the lowest priority."""
+    def hash_in_background(self, *, hurry: bool = False) -> Job:
+        """Queue the hashing of files that only a hash can tell apart.
+
+        Unless somebody waits for it and it should ``hurry``, it lets others have the disk first and takes half of
+        one processor at most.
+        """
 
         def work(job: JobContext) -> dict[str, Any]:
-            lower_thread_priority()
-            return {"files_hashed": self._library.hash_what_only_hashes_tell(job)}
+            if not hurry:
+                lower_disk_priority()
+            return {"files_hashed": self._library.hash_what_only_hashes_tell(job, hurry=hurry)}
 
         return self._jobs.submit("hash", work, lane="hash")
 

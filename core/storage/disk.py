@@ -28,12 +28,15 @@ _NTFS = {"ntfs", "ntfs3", "fuseblk", "fuse.ntfs-3g", "ntfs-3g"}
 """Types of mounts that are NTFS; ``fuseblk`` nearly always is."""
 
 
-def lower_thread_priority() -> None:
-    """Let this thread have processor and disk only when nobody else wants them, where the system can."""
+def lower_disk_priority() -> None:
+    """Let this thread have the disk only when nobody else wants it, where the system can.
+
+    Its priority for the processors stays as it is: a thread that waits for one while it holds Python's interpreter
+    keeps all others waiting, ComfyUI's event loop among them.
+    """
     thread = threading.get_native_id()
     with suppress(OSError, AttributeError, psutil.Error, ValueError):
         if sys.platform == "linux":
-            os.setpriority(os.PRIO_PROCESS, thread, 19)
             psutil.Process(thread).ionice(psutil.IOPRIO_CLASS_IDLE)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
 
 import pytest
@@ -71,6 +72,27 @@ def test_hashing_goes_on_where_it_was_cut_off(librarian, finished, make_model, m
     assert librarian.library.usage.count_unhashed() == 2
     assert finished(librarian.scans.hash_in_background()).result == {"files_hashed": 2}
     assert librarian.library.usage.count_unhashed() == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "getpriority"), reason="the system has no such priorities")
+def test_whoever_hashes_keeps_its_turn_at_the_processor(
+    librarian, finished, make_model, models_folder, monkeypatch
+):
+    """With a lower priority it would wait for a processor while ComfyUI's event loop waits for the interpreter."""
+    for number in range(2):
+        make_model(models_folder / "loras" / f"{number}.safetensors")
+    monkeypatch.setattr(librarian.scans, "hash_in_background", lambda: None)
+    finished(librarian.scans.start("quick"))
+    monkeypatch.undo()
+    real, priorities = librarian.library.hash_of, set()
+
+    def noted(model_id, told):
+        priorities.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return real(model_id, told)
+
+    monkeypatch.setattr(librarian.library, "hash_of", noted)
+    finished(librarian.scans.hash_in_background())
+    assert priorities == {os.getpriority(os.PRIO_PROCESS, os.getpid())}
 
 
 def test_storage_adds_up(scanned, models_folder):
