@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,7 +73,6 @@ class InPlaceModels:
         self._gone: dict[str, Known] = {}
         self._kept: set[str] = set()
         self._written: dict[str, None] = {}
-        self._taken: set[str] = set()
 
     @property
     def gone(self) -> list[str]:
@@ -157,25 +157,27 @@ class InPlaceModels:
         self._new.reverse()
         while self._new:
             folder, root, packed = self._new.pop()
-            for found in self._unpacked(folder, root, packed):
+            for found, ids in self._unpacked(folder, root, packed):
                 before = self._before.get(found.main.path)
                 origin = by_inode.get(found.main.inode) if before is None else None
                 if origin is not None and self._is_gone(origin) and _same_file(origin.file, found.main):
                     self._kept.add(origin.model_id)
                     entry = self._moved(origin, found)
                 else:
-                    entry = self._listed(found, before, unlisted)
+                    entry = self._listed(found, before, ids, unlisted)
                 self._written[entry.model.model_id] = None
                 yield entry
 
-    def _unpacked(self, folder: TargetFolder, root: str, packed: tuple[str, ...]) -> Iterator[FoundModel]:
-        """The found models, some at a time, with the ids that are taken already of all that they may get."""
+    def _unpacked(
+        self, folder: TargetFolder, root: str, packed: tuple[str, ...]
+    ) -> Iterator[tuple[FoundModel, list[str]]]:
+        """The found models, some at a time, each with the ids that it may get and that the index gives to nobody."""
         for start in range(0, len(packed), _ASKED_AT_ONCE):
             some = [unpack(text, folder, root) for text in packed[start : start + _ASKED_AT_ONCE]]
-            self._taken = self._index.known(
-                model_id for found in some for model_id in in_place_ids(root, folder.subtype, found.place)
-            )
-            yield from some
+            wanted = [[*in_place_ids(root, folder.subtype, found.place)] for found in some]
+            taken = self._index.known(chain.from_iterable(wanted))
+            for found, ids in zip(some, wanted, strict=True):
+                yield found, [model_id for model_id in ids if model_id not in taken] or ids[-1:]
 
     def _unlisted(self) -> dict[str, tuple[Model, int]]:
         """What is written down of models that the index does not know, by the paths of their files."""
@@ -208,7 +210,11 @@ class InPlaceModels:
         return [read]
 
     def _listed(
-        self, found: FoundModel, before: Known | None, unlisted: dict[str, tuple[Model, int]]
+        self,
+        found: FoundModel,
+        before: Known | None,
+        ids: list[str],
+        unlisted: dict[str, tuple[Model, int]],
     ) -> IndexedModel:
         """A model as it is listed before its header is read."""
         if before is not None:
@@ -221,7 +227,7 @@ class InPlaceModels:
         else:
             metadata_mtime_ns, hashes = None, {}
             name = _official_name(found)
-            model_id = before.model_id if before else self._free_id(found)
+            model_id = before.model_id if before else self._free_id(ids)
             # The family and the rest follow with the header: to be found by name must not wait for that.
             model = Model(
                 official_name=name,
@@ -254,13 +260,9 @@ class InPlaceModels:
             metadata_mtime_ns=metadata_mtime_ns,
         )
 
-    def _free_id(self, found: FoundModel) -> str:
+    def _free_id(self, ids: list[str]) -> str:
         """The id of a new model that stays where it is; another file's id is never given again."""
-        model_id = ""
-        for model_id in in_place_ids(found.root, found.folder.subtype, found.place):
-            if model_id not in self._written and model_id not in self._taken:
-                break
-        return model_id
+        return next((model_id for model_id in ids if model_id not in self._written), ids[-1])
 
     def _moved(self, origin: Known, found: FoundModel) -> IndexedModel:
         """A known model under a new name: it stays what it is, its hashes stay true."""

@@ -24,7 +24,7 @@ MODEL_COLUMNS = (
 
 FILE_COLUMNS = ("position", "path", "folder", "size", "mtime_ns", "inode", "sha256", "blake3")
 
-REBUILT_FROM = 2000
+REBUILT_FROM = 500
 """From how many models on the search table is filled anew after them, if they are a fifth of all or more."""
 
 _MODEL = ", ".join(MODEL_COLUMNS)

@@ -45,7 +45,9 @@ def search_parts(*texts: str) -> str:
     found: list[str] = []
     for text in filter(None, texts):
         for word in _WORD.findall(text if text.isascii() else unicodedata.normalize("NFC", text)):
-            inner = _inner_words(word)
+            inner = _remembered.get(word)
+            if inner is None:
+                inner = _inner_words(word)
             if inner:
                 found.append(inner)
     return " ".join(found)
@@ -57,12 +59,9 @@ halts all threads, looks into no such dict; an ``lru_cache`` is one object more 
 
 
 def _inner_words(word: str) -> str:
-    known = _remembered.get(word)
-    if known is None:
-        inner = pieces(word)
-        pairs = [] if word.isascii() else cjk_pairs(word)
-        known = " ".join((*inner, *pairs) if len(inner) > 1 else pairs)
-        if len(_remembered) >= _REMEMBERED_WORDS:
-            _remembered.clear()
-        _remembered[word] = known
-    return known
+    inner = pieces(word)
+    pairs = [] if word.isascii() else cjk_pairs(word)
+    if len(_remembered) >= _REMEMBERED_WORDS:
+        _remembered.clear()
+    found = _remembered[word] = " ".join((*inner, *pairs) if len(inner) > 1 else pairs)
+    return found

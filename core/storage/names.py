@@ -30,7 +30,8 @@ def safe_name(text: str, *, max_bytes: int = MAX_NAME_BYTES) -> str:
     extension. Different texts may give the same name: whoever places it must look for collisions.
     """
     name = _FORBIDDEN.sub("_", unicodedata.normalize("NFC", text))
-    name = "".join("_" if unicodedata.category(character) == "Cn" else character for character in name)
+    if not name.isascii():
+        name = "".join("_" if unicodedata.category(character) == "Cn" else character for character in name)
     name = name.strip(" ").rstrip(". ")
     stem, dot, extension = name.rpartition(".")
     if not dot or not stem or len(extension) > 16:
