@@ -1,26 +1,33 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from functools import partial
+from mmap import mmap
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from blake3 import blake3
 
 from ..errors import SourceChangedError, StorageError
-from ..storage.disk import begin_writing_back, storage_error
+from ..storage.disk import begin_writing_back, bypass_cache, storage_error, use_cache
 from .reflink import clone
 
-BLOCK_BYTES = 1024 * 1024
-"""What is read at once. Larger blocks fall out of the processor's cache before they are hashed and written."""
+BLOCK_BYTES = 4 * 1024 * 1024
+"""What is read at once: so much that handing it from thread to thread costs nothing beside it."""
 
-BLOCKS = 16
+BLOCKS = 4
 
 Progress = Callable[[int], None]
 """Called with the bytes done so far, after every block; may raise `CancelledError`."""
+
+Sinks = dict[str, Callable[[memoryview], object]]
+"""What takes in each block, by the name of its thread."""
 
 Check = Callable[[os.stat_result], None]
 """Called with what was opened, before anything is read; raises if that is not what was meant."""
@@ -93,7 +100,7 @@ def verify_copy(target: Path, transferred: Transferred, progress: Progress) -> N
     Raises `StorageError` if the bytes are not those that were read there.
     """
     digest, size = blake3(), 0
-    buffer = memoryview(bytearray(_block_bytes(transferred.size)))
+    buffer = memoryview(bytearray(max(1, min(BLOCK_BYTES, transferred.size))))
     try:
         with open(target, "rb", buffering=0) as file:
             if hasattr(os, "posix_fadvise"):  # what is durable need not come from memory
@@ -111,40 +118,55 @@ def verify_copy(target: Path, transferred: Transferred, progress: Progress) -> N
 
 
 def _stream(source: Path, target: BinaryIO | None, progress: Progress, check: Check) -> Transferred:
-    """Read block by block while the blocks before are hashed and written in threads of their own."""
+    """Read a file once, hash it and write it."""
     sha, b3 = hashlib.sha256(), blake3()
-    busy: deque[tuple[memoryview, list[Future[None]]]] = deque()
-    done = 0
-
-    with (
-        _open_source(source) as file,
-        ThreadPoolExecutor(1, "librarian-sha256") as sha_thread,
-        ThreadPoolExecutor(1, "librarian-blake3") as blake3_thread,
-        ThreadPoolExecutor(1, "librarian-write") as write_thread,
-    ):
+    sinks: Sinks = {"sha256": sha.update, "blake3": b3.update}
+    if target is not None:
+        sinks["write"] = partial(_write, target)
+    with _open_source(source) as file:
         before = os.fstat(file.fileno())
         check(before)
-        size = _block_bytes(before.st_size)
-        blocks = min(BLOCKS, before.st_size // size + 2)
-        free = deque(memoryview(bytearray(size)) for _ in range(blocks))
+        if before.st_size <= BLOCK_BYTES:  # such as one of a folder's many; threads would take longer
+            done = _one_after_another(file, source, before.st_size, sinks, progress)
+        else:
+            if target is not None:
+                bypass_cache(target)
+            done = _side_by_side(file, source, before.st_size, sinks, progress)
+        _require_unchanged(source, before, os.fstat(file.fileno()), done)
+    return Transferred(done, sha.hexdigest(), b3.hexdigest())
+
+
+def _one_after_another(file: BinaryIO, source: Path, size: int, sinks: Sinks, progress: Progress) -> int:
+    """Give a small file to each of the sinks; answers how many bytes there were, growing files not to their end."""
+    buffer, done = memoryview(bytearray(size + 1)), 0
+    while done <= size and (count := _read(file, buffer, source)):
+        for sink in sinks.values():
+            sink(buffer[:count])
+        done += count
+        progress(done)
+    return done
+
+
+def _side_by_side(file: BinaryIO, source: Path, size: int, sinks: Sinks, progress: Progress) -> int:
+    """The same, block by block: while one is read, each sink takes in the ones before in a thread of its own."""
+    free = deque(memoryview(mmap(-1, BLOCK_BYTES)) for _ in range(BLOCKS))
+    busy: deque[tuple[memoryview, list[Future[object]]]] = deque()
+    done = 0
+    with ExitStack() as stack:
+        threads = {name: stack.enter_context(ThreadPoolExecutor(1, f"librarian-{name}")) for name in sinks}
         try:
-            while True:
+            while done <= size:
                 if not free:
                     buffer, work = busy.popleft()
                     _finish(work)
                     free.append(buffer)
                 buffer = free.popleft()
                 count = _read(file, buffer, source)
-                if not count or done > before.st_size:  # at its end, or growing while it is read
+                if not count:
                     break
-                block = buffer[:count]
-                work = [
-                    sha_thread.submit(lambda data=block: sha.update(data)),  # type: ignore[misc]
-                    blake3_thread.submit(lambda data=block: _update_blake3(b3, data)),  # type: ignore[misc]
-                ]
-                if target is not None:
-                    work.append(write_thread.submit(_write, target, block))
-                busy.append((buffer, work))
+                busy.append(
+                    (buffer, [threads[name].submit(sink, buffer[:count]) for name, sink in sinks.items()])
+                )
                 done += count
                 progress(done)
         finally:
@@ -152,8 +174,7 @@ def _stream(source: Path, target: BinaryIO | None, progress: Progress, check: Ch
                 wait(work)
         for _, work in busy:
             _finish(work)
-        _require_unchanged(source, before, os.fstat(file.fileno()), done)
-    return Transferred(done, sha.hexdigest(), b3.hexdigest())
+    return done
 
 
 def _require_unchanged(source: Path, before: os.stat_result, after: os.stat_result, done: int) -> None:
@@ -161,11 +182,6 @@ def _require_unchanged(source: Path, before: os.stat_result, after: os.stat_resu
         raise SourceChangedError(
             f"{source} changed while it was read. Try again when nothing writes to it any more."
         )
-
-
-def _block_bytes(size: int) -> int:
-    """How much to read at once: a small file, such as one of a folder's many, needs no large blocks."""
-    return max(4096, min(BLOCK_BYTES, size))
 
 
 def _open_source(source: Path) -> BinaryIO:
@@ -186,17 +202,20 @@ def _read(file: BinaryIO, buffer: memoryview, source: Path) -> int:
         ) from error
 
 
-def _update_blake3(hasher: blake3, block: memoryview) -> None:
-    hasher.update(block)
-
-
 def _write(file: BinaryIO, block: memoryview) -> None:
     start, length = file.tell(), len(block)
     while block:
-        block = block[file.write(block) :]
+        try:
+            written = file.write(block)
+        except OSError as error:
+            # Such as a file's end, which is no whole block of the disk.
+            if error.errno != errno.EINVAL or not use_cache(file):
+                raise
+        else:
+            block = block[written:]
     begin_writing_back(file.fileno(), start, length)  # so that little is left for fsync
 
 
-def _finish(work: list[Future[None]]) -> None:
+def _finish(work: list[Future[object]]) -> None:
     for future in work:
         future.result()

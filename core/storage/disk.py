@@ -12,11 +12,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
 from ..errors import InsufficientSpaceError, StorageError
 from .mounts import ROOT, mount_of
+
+if sys.platform == "linux":
+    import fcntl
 
 SPACE_MARGIN_BYTES = 64 * 1024 * 1024
 """Room that stays free after an import, so that the disk is not filled to the last byte."""
@@ -56,6 +60,27 @@ def begin_writing_back(descriptor: int, start: int, length: int) -> None:
     function = _sync_file_range()
     if function is not None:
         function(descriptor, start, length, _SYNC_FILE_RANGE_WRITE)
+
+
+def bypass_cache(file: BinaryIO) -> None:
+    """Have what is written to a file go to its disk at once and past the system's memory, where that can be.
+
+    So a large file does not push out of memory what others need, and is not copied once more. Linux alone knows it,
+    not every filesystem does, and then each write is of whole blocks of the disk, from memory that begins with a
+    page: else it raises `OSError` with EINVAL, and `use_cache` helps.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_DIRECT)
+
+
+def use_cache(file: BinaryIO) -> bool:
+    """End what `bypass_cache` began; whether it had begun."""
+    if sys.platform != "linux":
+        return False
+    flags = fcntl.fcntl(file, fcntl.F_GETFL)
+    fcntl.fcntl(file, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+    return bool(flags & os.O_DIRECT)
 
 
 def existing_ancestor(path: Path) -> Path:

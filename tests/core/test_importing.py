@@ -6,7 +6,9 @@ import errno
 import hashlib
 import json
 import os
+import random
 import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -223,6 +225,48 @@ def test_a_source_that_changes_while_it_is_read_is_not_taken(
     job = finished(librarian.imports.start(request(source)))
     assert job.error.code == "source_changed"
     assert library_files(librarian) == set()
+
+
+@pytest.mark.parametrize("beyond", [-513, -1, 0, 1, 511, 512, 4095, 4096, 4097])
+@pytest.mark.parametrize("blocks", [1, 2, 9])
+def test_a_file_of_any_length_comes_whole(tmp_path, monkeypatch, blocks, beyond):
+    """What is written past the system's memory must be whole blocks of the disk; a file's end hardly ever is one."""
+    monkeypatch.setattr(transfer, "BLOCK_BYTES", 8192)
+    data = random.Random(blocks).randbytes(8192 * blocks + beyond)
+    (tmp_path / "source").write_bytes(data)
+    seen = []
+    done = transfer.copy_file(tmp_path / "source", tmp_path / "copy", seen.append, lambda _: None)
+    assert (tmp_path / "copy").read_bytes() == data
+    assert done == (len(data), hashlib.sha256(data).hexdigest(), blake3(data).hexdigest())
+    assert seen[-1] == len(data)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone writes so")
+def test_where_the_disk_takes_no_such_writes_the_systems_memory_serves(tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "BLOCK_BYTES", 8192)
+    data = bytes(range(256)) * 256
+    (tmp_path / "source").write_bytes(data)
+    import fcntl
+
+    real_write, refused = transfer._write, []
+
+    class Picky:
+        """A file of a filesystem that says that it can, and then cannot."""
+
+        def __init__(self, file):
+            self.file = file
+            self.fileno, self.tell = file.fileno, file.tell
+
+        def write(self, block):
+            if fcntl.fcntl(self.file, fcntl.F_GETFL) & os.O_DIRECT:
+                refused.append(len(block))
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            return self.file.write(block)
+
+    monkeypatch.setattr(transfer, "_write", lambda file, block: real_write(Picky(file), block))
+    transfer.copy_file(tmp_path / "source", tmp_path / "copy", lambda _: None, lambda _: None)
+    assert (tmp_path / "copy").read_bytes() == data
+    assert len(refused) <= 1
 
 
 def test_a_full_disk_is_said_before(librarian, make_model, downloads, monkeypatch):
