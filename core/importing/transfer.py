@@ -18,10 +18,10 @@ from ..errors import SourceChangedError, StorageError
 from ..storage.disk import begin_writing_back, bypass_cache, storage_error, use_cache
 from .reflink import clone
 
-BLOCK_BYTES = 4 * 1024 * 1024
+BLOCK_BYTES = 2 * 1024 * 1024
 """What is read at once: so much that handing it from thread to thread costs nothing beside it."""
 
-BLOCKS = 4
+BLOCKS = 8
 
 Progress = Callable[[int], None]
 """Called with the bytes done so far, after every block; may raise `CancelledError`."""
