@@ -107,12 +107,11 @@ class Walk:
         self._seen_paths: set[str] = set()
         self._seen_inodes: set[str] | None = None
         self._unreadable: list[str] = []
-        self._roots = [os.path.join(os.path.realpath(folder.path), "") for folder in self._folders]
+        self._roots = [os.path.realpath(folder.path) for folder in self._folders]
 
     def directories(self) -> Iterator[tuple[ScannedFolder, Listing]]:
         """Each directory with the model files in it; a Diffusers folder is one with all that is below it."""
-        for folder in self._folders:
-            root = os.path.realpath(folder.path)
+        for folder, root in zip(self._folders, self._roots, strict=True):
             stack = [root]
             while stack:
                 directory = stack.pop()
@@ -287,7 +286,8 @@ class Walk:
         """Whether the file that a link leads to is met under its own name, before or after the link."""
         if os.path.splitext(path)[1].lower() not in MODEL_EXTENSIONS:
             return False
-        below = (path[len(root) :] for root in self._roots if path.startswith(root))
+        roots = (os.path.join(root, "") for root in self._roots)
+        below = (path[len(root) :] for root in roots if path.startswith(root))
         return any("/." not in os.path.join("/", rest).rpartition("/")[0] for rest in below)
 
     def _inodes(self) -> set[str]:
