@@ -148,6 +148,24 @@ def from_text(path, name):
     db.close()
 
 
+def shape_of(database):
+    """Every table with its columns, every index and trigger with what it does."""
+    db = database.read()
+    found = {}
+    for kind, name, sql in db.execute("SELECT type, name, sql FROM sqlite_master"):
+        of_table = kind == "table" and not name.startswith("model_search")
+        columns = db.execute(f"PRAGMA table_info({name})") if of_table else ()
+        found[name] = sorted(tuple(column)[1:] for column in columns) or (sql and " ".join(sql.split()))
+    return found
+
+
+def test_a_database_of_each_version_is_kept():
+    """A new migration comes with a database that the code before it wrote."""
+    assert {path.name for path in DATA.glob("models-v*.sql")} == {
+        f"models-v{version}.sql" for version in range(1, len(MIGRATIONS))
+    }
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in DATA.glob("models-v*.sql")))
 def test_every_version_ever_released_is_brought_forward(tmp_path, name):
     from_text(tmp_path / "models.db", name)
@@ -165,6 +183,10 @@ def test_every_version_ever_released_is_brought_forward(tmp_path, name):
         assert search.find(ModelQuery()).total == 2
     row = database.read().execute("SELECT * FROM models WHERE official_name = 'flux-realism-lora'").fetchone()
     assert (row["match_source"], "kept" in row["metadata"], bool(row["last_used"])) == ("manual", True, True)
+    fresh = Database(tmp_path / "fresh.db", migrate)
+    assert shape_of(database) == shape_of(fresh)
+    assert database.read().execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    fresh.close()
     database.close()
     again = Database(tmp_path / "models.db", migrate)
     assert again.read().execute("SELECT count(*) FROM models").fetchone()[0] == 2
