@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import InvalidRequestError
-from .records import EDITABLE_FIELDS, Model
+from .records import EDITABLE_FIELDS, Model, tidy_tags
 
 MAX_EDITED = 10_000
 """How many models one request may edit."""
@@ -65,12 +65,12 @@ def bulk_change_of(edit: BulkEdit) -> Callable[[Model], None]:
     if blank:
         raise InvalidRequestError("A tag must not be empty.")
     set_fields = change_of(edit.fields)
-    removed = set(edit.remove_tags)
+    removed = tidy_tags(edit.remove_tags)
 
     def change(model: Model) -> None:
         set_fields(model)
         if edit.add_tags or edit.remove_tags:
-            model.tags = [*dict.fromkeys(tag for tag in (*model.tags, *edit.add_tags) if tag not in removed)]
+            model.tags = [tag for tag in tidy_tags((*model.tags, *edit.add_tags)) if tag not in removed]
             model.match_source = "manual"
             model.pending_online_lookup = False
 

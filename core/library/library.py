@@ -261,8 +261,9 @@ class Library:
         return [row[0] for row in rows]
 
     def _update(self, model_id: str, change: Callable[[Model], None]) -> Model:
-        model, mtime_ns = self.metadata.update(self.model(model_id), change, self.index.known)
-        self.index.replace_metadata([(model, mtime_ns)])
+        model, _ = self.metadata.update(
+            self.model(model_id), change, self.index.known, self.index.replace_metadata
+        )
         self._announce(LibraryChange(changed=[model_id]))
         return model
 
@@ -271,15 +272,15 @@ class Library:
     ) -> BulkEditResult:
         """Make the same changes to many models; what cannot be changed is said, and the others are.
 
-        Each ``metadata.json`` is written whole and durably, `EDITED_AT_ONCE` in one hold of the library's lock;
-        the index follows in one transaction, and one event tells it. Cut off, what is written stays and is
-        indexed now or by the next scan. Raises `InvalidRequestError` with nothing changed, `CancelledError`.
+        Each ``metadata.json`` is written whole and durably, `EDITED_AT_ONCE` in one hold of the library's lock,
+        in which the index follows; one event tells it. Cut off, what is written stays and is indexed already or
+        by the next scan. Raises `InvalidRequestError` with nothing changed, `CancelledError`.
         """
         wanted = [*dict.fromkeys(model_ids)]
         if len(wanted) > MAX_EDITED:
             raise InvalidRequestError(f"At most {MAX_EDITED} models can be edited at once.")
         change = bulk_change_of(edit)
-        changed: list[tuple[Model, int]] = []
+        changed: list[str] = []
         failures: dict[str, tuple[str, str]] = {}
         try:
             for start in range(0, len(wanted), EDITED_AT_ONCE):
@@ -293,18 +294,19 @@ class Library:
                     except NotFoundError as error:
                         failures[model_id] = (error.code, error.message)
                 try:
-                    results = self.metadata.update_many(some, change, self.index.known)
+                    results = self.metadata.update_many(
+                        some, change, self.index.known, self.index.replace_metadata
+                    )
                 except StorageError as error:
                     results = [error] * len(some)
                 for model, result in zip(some, results, strict=True):
                     if isinstance(result, LibrarianError):
                         failures[model.model_id] = (result.code, result.message)
                     else:
-                        changed.append(result)
+                        changed.append(model.model_id)
         finally:
             if changed:
-                self.index.replace_metadata(changed)
-                self._announce(change_told([model.model_id for model, _ in changed]))
+                self._announce(change_told(changed))
         return result_of(wanted, failures)
 
     def forget(self, model_ids: Iterable[str]) -> None:

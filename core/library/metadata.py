@@ -30,6 +30,9 @@ WRITERS = 8
 StillListed = Callable[[list[str]], set[str]]
 """Which of some models the index knows: who is not known any more was deleted."""
 
+Written = Callable[[list[tuple[Model, int]]], object]
+"""Takes over models that were written, with their files' times; called under the lock, so that none is outrun."""
+
 
 class MetadataError(LibrarianError):
     """A ``metadata.json`` cannot be read; the model stays listed from its files."""
@@ -149,20 +152,28 @@ class MetadataStore:
             remove_tree(graveyard)
 
     def update(
-        self, current: Model, change: Callable[[Model], None], still_listed: StillListed
+        self,
+        current: Model,
+        change: Callable[[Model], None],
+        still_listed: StillListed,
+        written: Written | None = None,
     ) -> tuple[Model, int]:
         """Read, change and write one model under the lock, so that nobody's edit is lost.
 
         ``current`` is what the index knows, for a model in place that has no file yet. Raises `NotFoundError`
         for a model that was deleted meanwhile, `MetadataError`, `StorageError`.
         """
-        [changed] = self.update_many([current], change, still_listed)
+        [changed] = self.update_many([current], change, still_listed, written)
         if isinstance(changed, LibrarianError):
             raise changed
         return changed
 
     def update_many(
-        self, models: Sequence[Model], change: Callable[[Model], None], still_listed: StillListed
+        self,
+        models: Sequence[Model],
+        change: Callable[[Model], None],
+        still_listed: StillListed,
+        written: Written | None = None,
     ) -> list[tuple[Model, int] | LibrarianError]:
         """The same for several models at once: each one's record and time, or why it could not be changed.
 
@@ -182,9 +193,13 @@ class MetadataStore:
             with self.locked():
                 listed = still_listed([model.model_id for model in models])
                 if len(models) == 1:
-                    return [changed(models[0])]
-                with ThreadPoolExecutor(WRITERS, thread_name_prefix="librarian-metadata") as pool:
-                    return list(pool.map(changed, models))
+                    results = [changed(models[0])]
+                else:
+                    with ThreadPoolExecutor(WRITERS, thread_name_prefix="librarian-metadata") as pool:
+                        results = list(pool.map(changed, models))
+                if written is not None:
+                    written([result for result in results if not isinstance(result, LibrarianError)])
+                return results
         except OSError as error:
             raise storage_error(error, self.root) from error
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from collections.abc import Iterable
+from datetime import datetime, timezone
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ..formats import ModelFormat, SecurityTier
 from ..formats.pickle_scan import PickleScan, ScanState
@@ -26,6 +28,34 @@ EDITABLE_FIELDS = frozenset(
 """What a person may change; doing so makes the model's match ``manual``."""
 
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def _digest(value: Any) -> Any:
+    """A hash in lower case; what is none is left out, so that it makes no two files equal."""
+    if not isinstance(value, str):
+        return value
+    digest = value.strip().lower()
+    return digest if _DIGEST.fullmatch(digest) else None
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    except OverflowError:  # within hours of the first or last year that there is
+        return value.replace(tzinfo=timezone.utc)
+
+
+def tidy_tags(tags: Iterable[str]) -> list[str]:
+    """Each tag once and as one line, without those that are empty."""
+    return [tag for tag in dict.fromkeys(" ".join(tag.split()) for tag in tags) if tag]
+
+
+Bytes = Annotated[int, Field(ge=0, lt=2**63)]
+Digest = Annotated[str | None, BeforeValidator(_digest)]
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+
+
 class ModelFile(BaseModel):
     """One file of a model.
 
@@ -37,9 +67,9 @@ class ModelFile(BaseModel):
 
     name: str
     original_name: str = ""
-    size: int
-    sha256: str | None = None
-    blake3: str | None = None
+    size: Bytes
+    sha256: Digest = None
+    blake3: Digest = None
     shard_index: int | None = None
     shard_total: int | None = None
 
@@ -49,8 +79,8 @@ class Hashes(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    sha256: str | None = None
-    blake3: str | None = None
+    sha256: Digest = None
+    blake3: Digest = None
 
 
 def _readable_scan(value: Any) -> Any:
@@ -80,13 +110,13 @@ class Model(BaseModel):
     variant: str = ""
     precision: str = ""
     model_format: ModelFormat = "single-file"
-    tags: list[str] = Field(default_factory=list)
+    tags: Annotated[list[str], AfterValidator(tidy_tags)] = Field(default_factory=list)
     trained_words: list[str] = Field(default_factory=list)
     description: str = ""
     notes: str = ""
     files: list[ModelFile] = Field(default_factory=list)
     hashes: Hashes = Field(default_factory=Hashes)
-    size_bytes: int = 0
+    size_bytes: Bytes = 0
     approx_weight_size_gb: float = 0.0
     security_tier: SecurityTier = "unknown"
     pickle_acknowledged: bool = False
@@ -101,9 +131,9 @@ class Model(BaseModel):
     hash_mismatch: bool = False
     pending_online_lookup: bool = False
     lookup_attempts: int = 0
-    last_lookup_attempt: datetime | None = None
-    added_date: datetime = Field(default_factory=utc_now)
-    updated_date: datetime = Field(default_factory=utc_now)
+    last_lookup_attempt: Moment | None = None
+    added_date: Moment = Field(default_factory=utc_now)
+    updated_date: Moment = Field(default_factory=utc_now)
     storage: Storage = "owned"
 
 

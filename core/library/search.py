@@ -58,7 +58,8 @@ _DESCENDING = frozenset({"size", "added", "updated"})
 
 _DOCUMENT_COLUMNS = (
     "id, name_key, file_names, official_name, family, base_model, model_type, subtype, tags, trained_words, "
-    "description, repo_id, parts, size_bytes, julianday(added_date), julianday(updated_date), security_tier, "
+    "description, repo_id, parts, size_bytes, coalesce(julianday(added_date), 0), "
+    "coalesce(julianday(updated_date), 0), security_tier, "
     "model_format, storage, last_used"
 )
 
