@@ -14,7 +14,7 @@ from ..storage.database import Database
 from ..turns import ANSWER_RUN_S, give_way
 from .index import SUMMARY_COLUMNS, summary_of
 from .records import Facets, FacetValue, MatchKind, ModelFilter, ModelQuery, ModelSummary, SearchResult
-from .schema import last_change
+from .schema import SEARCH_COLUMNS, last_change
 from .text import CJK, cjk_pairs, fold, name_key, pieces, words
 from .word_index import Document, Hits, WordIndex
 
@@ -236,8 +236,8 @@ class Search:
             if query.sort in (None, "relevance") and text:
                 keys = index.page(hits, _names(text), query.offset, query.limit)
             else:
-                sort, descending = _sorting(query, default="added")
-                keys = index.sorted_page(hits.models, sort, descending, query.offset, query.limit)
+                sort, turned = _sorting(query, default="added")
+                keys = index.sorted_page(hits.models, sort, turned, query.offset, query.limit)
         return keys, total, kind
 
     def _rows(self, keys: Sequence[int]) -> list[ModelSummary]:
@@ -266,11 +266,19 @@ class Search:
     def _by_hash(self, text: str, query: ModelQuery) -> SearchResult | None:
         if not _HASH.fullmatch(text):
             return None
-        where = _where(_filters(query), _hash_condition(text.lower()))
-        total = self._count(where)
-        return self._sorted(where, query, total, "hash") if total else None
+        by_hash = _hash_condition(text.lower())
+        if not self._any(by_hash):
+            return None
+        where = _where(_filters(query), by_hash)
+        return self._sorted(where, query, self._count(where), "hash")
 
     # Without the words in memory
+
+    def _read(self) -> sqlite3.Connection:
+        connection = self._database.read()
+        if not self._database.searchable:
+            connection.create_function("folded", 1, fold, deterministic=True)
+        return connection
 
     def _count_facets(self, text: str, query: ModelQuery) -> Facets:
         match = self._match(text, query)[0] if text else None
@@ -278,14 +286,14 @@ class Search:
         for name in _FACET_COLUMNS:
             column = _FILTER_COLUMNS[name]
             where = _where(_filters(query, leave_out=name), match)
-            rows = self._database.read().execute(
+            rows = self._read().execute(
                 f"SELECT m.{column}, count(*) FROM models m WHERE {where.sql} AND m.{column} != '' "
                 "GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 200",
                 where.parameters,
             )
             counts[name] = [FacetValue(value=row[0], count=row[1]) for row in rows]
         where = _where(_filters(query, leave_out="tag"), match)
-        rows = self._database.read().execute(
+        rows = self._read().execute(
             f"SELECT t.tag, count(*) FROM model_tags t JOIN models m ON m.id = t.model WHERE {where.sql} "
             "GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 200",
             where.parameters,
@@ -300,7 +308,7 @@ class Search:
     def _sorted(
         self, where: _Condition, query: ModelQuery, total: int, kind: MatchKind, *, default: str = "name"
     ) -> SearchResult:
-        rows = self._database.read().execute(
+        rows = self._read().execute(
             f"SELECT m.* FROM models m WHERE {where.sql} ORDER BY {_order(query, default=default)} LIMIT ? OFFSET ?",
             (*where.parameters, query.limit, query.offset),
         )
@@ -320,15 +328,14 @@ class Search:
             by_hash = _hash_condition(text.lower())
             if self._any(by_hash):
                 return by_hash, "hash"
-        terms = _terms(text)
-        if not self._database.searchable:
-            return _like_condition(words(text) or [fold(text)]), "like"
+        terms = words(text)[:MAX_TERMS]
         if not terms:
             return _Condition("0"), "all"
-        every = _fts_condition(" AND ".join(terms))
+        of_words = _fts_condition if self._database.searchable else _like_condition
+        every = of_words(terms, "AND")
         if len(terms) == 1 or self._any(_where(_filters(query), every)):
-            return every, "all"
-        return _fts_condition(" OR ".join(terms)), "any"
+            return every, "all" if self._database.searchable else "like"
+        return of_words(terms, "OR"), "any"
 
     def _ranked(self, text: str, query: ModelQuery, where: _Condition) -> sqlite3.Cursor:
         key = name_key(text)
@@ -342,7 +349,7 @@ class Search:
             )
             parameters += [f" {word} ", f" {word}", word, word, word, word]
         detail = " + ".join(score[1:]) or "''"
-        return self._database.read().execute(
+        return self._read().execute(
             f"SELECT h.* FROM ("
             f"SELECT m.* FROM models m WHERE m.id IN (SELECT m.id FROM models m WHERE {where.sql} LIMIT {RANKED_HITS}) "
             f"OR m.id IN (SELECT m.id FROM models m WHERE m.name_key >= ? AND m.name_key < ? AND {where.sql} LIMIT 500)"
@@ -355,15 +362,13 @@ class Search:
         )  # fmt: skip
 
     def _any(self, condition: _Condition) -> bool:
-        row = self._database.read().execute(
+        row = self._read().execute(
             f"SELECT 1 FROM models m WHERE {condition.sql} LIMIT 1", condition.parameters
         )
         return row.fetchone() is not None
 
     def _count(self, where: _Condition) -> int:
-        row = self._database.read().execute(
-            f"SELECT count(*) FROM models m WHERE {where.sql}", where.parameters
-        )
+        row = self._read().execute(f"SELECT count(*) FROM models m WHERE {where.sql}", where.parameters)
         return int(row.fetchone()[0])
 
     def _page(self, rows: sqlite3.Cursor, total: int, kind: MatchKind) -> SearchResult:
@@ -410,7 +415,7 @@ def _document(row: sqlite3.Row) -> Document:
             f"{description} {repo_id}",
         ),
         parts=parts,
-        sorts=(name, size, added, updated, subtype),
+        sorts=(name, -size, -added, -updated, subtype),
         filters={
             "type": (model_type,),
             "subtype": (subtype,),
@@ -470,12 +475,15 @@ def _storable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def _terms(text: str) -> list[str]:
-    """Each word as an FTS5 expression that finds it as the beginning of a word, or within one."""
-    return [_term(word) for word in words(text)[:MAX_TERMS]]
+def _fts_condition(terms: Sequence[str], operator: str) -> _Condition:
+    return _Condition(
+        "m.id IN (SELECT rowid FROM model_search WHERE model_search MATCH ?)",
+        (f" {operator} ".join(map(_term, terms)),),
+    )
 
 
 def _term(word: str) -> str:
+    """A word as an FTS5 expression that finds it as the beginning of a word, or within one."""
     choices = [f'"{word}"*']
     inner = pieces(word)
     if len(inner) > 1:
@@ -483,10 +491,6 @@ def _term(word: str) -> str:
     if len(word) > 1 and CJK.fullmatch(word):
         choices.append(f'parts : "{" ".join(cjk_pairs(word))}"')
     return f"({' OR '.join(choices)})" if len(choices) > 1 else choices[0]
-
-
-def _fts_condition(expression: str) -> _Condition:
-    return _Condition("m.id IN (SELECT rowid FROM model_search WHERE model_search MATCH ?)", (expression,))
 
 
 def _hash_condition(digest: str) -> _Condition:
@@ -498,12 +502,14 @@ def _hash_condition(digest: str) -> _Condition:
     )
 
 
-def _like_condition(terms: list[str]) -> _Condition:
-    columns = ("name_key", "file_names", "family", "tags", "subtype", "base_model", "description", "repo_id")
-    haystack = " || ' ' || ".join(f"m.{column}" for column in columns)
-    escaped = [re.sub(r"([\\%_])", r"\\\1", term) for term in terms[:MAX_TERMS]]
-    sql = " AND ".join(f"({haystack}) LIKE ? ESCAPE '\\'" for _ in escaped)
-    return _Condition(f"({sql})", tuple(f"%{term}%" for term in escaped))
+def _like_condition(terms: Sequence[str], operator: str) -> _Condition:
+    """What holds the words anywhere; or their pieces one after another in its name: ``llama3``, ``Llama-3``."""
+    texts = " || ' ' || ".join(f"m.{column}" for column in SEARCH_COLUMNS)
+    each = f"(folded({texts}) LIKE ? OR ' ' || m.name_key LIKE ?)"
+    return _Condition(
+        f"({f' {operator} '.join([each] * len(terms))})",
+        tuple(like for term in terms for like in (f"%{term}%", f"% {' '.join(pieces(term))}%")),
+    )
 
 
 def _filters(query: ModelFilter, *, leave_out: str | None = None) -> list[_Condition]:
@@ -530,11 +536,16 @@ def _where(conditions: list[_Condition], match: _Condition | None = None) -> _Co
 
 
 def _sorting(query: ModelQuery, *, default: str) -> tuple[str, bool]:
-    """What to sort by, and whether the largest or newest comes first."""
+    """What to sort by, and whether the other way round than usual, which is the largest and newest first."""
     sort = query.sort if query.sort is not None and query.sort != "relevance" else default
-    return sort, query.order == "desc" if query.order else sort in _DESCENDING
+    usual = "desc" if sort in _DESCENDING else "asc"
+    return sort, query.order not in (None, usual)
 
 
 def _order(query: ModelQuery, *, default: str) -> str:
-    sort, descending = _sorting(query, default=default)
-    return f"{_SORT_COLUMNS[sort]} {'DESC' if descending else 'ASC'}, m.id"
+    """Equal ones by name; and all of it turned round, so that one way is the other read backwards."""
+    sort, turned = _sorting(query, default=default)
+    column, name = ("DESC", "ASC") if sort in _DESCENDING else ("ASC", "ASC")
+    if turned:
+        column, name = ("ASC", "DESC") if sort in _DESCENDING else ("DESC", "DESC")
+    return f"{_SORT_COLUMNS[sort]} {column}, m.name_key {name}, m.id {name}"

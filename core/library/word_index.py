@@ -28,6 +28,7 @@ COLUMNS = ("name", "file", "kind", "tags", "description")
 """Where a word may be found, the best place first. ``kind`` is family, base model, type and subtype."""
 
 SORTS = ("name", "size", "added", "updated", "type")
+"""What lists are sorted by; the smallest value comes first, equal ones by name."""
 
 _EXTENSIONS = frozenset(extension[1:] for extension in MODEL_EXTENSIONS)
 _PIECES = len(COLUMNS)
@@ -257,10 +258,10 @@ class WordIndex:
                 break
         return [self._keys[slot] for slot in found]
 
-    def sorted_page(self, models: Bits, sort: str, descending: bool, offset: int, limit: int) -> list[int]:
-        """Row ids of one page in the order of one of `SORTS`."""
+    def sorted_page(self, models: Bits, sort: str, turned: bool, offset: int, limit: int) -> list[int]:
+        """Row ids of one page in the order of one of `SORTS`, or in that order turned round."""
         order = self._order(SORTS.index(sort))
-        return [self._keys[slot] for slot in self._in_order(models, order, descending, offset, limit)]
+        return [self._keys[slot] for slot in self._in_order(models, order, turned, offset, limit)]
 
     # Words to sets
 
@@ -322,8 +323,9 @@ class WordIndex:
 
     def _near(self, word: str) -> list[Bits]:
         """The models with words a few letters away, set apart by how many letters."""
-        if any(self._levels(word)):
-            return [union(self._levels(word))]
+        having = union(self._levels(word)) & self._live  # a word of dead models only is none
+        if having:
+            return [having]
         if len(word) > _MAX_FUZZY_CHARS:
             return [0]
         reach = 1 if len(word) < 5 else 2 if len(word) < 9 else 3
@@ -426,7 +428,7 @@ class WordIndex:
 
     def _by_use_and_name(self, models: Bits, order: array[int], offset: int, limit: int) -> list[int]:
         used = [slot for slot in self._used if models >> slot & 1] if self._used else []
-        used.sort(key=lambda slot: self._names[slot])
+        used.sort(key=self._name_and_key)
         used.sort(key=self._used.__getitem__, reverse=True)
         found = used[offset : offset + limit]
         for slot in used:
@@ -439,27 +441,35 @@ class WordIndex:
     def _by_name(self, models: Bits, order: array[int], offset: int, limit: int) -> list[int]:
         if models.bit_count() ** 2 > 4 * len(self._keys):  # so dense that a page of them is met soon
             return self._in_order(models, order, False, offset, limit)
-        return sorted(members(models), key=self._names.__getitem__)[offset : offset + limit]
+        return sorted(members(models), key=self._name_and_key)[offset : offset + limit]
 
-    def _in_order(
-        self, models: Bits, order: array[int], descending: bool, offset: int, limit: int
-    ) -> list[int]:
+    def _name_and_key(self, slot: int) -> tuple[str, int]:
+        return self._names[slot], self._keys[slot]
+
+    def _in_order(self, models: Bits, order: array[int], turned: bool, offset: int, limit: int) -> list[int]:
         chosen = selector(models, len(self._keys))
-        walk: Callable[[], Iterator[int]] = lambda: reversed(order) if descending else iter(order)  # noqa: E731
+        walk: Callable[[], Iterator[int]] = lambda: reversed(order) if turned else iter(order)  # noqa: E731
         return list(islice(compress(walk(), map(chosen.__getitem__, walk())), offset, offset + limit))
 
     def _order(self, sort: int) -> array[int]:
-        """All slots in the order of a sort; those that came since the last time are merged in."""
+        """All slots in the order of a sort, equal ones by name and key; those that came since are put in."""
         order = self._orders[sort]
-        value = self._sort_values[sort].__getitem__
+        values = self._sort_values[sort]
         new = range(len(order), len(self._keys))
         if len(new) <= 500:
+
+            def place(slot: int) -> tuple[Any, str, int]:
+                return values[slot], *self._name_and_key(slot)
+
             for slot in new:
-                order.insert(bisect_right(order, value(slot), key=value), slot)
+                order.insert(bisect_right(order, place(slot), key=place), slot)
             return order
-        # In pieces, because a single call that sorts 100,000 values lets no other thread run meanwhile.
-        runs = [array("I", sorted(new[at : at + _RUN], key=value)) for at in range(0, len(new), _RUN)]
-        self._orders[sort] = array("I", heapq.merge(order, *runs, key=value))
+        # In pieces, because a single call that sorts 100,000 values lets no other thread run meanwhile. Equal ones
+        # stay as they were: by name, and of one name as they came, which is by key.
+        by_name: Sequence[int] = self._order(0) if sort else range(len(self._keys))
+        value = values.__getitem__
+        runs = [array("I", sorted(by_name[at : at + _RUN], key=value)) for at in range(0, len(by_name), _RUN)]
+        self._orders[sort] = array("I", heapq.merge(*runs, key=value))
         return self._orders[sort]
 
 

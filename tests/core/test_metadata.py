@@ -18,13 +18,19 @@ TEXTS = st.text(max_size=8) | st.sampled_from(
     ["", "\0", "a\nb", "\u202e", "\ud800", "x" * 1000, "../x", "/etc/passwd", "owned", "in-place", "pickle"]
 )
 MOMENTS = st.sampled_from(
-    ["2026-01-01T00:00:00", "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59+23:59", "9999-12-31T23:59:59-05:00"]
+    [
+        "2026-01-01T00:00:00",
+        "0001-01-01T00:00:00+05:00",
+        "9999-12-31T23:59:59+23:59",
+        "9999-12-31T23:59:59-05:00",
+    ]
 )
 NUMBERS = st.integers() | st.floats() | st.sampled_from([2**63, -1, 10**30])
 FILES = st.lists(
     st.fixed_dictionaries(
         {
-            "name": TEXTS | st.sampled_from(["up.safetensors", "a/../up.safetensors", ".", "up.safetensors/x"]),
+            "name": TEXTS
+            | st.sampled_from(["up.safetensors", "a/../up.safetensors", ".", "up.safetensors/x"]),
             "size": NUMBERS,
             "sha256": st.sampled_from([None, "", "A" * 64, "no hash", 7]),
             "shard_index": st.none() | NUMBERS,
@@ -52,7 +58,9 @@ def written(librarian, model_id):
 @given(st.dictionaries(st.sampled_from([*KEYS, "unknown"]), ANYTHING, min_size=1, max_size=3))
 @example({"size_bytes": 10**30})
 @example({"added_date": "9999-12-31T23:59:59+23:59"})
-def test_whatever_it_says_the_model_is_listed_or_reported_and_all_is_answered(librarian, owned, finished, values):
+def test_whatever_it_says_the_model_is_listed_or_reported_and_all_is_answered(
+    librarian, owned, finished, values
+):
     path = written(librarian, owned)
     good = path.read_bytes()
     try:

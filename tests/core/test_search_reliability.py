@@ -78,6 +78,8 @@ def test_damage_found_only_while_reading(librarian, finished, make_model, models
     for number in range(40):
         make_model(models_folder / "loras" / f"model {number}.safetensors")
     finished(librarian.scans.start("quick"))
+    for job in librarian.jobs.all():  # nobody may use what is closed under him below
+        finished(job)
     library = librarian.library
     renewed = []
     library.on_renewed = lambda: renewed.append(True)
