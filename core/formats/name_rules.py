@@ -67,7 +67,7 @@ FAMILY_NAMES: tuple[tuple[str, tuple[str, str]], ...] = (
     (r"ovis image|ovis 2\.5", ("ovis-image", "Ovis-Image")),
     (r"new ?bie image", ("newbie", "NewBie Image")),
     (r"minimax music ?3?", ("minimax", "MiniMax Music 3")),
-    (r"minimax h 3", ("minimax", "MiniMax H3")),
+    (r"minimax h 3|fasth 3", ("minimax", "MiniMax H3")),
     (r"ideogram ?4?", ("ideogram", "Ideogram 4")),
     (r"krea ?2", ("krea", "Krea 2")),
     (r"fibo ?2", ("fibo", "FIBO 2")),
@@ -125,6 +125,9 @@ ENCODER_FAMILIES = ("t5", "clip", "siglip", "llama", "qwen", "gemma", "mistral",
 SAME_TENSORS: dict[str, tuple[str, ...]] = {
     "z-image": ("lumina",),
     "chroma": ("flux",),
+    "ovis-image": ("flux",),
+    "longcat-image": ("flux",),
+    "mage-flow": ("qwen-image",),
     "flux2": ("flux",),
     "flux3": ("flux", "flux2"),
     "qwen-image": ("wan",),
@@ -193,7 +196,8 @@ WHOLE_NAMES: dict[str, str] = {
 BASE_NAMES: tuple[NameRule, ...] = (
     NameRule(r"(sd xl|sdxl|sd 3(\.5)?|sd v? ?\d(\.\d)?|stable diffusion)", "checkpoints"),
     NameRule(
-        r"(ace step( v)?|neta ?yumev?|stable audio( open)?|hunyuan 3 d|sam 3\.1|hidream o 1|svd)",
+        r"(ace step( v)?|neta ?yumev?|stable audio( open)?|hunyuan 3 d|sam 3\.1|hidream o 1|svd|yue ?2"
+        r"|sdpose wholebody)",
         "checkpoints",
     ),
     NameRule(r"ltx (video|2(\.\d)?)", "checkpoints", r"transformer|2\.5"),
@@ -203,7 +207,8 @@ BASE_NAMES: tuple[NameRule, ...] = (
         r"|kandinsky ?5( ?lite)?|hunyuan ?video|hunyuan ?image|anima|ernie image|longcat image|ovis image|krea ?2"
         r"|ideogram ?4|lens|boogu image|mage flow|ming image|moss image|joyai image|fibo ?2|pixeldit|seedvr ?2"
         r"|acestep v|cosmos|lumina|new ?bie image|minimax (h|music) 3|ltx 2\.5|pixal ?3 d|trellis ?2|lotus depth"
-        r"|firered image|chrono edit|capybara|causal forcing|humo|triposplat|rt detr|void pass|pid flux 1|cogvideox?)",
+        r"|firered image|chrono edit|capybara|causal forcing|humo|triposplat|rt detr|void pass|pid flux 1|cogvideox?"
+        r"|(fastvideo )?fasth 3)",
         "diffusion_models",
     ),
 )
@@ -217,7 +222,7 @@ BASE_WORDS = frozenset(
     kontext krea edit inpaint inpainting inp fill canny depth fun camera control layered dit open video
     audio mv all in one refiner animate vace scail move high low noise ti flf transformer flow unconditional
     ref va fl radiance onereward wanmove ati design multiview hgnet bernini dancer global local framewise
-    multiplex px to omniref sr aio kv xt xs mxl
+    multiplex px to omniref sr aio kv xt xs mxl step
     """.split()  # noqa: SIM905
 )
 """Words of which, beside the family's own, the published names of base models are made."""

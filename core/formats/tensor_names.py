@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 
 from .facts import Tensor
 from .tensor_rules import PREFIXES, Fits
@@ -45,12 +45,27 @@ class TensorNames:
         return rule.width is None or self._is_wide(*rule.width)
 
     def _is_wide(self, part: str, axis: int, extent: int) -> bool:
-        for name, tensor in islice(self._tensors.items(), MAX_NAMES):
-            if len(tensor.shape) > axis and tensor.shape[axis] == extent and not name.endswith(_ENDS_OF_UP):
+        whole = ((name, shape) for name, shape in self._shapes() if ".lokr_" not in name)
+        for name, shape in chain(whole, self._lokr_shapes()):
+            if len(shape) > axis and shape[axis] == extent:
                 pattern = _bare(_NUMBER.sub("#", name))
                 if _occurs(part, f"\n{pattern}\n"):
                     return True
         return False
+
+    def _shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        for name, tensor in islice(self._tensors.items(), MAX_NAMES):
+            if not name.endswith(_ENDS_OF_UP):
+                yield name, tensor.shape
+
+    def _lokr_shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """The widths of what a LoKr changes: the products of those of its factors, each whole or in two halves."""
+        widths: dict[str, int] = {}
+        for name, shape in self._shapes():
+            module, _, factor = name.rpartition(".lokr_")
+            if factor in ("w1", "w1_b", "w2", "w2_b") and len(shape) == 2:
+                widths[module] = widths.get(module, 1) * shape[1]
+        return ((f"{module}.weight", (0, width)) for module, width in widths.items())
 
     def _is_deep(self, word: str, number: int) -> bool:
         find = _depth_pattern(word).search
