@@ -151,7 +151,10 @@ def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> N
         )
     elif name in ("REDUCE", "NEWOBJ"):
         arguments, function = stack.pop(), stack.pop()
-        stack.append(_Call(function, arguments))
+        call = _Call(function, arguments)
+        if function == "collections OrderedDict" and isinstance(arguments, tuple) and arguments:
+            _take_pairs(call, arguments[0])
+        stack.append(call)
     elif name == "BUILD":
         state = stack.pop()
         if isinstance(stack[-1], _Call) and isinstance(state, dict) and not stack[-1].state:
@@ -188,6 +191,13 @@ def _pairs(items: list[Any]) -> dict[Any, Any]:
         for key, value in zip(items[::2], items[1::2], strict=False)
         if isinstance(key, str) or (isinstance(key, int) and abs(key) < 2**31)
     }
+
+
+def _take_pairs(call: _Call, pairs: Any) -> None:
+    """What Python 2 gave an OrderedDict when it was made; out of the list, so that no other can copy it again."""
+    if isinstance(pairs, list):
+        call.state = _pairs([part for pair in pairs if isinstance(pair, list) for part in pair[:2]])
+        pairs.clear()
 
 
 def _set(target: Any, items: list[Any]) -> None:

@@ -116,6 +116,19 @@ def test_tensors_of_a_torch_file_are_read_without_loading_it(tmp_path, protocol,
     assert identify(legacy).tensors == facts.tensors
 
 
+class OfPython2(collections.OrderedDict):  # type: ignore[type-arg]
+    """Pickles as Python 2 did it: the pairs go to the call, not to what it made."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return collections.OrderedDict, ([[key, value] for key, value in self.items()],)
+
+
+def test_weights_that_python_2_saved_are_read(tmp_path):
+    path = tmp_path / "x.pth"
+    path.write_bytes(legacy_torch(torch_pickle(OfPython2(ESRGAN))))
+    assert identify(path).tensors["body.0.rdb1.conv1.weight"] == Tensor("F16", (32, 64, 3, 3))
+
+
 def test_an_old_checkpoint_tells_its_base_model(tmp_path):
     unet = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
     weights = {unet: Weight(320, 768), "first_stage_model.decoder.conv_in.weight": Weight(4, 4, 3, 3)}
@@ -265,6 +278,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "ZIP with 200,000 entries": lambda: zip_of(b"\x80\x02}q\x00.", extra=200_000),
     "pickle that grows": growing_pickle,
     "pickle that copies": updated_again_and_again,
+    "pickle that gives one list to many": lambda: b"\x80\x02](" + b"](I1\nNe" * 30_000 + b"eq\x00\x85q\x01" + b"ccollections\nOrderedDict\nh\x01R" * 60_000 + b".",
     "pickle of long texts": lambda: b"\x80\x02" + b"".join(b"X" + struct.pack("<I", 250_000) + b"a" * 250_000 for _ in range(80)) + b".",
     "pickle with a text of 4 GB": lambda: b"\x80\x02X" + struct.pack("<I", 2**32 - 1) + b"a" * 100,
     "pickle with a number of 30 MB": lambda: b"\x80\x02L" + b"9" * 30_000_000 + b"L\n.",
