@@ -433,6 +433,42 @@ def test_damaged_files_never_crash_the_readers(data):
     assert_survives(bytes(content))
 
 
+DAMAGE_MANY = """
+import random, struct, sys
+from pathlib import Path
+from model_librarian.core.errors import LibrarianError
+from model_librarian.core.formats import classify, identify
+folder = Path(sys.argv[1])
+samples = [path.read_bytes() for path in sorted(folder.glob("sample-*"))]
+chosen, path = random.Random(int(sys.argv[2])), folder / "damaged.bin"
+for _ in range(4000):
+    content = bytearray(chosen.choice(samples))
+    for _ in range(chosen.randint(1, 4)):
+        at = chosen.randrange(len(content))
+        number = chosen.choice((2**16, 2**24, 2**27, 2**31, 2**32 - 1, 2**40, 2**62, chosen.getrandbits(64)))
+        size = chosen.choice((1, 2, 4, 8))
+        content[at : at + size] = struct.pack("<Q", number)[:size]
+    path.write_bytes(content + bytes(chosen.choice((0, 0, 5_000_000))))
+    try:
+        classify(identify(path), path.name)
+    except LibrarianError:
+        pass
+print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody tells what a process used at most")
+@pytest.mark.parametrize("seed", range(2))
+def test_no_damage_makes_a_reader_take_much_memory(tmp_path, seed):
+    """Lengths and counts are changed to large ones, and the file is long enough for some of them."""
+    for number, sample in enumerate(SAMPLES):
+        (tmp_path / f"sample-{number}").write_bytes(sample)
+    command = [sys.executable, "-c", DAMAGE_MANY, str(tmp_path), str(seed)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    assert int(ran.stdout) * 1024 < 200_000_000
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.recursive(
