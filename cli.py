@@ -62,7 +62,7 @@ def _end_output() -> None:
 
 
 def surroundings_of(options: argparse.Namespace) -> Surroundings:
-    """The places that the options name; those left out are as they were named last."""
+    """The places that the options name; those left out are as a server, or else the first command, named them."""
     data_dir = Path(options.home).absolute() if options.home else default_data_dir()
     before = Surroundings.remembered(data_dir)
     models = [Path(folder).absolute() for folder in options.models or ()]
@@ -90,7 +90,13 @@ def _recover(librarian: Librarian) -> None:
 
 @contextmanager
 def _librarian(options: argparse.Namespace) -> Iterator[Librarian]:
-    librarian = Librarian(surroundings_of(options))
+    surroundings = surroundings_of(options)
+    librarian = Librarian(surroundings)
+    if Surroundings.remembered(surroundings.data_dir) is None:
+        if options.models or options.library:
+            surroundings.remember()
+        elif not librarian.library.totals().models:
+            warn("No models folder is known yet. Name yours once: --models DIR")
     try:
         yield librarian
     finally:
@@ -132,6 +138,8 @@ def _search(options: argparse.Namespace) -> int:
                 say(f"    {model.official_name}  ({facts}){'  linked' if model.linked else ''}")
             if result.match == "any":
                 warn("No model has all of these words; these have some.")
+            elif result.match == "fuzzy":
+                warn("No model is called so; these are called nearly so.")
             warn(f"{result.total:,} found in {result.query_time_ms:.1f} ms")
 
         _show(options, result, human)
@@ -145,7 +153,7 @@ def _details(options: argparse.Namespace) -> int:
         def human() -> None:
             findings = details.pickle_scan
             if findings is not None:
-                say(f"{'pickle':20} {_findings(findings)}")
+                say(f"{'pickle':22} {_findings(findings)}")
             hidden = {
                 "files",
                 "links",
@@ -157,11 +165,11 @@ def _details(options: argparse.Namespace) -> int:
             }
             for name, value in details.model_dump(mode="json", exclude=hidden).items():
                 if value not in (None, "", [], {}):
-                    say(f"{name:20} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+                    say(f"{name:22} {', '.join(map(str, value)) if isinstance(value, list) else value}")
             for file in details.files:
-                say(f"{'file':20} {file.path}{'' if file.exists else '  (missing)'}")
+                say(f"{'file':22} {file.path}{'' if file.exists else '  (missing)'}")
             for link in details.links:
-                say(f"{'link':20} {link.target}  ({link.state})")
+                say(f"{'link':22} {link.target}  ({link.state})")
 
         _show(options, details, human)
     return 0
@@ -234,7 +242,9 @@ def _scan(options: argparse.Namespace) -> int:
         _look_into_pickles(librarian, job, options)
 
         def human() -> None:
-            result = job.result or {}
+            if job.result is None:
+                return
+            result = job.result
             counts = {
                 "found": result.get("models_found"),
                 "new or changed": result.get("models_indexed"),
@@ -319,9 +329,11 @@ def _resolve(options: argparse.Namespace) -> int:
 
 
 def _duplicates(options: argparse.Namespace) -> int:
+    status = 0
     with _librarian(options) as librarian:
         if librarian.library.usage.count_unhashed():
-            follow(librarian, librarian.scans.hash_in_background(hurry=True), draws=not options.json)
+            job = follow(librarian, librarian.scans.hash_in_background(hurry=True), draws=not options.json)
+            status = exit_status(job)
         report = librarian.models.duplicates()
 
         def human() -> None:
@@ -330,9 +342,11 @@ def _duplicates(options: argparse.Namespace) -> int:
                 for file in group.files:
                     say(f"    {file.path}")
             warn(f"{size(report.bytes_to_win)} to win in {counted(len(report.groups), 'group')}")
+            if report.files_to_hash:
+                warn(f"{counted(report.files_to_hash, 'file')} of equal size not compared")
 
         _show(options, report, human)
-    return 0
+    return status
 
 
 def _storage(options: argparse.Namespace) -> int:

@@ -14,6 +14,8 @@ from .core.linking import Plan
 from .core.storage.names import shown
 
 BAR_CELLS = 30
+FEWEST_CELLS = 5
+"""Of a bar; where there is less room, only the numbers are shown."""
 
 
 def say(text: str) -> None:
@@ -77,9 +79,11 @@ class ProgressBar:
             return
         self._drawn = True
         share = min(1.0, progress.current / progress.total)
-        line = f"{job.stage or '':10} {'█' * int(share * BAR_CELLS):{BAR_CELLS}} {share:4.0%}  {_amounts(progress)}"
+        before, after = f"{job.stage or '':10} ", f"{share:4.0%}  {_amounts(progress)}"
         room = max(10, shutil.get_terminal_size().columns - 1)
-        print(f"\r{line[:room]}\033[K", end="", file=sys.stderr, flush=True)
+        cells = min(BAR_CELLS, room - len(before) - len(after) - 1)
+        bar = f"{'█' * int(share * cells):{cells}} " if cells >= FEWEST_CELLS else ""
+        print(f"\r{(before + bar + after)[:room]}\033[K", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Let what comes next begin a line of its own."""
@@ -124,7 +128,9 @@ def exit_status(job: Job) -> int:
     """0 if all of a job was done, else 1, with what went wrong as a whole said."""
     if job.state == "done" and all(item.state in ("done", "skipped") for item in job.items):
         return 0
-    if job.error is not None and all(item.message != job.error.message for item in job.items):
+    if job.state == "cancelled":
+        warn("librarian: Cancelled. What was done until then stays.")
+    elif job.error is not None and all(item.message != job.error.message for item in job.items):
         warn(f"librarian: {job.error.message}")
     return 1
 

@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 import zipfile
 
@@ -15,7 +16,8 @@ import pytest
 
 from model_librarian.cli import main
 from model_librarian.core.importing.journal import Journal
-from model_librarian.core.jobs import Job, JobProgress
+from model_librarian.core.jobs import Job, JobProgress, JobRunner
+from model_librarian.core.library import Library
 from model_librarian.terminal import ProgressBar, duration
 
 from .fake_hosts import FakeHosts, serving
@@ -120,6 +122,53 @@ def test_a_server_s_places_are_remembered(tmp_path, surroundings, models_folder,
     assert main(["scan", "--home", str(surroundings.data_dir)]) == 0
     assert main(["search", "ae", "--home", str(surroundings.data_dir)]) == 0
     assert "in-place/ae" in capsys.readouterr().out
+
+
+def test_the_first_places_that_a_command_names_are_remembered(tmp_path, models_folder, make_model, capsys):
+    make_model(models_folder / "vae" / "ae.safetensors")
+    home = ["--home", str(tmp_path / "home")]
+    assert main(["status", *home]) == 0
+    assert "--models DIR" in capsys.readouterr().err
+    assert main(["scan", *home, "--models", str(models_folder)]) == 0
+    assert main(["search", "ae", *home]) == 0
+    assert "in-place/ae" in capsys.readouterr().out
+    assert main(["status", *home, "--models", str(tmp_path / "others")]) == 0
+    assert main(["search", *home]) == 0
+    assert "in-place/ae" in capsys.readouterr().out
+
+
+def test_it_says_that_names_are_only_near(librarian_command, make_model, models_folder):
+    make_model(models_folder / "vae" / "juggernaut.safetensors")
+    librarian_command("scan")
+    assert "nearly so" in librarian_command("search", "juggernot")[1]
+    assert "nearly so" not in librarian_command("search", "juggernaut")[1]
+
+
+def test_ctrl_c_cancels_and_says_so(librarian_command, make_model, models_folder, monkeypatch):
+    """Sent while the command waits for its job."""
+    for name in "ab":
+        make_model(models_folder / "vae" / f"{name}.safetensors")
+    monkeypatch.setattr(Library, "hash_of", hash_until_cancelled)
+    librarian_command("scan")
+    wait, interrupted = JobRunner.wait, []
+
+    def interrupt(jobs, job_id, timeout=None):
+        if not interrupted:
+            interrupted.append(jobs.get(job_id).kind)
+            raise KeyboardInterrupt
+        return wait(jobs, job_id, timeout)
+
+    monkeypatch.setattr(JobRunner, "wait", interrupt)
+    status, output = librarian_command("duplicates")
+    assert (status, interrupted) == (1, ["hash"])
+    assert "Cancelled" in output
+    assert "2 files of equal size not compared" in output
+
+
+def hash_until_cancelled(_library, _model_id, told):
+    while True:
+        told(0, 1)
+        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -280,7 +329,7 @@ def test_pickles_are_looked_into_before_an_import_ends(
     good = next(number for number, line in enumerate(lines) if line.startswith("good.pth: done"))
     assert "pickle: dangerous: posix.system" in lines[evil + 1] or "nt.system" in lines[evil + 1]
     assert lines[good + 1] == "    pickle: clean"
-    assert "pickle               dangerous: " in librarian_command("show", "evil.pth")[1]
+    assert "pickle                 dangerous: " in librarian_command("show", "evil.pth")[1]
     assert not mark.exists()
 
 
@@ -289,7 +338,7 @@ def test_pickles_in_an_app_are_looked_into_before_a_scan_ends(
 ):
     make_torch_zip(models_folder / "upscale_models" / "good.pth")
     assert librarian_command("scan")[0] == 0
-    assert "pickle               clean" in librarian_command("show", "good.pth")[1]
+    assert "pickle                 clean" in librarian_command("show", "good.pth")[1]
 
 
 def test_a_number_out_of_bounds_says_the_bounds_only(librarian_command, capsys):
@@ -363,7 +412,12 @@ def test_the_progress_bar_tells_amount_rate_and_time_left(capsys, monkeypatch):
     bar.draw(
         Job(id="x", kind="scan", stage="headers", progress=JobProgress(current=1, total=1, unit="models"))
     )
-    assert len(capsys.readouterr().err.strip("\r").removesuffix("\033[K")) < 40
+    line = capsys.readouterr().err.strip("\r").removesuffix("\033[K")
+    assert line.endswith("█ 100%  1 of 1 model")
+    assert len(line) < 40
+    monkeypatch.setenv("COLUMNS", "30")
+    bar.draw(Job(id="x", kind="import", stage="import", progress=progress))
+    assert capsys.readouterr().err.strip("\r").startswith("import      25%  1.5 GB of")
 
 
 @pytest.mark.parametrize(
