@@ -21,7 +21,7 @@ from ..storage.names import name_with_suffix, safe_name
 from .index import Index, IndexedFile, IndexedModel, ScannedFolder, inode_of
 from .metadata import IN_PLACE, METADATA_NAME, MetadataError, MetadataStore
 from .records import Model, ModelFile, ScanResult, weight_size_gb
-from .walk import FoundFile, FoundModel, Listing, Walk, pack, unpack
+from .walk import FoundFile, FoundModel, Listing, Unchanged, Walk, pack, unpack
 
 ELSEWHERE = ""
 """The watched folder of a file that lies in none."""
@@ -61,6 +61,7 @@ class InPlaceModels:
         self._folders = list(folders)
         self._result = result
         self._every = every
+        self._unchanged = Unchanged()
         self.looked: list[ScannedFolder] = []
         """The directories that are not as they were."""
         self.forgotten: list[str] = []
@@ -126,8 +127,8 @@ class InPlaceModels:
                 len(models) == 1
                 and same_preview
                 and all(
-                    now is not None and (now.file.size, now.file.mtime_ns) == (file.size, file.mtime_ns)
-                    for now, file in zip(seen, found.files, strict=True)
+                    known_file is not None and self._unchanged(file.path, known_file.file[2:5], file[1:])
+                    for known_file, file in zip(seen, found.files, strict=True)
                 )
             ):
                 same.append((model_id, found))
@@ -245,7 +246,7 @@ class InPlaceModels:
         for file in found.files:
             seen = known.get(file.path)
             if seen is not None:
-                same = (seen.size, seen.mtime_ns) == (file.size, file.mtime_ns)
+                same = self._unchanged(file.path, seen[2:5], file[1:])
                 digests = (seen.sha256, seen.blake3) if same else (None, None)
             else:
                 size, *texts = hashes.get(file.path, (None, None, None))
@@ -332,7 +333,7 @@ class InPlaceModels:
             return self._index.as_known(model_id)._replace(model=model, metadata_mtime_ns=metadata_mtime_ns)
         before = self._index.as_known(model_id) if known else None
         rewritten = before is None or before.metadata_mtime_ns != metadata_mtime_ns
-        files = _files_elsewhere(model, known, rewritten=rewritten)
+        files = self._files_elsewhere(model, known, rewritten=rewritten)
         if files is None:
             self._result.models_skipped_missing_files += 1
             return self._missing(model, known, metadata_mtime_ns)
@@ -349,6 +350,32 @@ class InPlaceModels:
             model, files, _shown(model), header_read=same or not known, metadata_mtime_ns=metadata_mtime_ns
         )
 
+    def _files_elsewhere(
+        self, model: Model, known: list[IndexedFile], *, rewritten: bool
+    ) -> list[IndexedFile] | None:
+        """The files that a ``metadata.json`` names by absolute paths as they are now; nothing if one is not there.
+
+        A file that has changed since it was known keeps a hash only if that was ``rewritten`` since, too.
+        """
+        before = {file.path: file for file in known}
+        files = []
+        for file in model.files:
+            try:
+                status = os.stat(file.name) if os.path.isabs(file.name) else None
+            except (OSError, ValueError):
+                status = None
+            if status is None or not stat.S_ISREG(status.st_mode):
+                return None
+            seen = before.get(file.name)
+            digests: tuple[str | None, str | None] = (file.sha256, file.blake3)
+            now = (status.st_size, status.st_mtime_ns, inode_of(status))
+            if seen is not None and self._unchanged(file.name, seen[2:5], now):
+                digests = (seen.sha256 or file.sha256, seen.blake3 or file.blake3)
+            elif not rewritten or status.st_size != file.size:
+                digests = (None, None)
+            files.append(IndexedFile(file.name, ELSEWHERE, *now, *digests))
+        return files or None
+
     def _missing(self, model: Model, known: list[IndexedFile], metadata_mtime_ns: int) -> IndexedModel | None:
         """What is to be said of a model whose files are not all there: nothing, unless its drive is missing."""
         folder = os.path.dirname(model.files[0].name) if model.files else ""
@@ -361,32 +388,6 @@ class InPlaceModels:
             return before._replace(model=model, problem=problem, metadata_mtime_ns=metadata_mtime_ns)
         self._gone |= {file.path: Known(model.model_id, file) for file in known}
         return None
-
-
-def _files_elsewhere(model: Model, known: list[IndexedFile], *, rewritten: bool) -> list[IndexedFile] | None:
-    """The files that a ``metadata.json`` names by absolute paths as they are now; nothing if one is not there.
-
-    A file that has changed since it was known keeps a hash only if that was ``rewritten`` since, too.
-    """
-    before = {file.path: file for file in known}
-    files = []
-    for file in model.files:
-        try:
-            status = os.stat(file.name) if os.path.isabs(file.name) else None
-        except (OSError, ValueError):
-            status = None
-        if status is None or not stat.S_ISREG(status.st_mode):
-            return None
-        seen = before.get(file.name)
-        digests: tuple[str | None, str | None] = (file.sha256, file.blake3)
-        if seen is not None and (seen.size, seen.mtime_ns) == (status.st_size, status.st_mtime_ns):
-            digests = (seen.sha256 or file.sha256, seen.blake3 or file.blake3)
-        elif not rewritten or status.st_size != file.size:
-            digests = (None, None)
-        files.append(
-            IndexedFile(file.name, ELSEWHERE, status.st_size, status.st_mtime_ns, inode_of(status), *digests)
-        )
-    return files or None
 
 
 def preview_paths(model: Model) -> Iterator[Path]:

@@ -48,11 +48,11 @@ class ScannedFolder(NamedTuple):
 
 
 class OwnedModel(NamedTuple):
-    """What the index knows of an owned model; ``files`` has each path's size and modification time."""
+    """What the index knows of an owned model; ``files`` has each path's size, modification time and inode."""
 
     metadata_mtime_ns: int | None
     problem: str | None
-    files: dict[str, tuple[int, int]]
+    files: dict[str, tuple[int, int, str]]
 
 
 class IndexedModel(NamedTuple):
@@ -406,18 +406,18 @@ class Index:
         # The ``+`` keeps SQLite from going through all owned models by their storage instead of to the few
         # whose ids are asked for.
         rows = self._database.read().execute(
-            "SELECT m.model_id, m.metadata_mtime_ns, m.problem, f.path, f.size, f.mtime_ns "
+            "SELECT m.model_id, m.metadata_mtime_ns, m.problem, f.path, f.size, f.mtime_ns, f.inode "
             "FROM models m LEFT JOIN model_files f ON f.model = m.id "
             "WHERE m.model_id >= ? AND m.model_id < ? AND +m.storage = 'owned' ORDER BY m.model_id, f.position",
             (family + "/", family + "0"),
         )
         known: dict[str, OwnedModel] = {}
-        for model_id, metadata_mtime_ns, problem, path, size, mtime_ns in rows:
+        for model_id, metadata_mtime_ns, problem, path, *state in rows:
             model = known.get(model_id)
             if model is None:
                 model = known[model_id] = OwnedModel(metadata_mtime_ns, problem, {})
             if path is not None:
-                model.files[path] = (size, mtime_ns)
+                model.files[path] = tuple(state)
         return known
 
     def owned_inodes(self) -> set[str]:

@@ -17,7 +17,7 @@ from ..storage.roots import is_within, real_path
 from .index import Index, IndexedFile, IndexedModel, OwnedModel, inode_of
 from .metadata import IN_PLACE, INCOMING, METADATA_NAME, MetadataError, MetadataStore
 from .records import Model, ModelFile, ScanResult, weight_size_gb
-from .walk import nearness
+from .walk import Unchanged, nearness
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ class OwnedModels:
         self._index = index
         self._result = result
         self._root = str(metadata.root)
+        self._unchanged = Unchanged()
         self.gone: list[str] = []
         """Ids of known models whose folders or files are not there."""
         self.unreadable: list[str] = []
@@ -53,7 +54,7 @@ class OwnedModels:
                     continue
                 entry = self._entry(model_id, known=before is not None)
                 if entry is not None:
-                    yield _without_stale_hashes(entry, before)
+                    yield self._without_stale_hashes(entry, before)
                 if entry is not None or model_id in self.damaged:
                     known.pop(model_id, None)
             self.gone += known
@@ -98,7 +99,8 @@ class OwnedModels:
                 return False
             for path, seen in before.files.items():
                 status = os.stat(path)
-                if (status.st_size, status.st_mtime_ns) != seen or not path.startswith(folder):
+                now = (status.st_size, status.st_mtime_ns, inode_of(status))
+                if not self._unchanged(path, seen, now) or not path.startswith(folder):
                     return False
         except OSError:
             return False
@@ -127,6 +129,19 @@ class OwnedModels:
             return None
         self._result.models_found += 1
         return entry
+
+    def _without_stale_hashes(self, entry: IndexedModel, before: OwnedModel | None) -> IndexedModel:
+        """The entry without the hashes of files that were replaced after they were hashed."""
+        if before is None or entry.metadata_mtime_ns != before.metadata_mtime_ns:
+            return entry
+        files = [
+            file._replace(sha256=None, blake3=None)
+            if file.path in before.files
+            and not self._unchanged(file.path, before.files[file.path], file[2:5])
+            else file
+            for file in entry.files
+        ]
+        return entry._replace(files=files)
 
     def read(self, model_id: str) -> IndexedModel | None:
         """What the index should say of one model folder; nothing if a listed file is not there.
@@ -213,19 +228,6 @@ def _from_files(model_id: str, folder: str, problem: str) -> IndexedModel | None
         approx_weight_size_gb=weight_size_gb(size),
     )
     return IndexedModel(model, found, problem=problem)
-
-
-def _without_stale_hashes(entry: IndexedModel, before: OwnedModel | None) -> IndexedModel:
-    """The entry without the hashes of files that were replaced after they were hashed."""
-    if before is None or entry.metadata_mtime_ns != before.metadata_mtime_ns:
-        return entry
-    files = [
-        file._replace(sha256=None, blake3=None)
-        if before.files.get(file.path, (file.size, file.mtime_ns)) != (file.size, file.mtime_ns)
-        else file
-        for file in entry.files
-    ]
-    return entry._replace(files=files)
 
 
 def folders_in(path: str) -> list[str]:

@@ -19,6 +19,7 @@ from ..formats.pipelines import MODEL_INDEX, main_component
 from ..formats.shards import ShardSet, group_shards
 from ..formats.sidecars import Preview, preview_names
 from ..settings import MODEL_EXTENSIONS, TargetFolder
+from ..storage.mounts import keeps_inodes
 from ..storage.names import is_text, shown
 from ..storage.roots import real_path
 from .index import Index, ScannedFolder, inode_of
@@ -294,6 +295,27 @@ class Walk:
         if self._seen_inodes is None:
             self._seen_inodes = self._index.owned_inodes()
         return self._seen_inodes
+
+
+class Unchanged:
+    """Tells files apart that have the same path."""
+
+    def __init__(self) -> None:
+        self._keeps: dict[str, bool] = {}
+
+    def __call__(self, path: str, before: tuple[int, int, str], now: tuple[int, int, str]) -> bool:
+        """Whether a file is still the one that was known, by size, time in nanoseconds and `inode_of`.
+
+        Another inode on the same device means that it was replaced, where the filesystem keeps them.
+        """
+        if before == now:
+            return True
+        device = now[2].partition(":")[0]
+        if before[:2] != now[:2] or before[2].partition(":")[0] != device:
+            return before[:2] == now[:2]
+        if device not in self._keeps:
+            self._keeps[device] = keeps_inodes(Path(path))
+        return not self._keeps[device]
 
 
 def pack(found: FoundModel) -> str:

@@ -14,6 +14,12 @@ import psutil
 ROOT = Path("/")
 """Where ``proc``, ``sys`` and ``dev`` lie."""
 
+_KEEP_INODES = {
+    "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "jfs", "reiserfs", "tmpfs", "overlay", "nfs",
+    "nfs4", "ntfs", "ntfs3", "refs", "apfs", "hfs", "ufs",
+}  # fmt: skip
+"""Filesystems where a file has the same number as long as it lives; FAT, exFAT and much in user space make them up."""
+
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
@@ -68,6 +74,12 @@ def mount_of(path: Path, root: Path = ROOT) -> Mount | None:
         if inside and (best is None or len(mount.point) >= len(best.point)):  # the last one covers the others
             best = mount
     return best
+
+
+def keeps_inodes(path: Path) -> bool:
+    """Whether another inode at ``path`` means another file."""
+    mount = mount_of(path)
+    return mount is not None and mount.fstype in _KEEP_INODES
 
 
 def _parsed(line: str) -> Mount | None:

@@ -14,6 +14,7 @@ from model_librarian.core.jobs import Job, JobContext
 from model_librarian.core.library import ModelQuery
 from model_librarian.core.library import owned as owned_module
 from model_librarian.core.library import scan as scan_module
+from model_librarian.core.storage import mounts
 
 
 def names(librarian):
@@ -156,6 +157,56 @@ def test_an_owned_file_replaced_in_place_loses_its_hash(librarian, scan, owned):
     scan()
     assert librarian.library.hash_of(owned) != before
     assert librarian.library.index.contains(owned)
+
+
+def replace(path, change):
+    """Put another file of the same size and time in a file's place."""
+    status = path.stat()
+    data = bytearray(path.read_bytes())
+    data[-1] ^= change
+    other = path.with_name("other")
+    other.write_bytes(data)
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.replace(path)
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+
+
+@pytest.mark.parametrize("where", ["owned", "watched", "elsewhere"])
+@pytest.mark.parametrize("keeps_inodes", [True, False])
+def test_a_file_of_the_same_size_and_time_in_a_file_s_place(
+    request, librarian, scan, make_model, models_folder, downloads, finished, monkeypatch, where, keeps_inodes
+):
+    """Its inode tells, where the filesystem keeps them; where it makes them up anew, no hash is lost for that."""
+    monkeypatch.setattr("model_librarian.core.library.walk.keeps_inodes", lambda _: keeps_inodes)
+    if where == "owned":
+        model_id = request.getfixturevalue("owned")
+    elif where == "watched":
+        make_model(models_folder / "vae" / "ae.safetensors")
+        scan()
+        [model_id] = librarian.library.index.all_ids()
+    else:
+        source = make_model(downloads / "ae.safetensors")
+        items = [{"paths": [str(source)], "mode": "in-place"}]
+        job = finished(librarian.imports.start(ImportRequest.model_validate({"items": items})))
+        [model_id] = job.result["imported"]
+    before = librarian.library.hash_of(model_id)
+    scan()
+    replace(librarian.library.main_path(model_id), 1)
+    scan()
+    assert (librarian.library.hash_of(model_id) != before) == keeps_inodes
+    assert scan()["models_indexed"] == 0
+
+
+def test_inodes_are_asked_for_by_filesystem(monkeypatch, tmp_path):
+    for fstype, kept in (
+        ("ext4", True),
+        ("ntfs", True),
+        ("exfat", False),
+        ("vfat", False),
+        ("fuse.sshfs", False),
+    ):
+        monkeypatch.setattr(mounts, "mounts", lambda _, fstype=fstype: [mounts.Mount("/", fstype, "disk")])
+        assert mounts.keeps_inodes(tmp_path) == kept
 
 
 def test_what_another_machine_wrote_is_taken_over(librarian, scan, make_model, models_folder):
