@@ -37,7 +37,23 @@ TOO_WIDE = """() => {
     })
     .map((element) => element.outerHTML.slice(0, 120))
 }"""
+ENDS = """(element) => {
+  const texts = [...element.querySelectorAll('*'), element].flatMap(({ childNodes }) => [...childNodes])
+    .filter(({ nodeType, data }) => nodeType === Node.TEXT_NODE && data.trim())
+    .sort((one, other) => (one.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING ? -1 : 1))
+  const middle = (text, at) => {
+    const range = document.createRange()
+    range.setStart(text, at)
+    range.setEnd(text, at + 1)
+    const { left, right } = range.getBoundingClientRect()
+    return (left + right) / 2
+  }
+  const last = texts.at(-1)
+  return [middle(texts[0], 0), middle(last, last.data.trimEnd().length - 1)]
+}"""
+"""Where the first and the last letter of an element stand, in pixels from the left."""
 PLACES = ("Models", "Import", "Links", "Storage")
+ARABIC = "نموذج_الخط_العربي_الجميل_للرسم_الواقعي_بالألوان_المائية_v2.1"
 
 
 @dataclass
@@ -54,6 +70,7 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]
     write_sample_models(folder / "models")
     lora = next((folder / "models" / "loras").glob("*.safetensors"))
     shutil.copy(lora, lora.with_name("a-copy.safetensors"))
+    shutil.copy(lora, lora.with_name(f"{ARABIC}.safetensors"))
     server = subprocess.Popen(
         [sys.executable, "-m", "model_librarian", "serve", "--port", "0", "--models", folder / "models"],
         env={**os.environ, "LIBRARIAN_HOME": str(folder / "home"), "LIBRARIAN_OFFLINE": "1"},
@@ -103,6 +120,10 @@ def test_no_violation_in_any_place(standalone: Standalone, new_page, scheme: str
     expect(page.locator(".lib-browse-list li").first).to_be_visible()
     look("folders of the server")
     page.get_by_role("button", name="Close the browser").click()
+    page.get_by_label("Paths").fill("/proc/version")
+    page.get_by_role("button", name="Inspect").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    look("a path that is refused")
     page.get_by_label("Paths").fill(str(standalone.loras))
     page.get_by_role("button", name="Inspect").click()
     expect(page.get_by_role("button", name="Next")).to_be_visible()
@@ -113,6 +134,10 @@ def test_no_violation_in_any_place(standalone: Standalone, new_page, scheme: str
     page.get_by_role("button", name="All links are healthy").click()
     look("health of the links")
     page.get_by_role("region", name="Links").get_by_role("button", name="Back").click()
+    for action, what in (("Add an app…", "another app"), ("A folder moved…", "a folder that moved")):
+        page.get_by_role("button", name=action).click()
+        look(what)
+        page.get_by_role("region", name="Links").get_by_role("button", name="Back").click()
     page.get_by_role("button", name="Preview").first.click()
     look("preview of the links")
     page.get_by_role("region", name="Links").get_by_role("button", name="Back").click()
@@ -204,18 +229,89 @@ def test_the_keyboard_alone(standalone: Standalone, new_page) -> None:
     expect(page.get_by_role("button", name="Replace copies by links…")).to_be_focused()
 
 
-@pytest.mark.parametrize("direction", ["ltr", "rtl"])
-def test_nothing_is_cut_off_at_280_pixels(standalone: Standalone, new_page, direction: str) -> None:
-    page = new_page(standalone, viewport={"width": 280, "height": 800}, reduced_motion="reduce")
+@pytest.mark.parametrize(("direction", "locale"), [("ltr", "en-US"), ("rtl", "en-US"), ("ltr", "zh-CN")])
+def test_nothing_is_cut_off_at_280_pixels(
+    standalone: Standalone, new_page, direction: str, locale: str
+) -> None:
+    page = new_page(
+        standalone, viewport={"width": 280, "height": 800}, reduced_motion="reduce", locale=locale
+    )
     opened(page)
     page.evaluate("(direction) => { document.documentElement.dir = direction }", direction)
     assert page.evaluate(TOO_WIDE) == []
     page.get_by_role("option").first.click(modifiers=["Control"])
     assert page.evaluate(TOO_WIDE) == [], "selection"
-    page.get_by_role("button", name="Choose nothing").click()
+    page.locator(".lib-bulk-line button").last.click()
     page.get_by_role("option").first.click()
     expect(page.locator(".lib-details .lib-facts").first).to_be_visible()
     assert page.evaluate(TOO_WIDE) == [], "details"
     for place in PLACES[1:]:
         go(page, place)
         assert page.evaluate(TOO_WIDE) == [], place
+
+
+@pytest.mark.parametrize("direction", ["ltr", "rtl"])
+def test_words_and_names_keep_their_order(standalone: Standalone, new_page, direction: str) -> None:
+    """Whichever way the page runs: words of ours from the left, an Arabic name from the right, version last."""
+    page = new_page(standalone, viewport={"width": 320, "height": 800}, reduced_motion="reduce")
+    opened(page)
+    page.evaluate("(direction) => { document.documentElement.dir = direction }", direction)
+
+    def runs_from_left(selector: str) -> bool:
+        first, last = page.locator(selector).first.evaluate(ENDS)
+        return bool(first < last)
+
+    assert runs_from_left(".lib-result-count"), "«42 models», not «models 42»"
+    assert runs_from_left(".lib-row-facts")
+    page.get_by_label("Search models").fill("v2.1")
+    row = page.get_by_role("option", name=re.compile("v2.1"))
+    expect(row).to_be_visible()
+    name = row.locator(".lib-row-name")
+    assert not runs_from_left(".lib-row-name")
+    assert name.locator(".lib-middle-head").evaluate("(head) => head.scrollWidth > head.clientWidth")
+    assert name.locator(".lib-middle-tail").evaluate("(tail) => tail.scrollWidth <= tail.clientWidth")
+    tile, text = row.locator(".lib-tile").bounding_box(), name.bounding_box()
+    assert tile and text
+    gap = (
+        text["x"] - tile["x"] - tile["width"] if direction == "ltr" else tile["x"] - text["x"] - text["width"]
+    )
+    assert 0 < gap < 20, "the name stands beside its picture"
+    row.click()
+    title = page.locator(".lib-details h2")
+    expect(title).to_have_text(ARABIC)
+    assert not runs_from_left(".lib-details h2")
+    assert runs_from_left(".lib-details .lib-note")
+
+
+def test_a_page_from_right_to_left_mirrors(standalone: Standalone, new_page) -> None:
+    page = new_page(standalone, viewport={"width": 380, "height": 800}, reduced_motion="reduce")
+    opened(page)
+    page.evaluate("() => { document.documentElement.dir = 'rtl' }")
+
+    def middle(selector: str) -> float:
+        box = page.locator(selector).first.bounding_box()
+        assert box
+        return box["x"] + box["width"] / 2
+
+    assert middle(".lib-search > .lib-icon") > middle(".lib-search-input") > middle(".lib-search-key")
+    assert middle(".lib-row .lib-tile") > middle(".lib-row .lib-row-marks")
+    page.get_by_role("option").first.click()
+    back = ".lib-details .lib-sheet-header button"
+    assert middle(back) > middle(".lib-details h2 bdi") > 190
+    assert (
+        page.locator(f"{back} svg")
+        .evaluate("(icon) => getComputedStyle(icon).transform")
+        .startswith("matrix(-1")
+    )
+    assert middle(".lib-details dt") > middle(".lib-details dd")
+    page.locator(".lib-details").press("Escape")
+    page.get_by_role("button", name="Menu").click()
+    page.get_by_role("menuitem", name="Settings").click()
+    switch = page.get_by_role("switch", checked=True).first
+    left, knob = switch.evaluate(
+        """(element) => {
+          const { left, transform } = getComputedStyle(element, '::before')
+          return [parseFloat(left), new DOMMatrix(transform).e]
+        }"""
+    )
+    assert left + knob == 2, "what is on stands at the end of the line"

@@ -5,12 +5,13 @@ import { createPanel } from '../../web/app/main.mjs'
 import { learnNode } from '../../web/app/nodes/loaders.mjs'
 import { createFakeLibrarian } from './fake-librarian.mjs'
 
-const english = JSON.parse(readFileSync(join(import.meta.dirname, '..', '..', 'locales', 'en', 'main.json'), 'utf8'))
+const words = (/** @type {string} */ language) =>
+  JSON.parse(readFileSync(join(import.meta.dirname, '..', '..', 'locales', language, 'main.json'), 'utf8'))
 
 /**
- * @param {{models?: number, inComfyUI?: boolean, down?: boolean, prepare?: (fake: ReturnType<typeof createFakeLibrarian>) => void}} [options]
+ * @param {{models?: number, inComfyUI?: boolean, down?: boolean, language?: string, prepare?: (fake: ReturnType<typeof createFakeLibrarian>) => void}} [options]
  */
-export async function openPanel({ models = 40, inComfyUI = false, down = false, prepare } = {}) {
+export async function openPanel({ models = 40, inComfyUI = false, down = false, language = 'en', prepare } = {}) {
   const fake = createFakeLibrarian({ models })
   prepare?.(fake)
   /** Nobody answers while this is set. */
@@ -45,7 +46,7 @@ export async function openPanel({ models = 40, inComfyUI = false, down = false, 
     url: (path) => `http://localhost/${path}`,
     async fetch(path, init = {}) {
       if (network.down) throw new TypeError('Failed to fetch')
-      if (path.startsWith('/librarian/locales/')) return Response.json(english)
+      if (path.startsWith('/librarian/locales/')) return Response.json(words(path.slice('/librarian/locales/'.length)))
       const method = init.method ?? 'GET'
       const given = fake.handle(method, path, init.body ? JSON.parse(String(init.body)) : null)
       init.signal?.throwIfAborted()
@@ -60,7 +61,7 @@ export async function openPanel({ models = 40, inComfyUI = false, down = false, 
     badge: (count) => void (badge.count = count),
     open: () => {},
     graph: inComfyUI ? graph : null,
-    language: () => 'en'
+    language: () => language
   }
 
   const element = document.createElement('div')

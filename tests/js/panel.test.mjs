@@ -72,6 +72,26 @@ describe('the list', () => {
     expect(page.added).toEqual([{ nodeId: 'LibrarianLoadLora', widgets: { model_id: fakeModel(6).model_id } }])
   })
 
+  test('«Best match» is an order only while something is searched for', async () => {
+    const page = await openPanel()
+    await settle()
+    const orders = async () => {
+      page.find('.lib-sort').click()
+      await settle()
+      const items = page.all('[role=menuitemradio]')
+      const told = { all: items.map(({ textContent }) => textContent?.trim()), on: items.filter((one) => one.getAttribute('aria-checked') === 'true').map(({ textContent }) => textContent?.trim()) }
+      page.find('.lib-sort').click()
+      await settle()
+      return told
+    }
+    const before = await orders()
+    expect(before.all).not.toContain('Best match')
+    expect(before.on).toEqual(['Newest'])
+    type(page.find('[data-lib-search]'), 'llama')
+    await settle()
+    expect((await orders()).on).toEqual(['Best match'])
+  })
+
   test('nothing found says so, and how to go on', async () => {
     const page = await openPanel()
     await settle()
@@ -149,6 +169,30 @@ describe('when something fails', () => {
     page.button('Retry').click()
     await settle()
     expect(page.all('[role=option]').length).toBeGreaterThan(5)
+  })
+
+  test('it is said in the person’s language as far as there are words for it', async () => {
+    const page = await openPanel({
+      language: 'zh-CN',
+      prepare: (fake) => (fake.routes['GET /models'] = () => problem(500, 'storage_error', 'The disk refused', 'disk image is malformed'))
+    })
+    await settle()
+    expect(page.find('.lib').lang).toBe('zh-CN')
+    expect(page.find('[role=alert]').textContent).toContain('磁盘拒绝了操作 · disk image is malformed')
+    expect(page.find('[role=alert]').textContent).not.toContain('The disk refused')
+    // Nothing to choose among, nothing to lay out.
+    expect(page.all('.lib-result-line > .lib-icon-button')).toHaveLength(0)
+  })
+
+  test('one reason is given once: of a download and the import that it is', async () => {
+    const page = await openPanel()
+    await settle()
+    const { toast } = page.panel.panel
+    toast('error', 'Import: failed', 'x.safetensors is damaged.')
+    toast('error', 'Download: failed', 'x.safetensors is damaged.')
+    toast('error', 'Scan: failed', 'Another reason.')
+    await settle()
+    expect(page.all('.lib-toast strong').map(({ textContent }) => textContent)).toEqual(['Download: failed', 'Scan: failed'])
   })
 
   test('details that are gone say so', async () => {

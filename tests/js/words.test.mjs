@@ -74,6 +74,12 @@ describe('words', () => {
   test('an odd language setting does not stop the panel', () => {
     expect(createI18n('xx_!!', {}).t('a.b')).toBe('a.b')
   })
+
+  test('a name from right to left leaves the words around it their order', () => {
+    const { t } = createI18n('en', { asked: 'Delete {name}, {count} of 3?' })
+    expect(t('asked', { name: 'زأب', count: 2 })).toBe('Delete \u2068زأب\u2069, 2 of 3?')
+    expect(t('asked', { name: 'flux', count: 2 })).toBe('Delete flux, 2 of 3?')
+  })
 })
 
 describe('names', () => {
@@ -89,8 +95,12 @@ describe('names', () => {
     expect(head.length).toBeGreaterThan(0)
   })
 
-  test('short names stay whole', () => {
-    expect(splitMiddle('flux1-dev-fp8')).toEqual({ head: 'flux1-dev-fp8', tail: '' })
+  test('short names stay whole, however long their extension', () => {
+    for (const name of ['flux1-dev-fp8', 'flux1-dev-fp8.safetensors']) expect(splitMiddle(name)).toEqual({ head: name, tail: '' })
+  })
+
+  test('no tail begins with a space: the ellipsis leaves a gap as it is', () => {
+    expect(splitMiddle('fox sparkle family portrait style v2').tail).toBe('style v2')
   })
 
   test('an emoji is never cut in two', () => {

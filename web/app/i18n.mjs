@@ -10,6 +10,9 @@ const WITHOUT_LOCALES = {
   error: { unreachable: 'Librarian does not answer', unreachableDetail: 'The server may be restarting.', retry: 'Retry' }
 }
 
+/** Hebrew and Arabic: a name in them keeps its order, and leaves the words around it theirs (FSI and PDI). */
+const FROM_RIGHT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/
+
 /** @param {any} tree @param {string} key */
 const find = (tree, key) => key.split('.').reduce((node, part) => node?.[part], tree)
 
@@ -49,7 +52,8 @@ export function createI18n(language, messages) {
     return text.replace(/\{(\w+)\}/g, (whole, name) => {
       const value = values[name]
       if (value === undefined) return whole
-      return typeof value === 'number' ? number.format(value) : value
+      if (typeof value === 'number') return number.format(value)
+      return FROM_RIGHT.test(value) ? `\u2068${value}\u2069` : value
     })
   }
 

@@ -19,16 +19,17 @@ const SHORTEST_TAIL = 4
  */
 export function splitMiddle(name) {
   const all = characters(name)
-  if (all.length <= LONGEST_TAIL + SHORTEST_TAIL) return { head: name, tail: '' }
   // The extension says less than what is before it, so it does not count towards the tail.
   const extension = EXTENSION.exec(name)?.[0] ?? ''
   const stem = all.length - characters(extension).length
-  const earliest = Math.max(1, stem - LONGEST_TAIL)
-  let cut = Math.max(1, stem - 10)
+  if (stem <= LONGEST_TAIL + SHORTEST_TAIL) return { head: name, tail: '' }
+  const earliest = stem - LONGEST_TAIL
+  let cut = stem - 10
   // Begin the tail at a word, if one begins near: `-fp8-v1.5` rather than `n-fp8-v1.5`.
   for (let at = earliest; at <= stem - SHORTEST_TAIL; at += 1) {
     if (/[\s_\-.]/.test(/** @type {string} */ (all[at])) && !/[\d]/.test(all[at - 1] ?? '')) {
-      cut = at
+      // A space would widen the gap that the ellipsis leaves.
+      cut = /\s/.test(/** @type {string} */ (all[at])) ? at + 1 : at
       break
     }
   }

@@ -62,12 +62,14 @@ export function createView() {
       store.set({ introduced: true })
     },
 
-    /** One that offers something stays until it is dismissed, as an error does.
+    /** One that offers something stays until it is dismissed, as an error does. A reason is given once: a download
+     * fails, and with it the import that it is.
      * @param {Toast['severity']} severity @param {string} summary @param {string} [detail] @param {Toast['action']} [action] */
     toast(severity, summary, detail = '', action) {
       ids += 1
       const id = ids
-      store.set({ toasts: [...store.get().toasts.slice(-2), { id, severity, summary, detail, ...(action && { action }) }] })
+      const others = store.get().toasts.filter((toast) => !detail || toast.severity !== severity || toast.detail !== detail || toast.action)
+      store.set({ toasts: [...others.slice(-2), { id, severity, summary, detail, ...(action && { action }) }] })
       if (severity !== 'error' && !action) setTimeout(() => dismiss(id), TOAST)
     },
     dismiss

@@ -70,7 +70,7 @@ function AppCard({ app }) {
             void mappings.open(app)
             links.open('mapping')
           }}><${Icon} name="controls" /><span class="lib-menu-text">${t('mapping.open')}<small>${t('mapping.openText')}</small></span></button>
-          <button type="button" class="lib-menu-item is-two-line" role="menuitem" onClick=${() => {
+          <button type="button" class="lib-menu-item is-two-line" role="menuitem" disabled=${!app.added && !app.links} onClick=${() => {
             close()
             setRemoving(true)
           }}><${Icon} name="unlink" /><span class="lib-menu-text">${t(app.added ? 'apps.removeItem' : 'apps.unlinkItem')}<small>${t('links.count', { count: app.links ?? 0 })}</small></span></button>

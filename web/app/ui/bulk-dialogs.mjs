@@ -13,14 +13,15 @@ import { Dialog, ErrorBox, ProgressBar, SkeletonRows, errorWords } from './parts
 /** Edit, say in numbers what became of it, and offer to undo it.
  * @param {LibrarianPanel} panel @param {ModelRow[]} rows @param {Change} change */
 async function editAll(panel, rows, change) {
-  const { t } = panel.words.get().i18n
+  const { i18n } = panel.words.get()
+  const { t } = i18n
   const { edited, failed } = await panel.bulk.edit([{ rows, change }])
   const undo = async () => {
     try {
       const told = await panel.bulk.edit(inverse(edited, change))
       panel.view.toast(told.failed.length > 0 ? 'warn' : 'success', t('bulk.undone', { count: told.edited.length }), told.failed[0]?.message ?? '')
     } catch (error) {
-      panel.view.toast('error', t('bulk.undoFailed'), errorWords(error, { t }).title)
+      panel.view.toast('error', t('bulk.undoFailed'), errorWords(error, i18n).title)
     }
   }
   if (edited.length > 0) panel.view.toast('success', t('bulk.edited', { count: edited.length }), t('bulk.manual'), { label: t('bulk.undo'), run: () => void undo() })

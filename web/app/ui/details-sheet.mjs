@@ -8,7 +8,7 @@ import { addToGraph, canAdd } from './graph.mjs'
 import { Icon } from './icons.mjs'
 import { LookupSection, TrustReason } from './lookup-section.mjs'
 import { lineage, nameOf } from './model-list.mjs'
-import { Button, CopyButton, ErrorBox, errorWords, IconButton, MiddleName, Sheet, SkeletonRows, TierBadge, Tile, TrustBadge } from './parts.mjs'
+import { Button, CopyButton, ErrorBox, errorWords, IconButton, MiddleName, Sheet, SkeletonRows, TierBadge, Tile, TrustBadge, WholeName } from './parts.mjs'
 import { PickleNote } from './pickle-note.mjs'
 
 /** @import { ModelFile, ModelRecord } from '../types.mjs' */
@@ -106,7 +106,8 @@ function Facts({ record }) {
     <${Section} title=${t('details.what')}>
       <dl class="lib-facts">
         <${Fact} label=${t('field.official_name')}>
-          <${EditableField} field="official_name" label=${t('field.official_name')} value=${record.official_name} />
+          <${EditableField} field="official_name" label=${t('field.official_name')} value=${record.official_name}
+            show=${html`<${WholeName} text=${record.official_name ?? ''} />`} />
         <//>
         <${Fact} label=${t('field.subtype')}>
           <${EditableField} field="subtype" kind="choice" label=${t('field.subtype')} value=${record.subtype}

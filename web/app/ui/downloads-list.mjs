@@ -122,7 +122,7 @@ export function DownloadEntry({ download, named = true }) {
       <span class="lib-job-state">${[term('downloads.state', state), note].filter(Boolean).join(' · ')}</span>
     </div>
     <p class="lib-entry-note">${[term('provider', download.provider), download.repo_id].filter(Boolean).join(' · ')}</p>
-    ${state !== 'done' &&
+    ${state !== 'done' && (state !== 'failed' || received > 0) &&
     html`<${ProgressBar} label=${name}
       progress=${{ current: received, total: size ?? 0, unit: 'bytes', ...(rate && state === 'downloading' ? { rate } : {}), ...(eta_s && state === 'downloading' ? { eta_s } : {}) }} />`}
     <${Reason} download=${download} />

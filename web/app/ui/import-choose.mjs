@@ -111,11 +111,9 @@ export function Choose() {
       <div ref=${trouble}>
         ${inspectError && html`<${ErrorBox} what=${t('import.inspectFailed')} error=${inspectError} onRetry=${imports.inspect} />`}
         ${inspectError?.code === 'outside_allowed_roots' &&
-        html`<p class="lib-callout" data-severity="info"><${Icon} name="info" /><span>${t('import.allow')}
-          <button type="button" class="lib-link" onClick=${() => panel.view.openSheet('settings')}>${t('settings.allowed_roots')}</button></span></p>`}
+        html`<p class="lib-callout" data-severity="info"><${Icon} name="info" /><span>${t('import.allow')} <button type="button" class="lib-link" onClick=${() => panel.view.openSheet('settings')}>${t('settings.allowed_roots')}</button></span></p>`}
         ${inspectError && spare &&
-      html`<p class="lib-callout" data-severity="info"><${Icon} name="info" /><span>${t('import.uploadInstead')}
-        <button type="button" class="lib-link" onClick=${() => uploadChosen(panel, imports.uploadSpare)}>${t('import.upload')}</button></span></p>`}
+      html`<p class="lib-callout" data-severity="info"><${Icon} name="info" /><span>${t('import.uploadInstead')} <button type="button" class="lib-link" onClick=${() => uploadChosen(panel, imports.uploadSpare)}>${t('import.upload')}</button></span></p>`}
       </div>
       <p class="lib-note lib-quiet"><${Icon} name="shield" />${t('import.nothingYet')}</p>
       ${recent.length > 0 &&

@@ -82,7 +82,8 @@ function JobEntry({ job }) {
   const { term, date, moment } = i18n
   const ended = hasEnded(job)
   const title = term('jobs.kind', job.kind)
-  const failed = (job.items ?? []).filter((item) => item.state === 'failed')
+  // What the job itself says is not said again.
+  const failed = (job.items ?? []).filter((item) => item.state === 'failed' && item.message !== job.error?.message)
   return html`<li class="lib-job" data-state=${job.state}>
     <div class="lib-job-head">
       ${job.state === 'running' ? html`<span class="lib-spinner" aria-hidden="true"></span>` : html`<${Icon} name=${STATE_ICONS[job.state]} />`}

@@ -13,7 +13,7 @@ import { MiddleName, TierBadge, Tile, TrustBadge } from './parts.mjs'
 
 /** @import { ModelRow } from '../types.mjs' */
 
-/** Height of a row in pixels; panel.css says the same. */
+/** Height of a row in pixels; base.css says the same. */
 export const ROW = 56
 /** A card of the grid, in pixels: its least width, and what stands below its picture; models.css says the same. */
 const CARD = 104

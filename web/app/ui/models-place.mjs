@@ -164,7 +164,9 @@ function SortMenu() {
   const { t } = useI18n()
   const { sortId, text } = useStore(search, 'sortId', 'text')
   // Nothing can match best while nothing is searched for: the server then lists the newest first.
-  const order = t(`sort.${sortId === 'best' && !text.trim() ? 'newest' : sortId}`)
+  const searched = text.trim() !== ''
+  const shown = sortId === 'best' && !searched ? 'newest' : sortId
+  const order = t(`sort.${shown}`)
   return html`<${Popover}
     label=${t('sort.label')}
     role="menu"
@@ -174,20 +176,20 @@ function SortMenu() {
       </button>`}
   >
     ${(/** @type {() => void} */ close) =>
-      SORTS.map(
+      SORTS.filter(({ id }) => searched || id !== 'best').map(
         ({ id }) =>
           html`<button
             type="button"
             class="lib-menu-item"
             role="menuitemradio"
             key=${id}
-            aria-checked=${id === sortId ? 'true' : 'false'}
+            aria-checked=${id === shown ? 'true' : 'false'}
             onClick=${() => {
               search.setSort(id)
               close()
             }}
           >
-            <span class="lib-menu-check">${id === sortId && html`<${Icon} name="check" />`}</span>
+            <span class="lib-menu-check">${id === shown && html`<${Icon} name="check" />`}</span>
             <span class="lib-menu-text">${t(`sort.${id}`)}</span>
           </button>`
       )}
@@ -213,7 +215,7 @@ function ResultLine() {
     html`<button type="button" class="lib-update" onClick=${() => search.load()}>
       <${Icon} name="refresh" />${t('search.newResults')}
     </button>`}
-    ${count > 0 && html`<${IconButton} icon="tick" class="is-small" label=${t('bulk.begin')} aria-pressed=${selecting ? 'true' : 'false'} onClick=${() => (selecting ? selection.clear() : selection.begin())} />
+    ${count > 0 && !error && html`<${IconButton} icon="tick" class="is-small" label=${t('bulk.begin')} aria-pressed=${selecting ? 'true' : 'false'} onClick=${() => (selecting ? selection.clear() : selection.begin())} />
       <${IconButton} icon=${grid ? 'list' : 'grid'} class="is-small" label=${t(grid ? 'search.asList' : 'search.asGrid')} onClick=${() => view.setGrid(!grid)} />`}
     <${SortMenu} />
   </div>`

@@ -170,7 +170,7 @@ function Body() {
   const panel = usePanel()
   const { view, words, status } = panel
   const { sheet } = useStore(view)
-  const { ready, failed } = useStore(words)
+  const { ready, failed, i18n } = useStore(words)
   const root = useRef(/** @type {HTMLElement | null} */ (null))
   const main = useRef(/** @type {any} */ (null))
   const [width, setWidth] = useState(350)
@@ -213,7 +213,7 @@ function Body() {
     return () => target.removeEventListener('keydown', onKeyDown)
   }, [])
 
-  return html`<div class="lib" ref=${root} data-host=${panel.host.kind} data-wide=${wide ? '' : undefined} data-narrow=${width < NARROW ? '' : undefined} data-tiny=${width < TINY ? '' : undefined}>
+  return html`<div class="lib" ref=${root} lang=${i18n.language} data-host=${panel.host.kind} data-wide=${wide ? '' : undefined} data-narrow=${width < NARROW ? '' : undefined} data-tiny=${width < TINY ? '' : undefined}>
     ${ready
       ? html`<${Guard}>
           <${Header} />

@@ -49,6 +49,11 @@ export function MiddleName({ text, class: className = '', title }) {
   >`
 }
 
+/** A name that may take several lines: it breaks between its words. @param {{text: string}} props */
+export function WholeName({ text }) {
+  return html`<bdi>${text.split(/(?<=[_/-])(?=[^_/-])/).flatMap((part, at) => (at ? [html`<wbr />`, part] : [part]))}</bdi>`
+}
+
 /** The square before a model: its preview, else its kind.
  * @param {{model: ModelRow, class?: string, still?: boolean}} props `still` shows no film */
 export function Tile({ model, class: className = '', still = false }) {
@@ -98,12 +103,14 @@ export function TierBadge({ tier = 'unknown', pickle, inList = false }) {
   return html`<span class="lib-badge" data-tier=${shown} title=${t(`tierWhy.${shown}`)}>${term('tier', shown)}</span>`
 }
 
-/** @param {unknown} error @param {{t: (key: string) => string}} i18n */
-export function errorWords(error, { t }) {
+/** @param {unknown} error @param {{t: (key: string) => string, language: string}} i18n */
+export function errorWords(error, { t, language }) {
   const problem = /** @type {Partial<ApiError>} */ (error ?? {})
   if (problem.code === 'unreachable') return { title: t('error.unreachable'), detail: t('error.unreachableDetail') }
   const known = t(`error.code.${problem.code}`)
-  const title = problem.title || (known === `error.code.${problem.code}` ? t('error.generic') : known)
+  const own = known === `error.code.${problem.code}` ? '' : known
+  // The server says it in English.
+  const title = (language.startsWith('en') && problem.title) || own || problem.title || t('error.generic')
   const detail = problem.detail && problem.detail !== title ? problem.detail : ''
   return { title, detail: detail || (problem.title ? '' : (problem.message ?? '')) }
 }
@@ -121,10 +128,8 @@ export function ErrorBox({ error, what, onRetry, onDismiss, compact = false }) {
       ${explained && html`<p>${explained}</p>`}
       ${code && code !== 'unreachable' && html`<code>${code}</code>`}
     </div>
-    <div class="lib-error-actions">
-      ${onRetry && html`<${Button} icon="refresh" onClick=${onRetry}>${i18n.t('error.retry')}<//>`}
-      ${onDismiss && html`<${IconButton} icon="close" label=${i18n.t('action.dismiss')} onClick=${onDismiss} />`}
-    </div>
+    ${onDismiss && html`<${IconButton} icon="close" class="is-small" label=${i18n.t('action.dismiss')} onClick=${onDismiss} />`}
+    ${onRetry && html`<div class="lib-error-actions"><${Button} icon="refresh" onClick=${onRetry}>${i18n.t('error.retry')}<//></div>`}
   </div>`
 }
 
@@ -370,7 +375,7 @@ export function Sheet({ title, onClose, actions, children, class: className = ''
   >
     <header class="lib-sheet-header">
       <${IconButton} icon="back" label=${t('action.back')} onClick=${onClose} />
-      <h2>${title}</h2>
+      <h2><${WholeName} text=${title} /></h2>
       ${actions}
     </header>
     <div class="lib-sheet-body">${children}</div>

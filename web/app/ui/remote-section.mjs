@@ -93,7 +93,7 @@ export function RemoteSection() {
     if (!key && lastOpen.current && document.activeElement === document.body) rows.find((row) => row.dataset['remote'] === lastOpen.current)?.focus()
     lastOpen.current = key
   }, [key])
-  if (offered) return html`<${Offer} words=${offered} all=${total === 0} />`
+  if (offered) return unlisted ? null : html`<${Offer} words=${offered} all=${total === 0} />`
   if (!query || (!loading && !error && models.length === 0 && offline)) return null
   // Nobody answers: the list above has said so.
   if (error?.code === 'unreachable' && unlisted) return null
