@@ -91,6 +91,86 @@ def test_an_exported_workflow_names_its_models():
     }
 
 
+def named(*nodes, **workflow):
+    return {(one.folder, one.name) for one in references_in({"nodes": list(nodes), **workflow})}
+
+
+def at(name, folder, url="https://x.example/file"):
+    return {"name": name, "directory": folder, "url": url}
+
+
+def test_one_name_in_two_folders_is_two_models():
+    """Such as diffusion_pytorch_model.safetensors: what one node says of it is nothing to another node."""
+    name = "diffusion_pytorch_model.safetensors"
+    control = {
+        "type": "ControlNetLoader", "widgets_values": [name],
+        "properties": {"models": [at(name, "controlnet", "https://x.example/control")]},
+    }  # fmt: skip
+    vae = {"type": "VAELoader", "widgets_values": [name]}
+    unknown = {"type": "SomebodysNode", "widgets_values": [name]}
+    found = {one.folder: one.url for one in references_in({"nodes": [unknown, vae, control]})}
+    assert found == {"controlnet": "https://x.example/control", "vae": None}
+    whole = {"models": [at(name, "vae", "https://x.example/vae")]}
+    assert {one.folder: one.url for one in references_in({"nodes": [vae, control], **whole})}["vae"] == (
+        "https://x.example/vae"
+    )
+    assert named(unknown) == {("", name)}
+    assert named(unknown, extensions={"models": [at(name, "unet")]}) == {("unet", name)}
+
+
+def test_nodes_that_do_not_run_need_no_models():
+    def vae(name, mode=0):
+        return {"type": "VAELoader", "widgets_values": [name], "mode": mode}
+
+    subgraphs = [
+        {"id": "awake", "nodes": [vae("inner.safetensors"), vae("inner-muted.safetensors", 2)]},
+        {"id": "asleep", "nodes": [vae("inner-asleep.safetensors"), {"type": "deeper"}]},
+        {"id": "deeper", "nodes": [vae("deepest.safetensors")]},
+    ]
+    nodes = [vae("a.safetensors"), vae("muted.safetensors", 2), vae("bypassed.safetensors", 4),
+             {"type": "asleep", "mode": 4}, {"type": "awake", "mode": 4}, {"type": "awake"}]  # fmt: skip
+    assert named(*nodes, definitions={"subgraphs": subgraphs}) == {
+        ("vae", "a.safetensors"),
+        ("vae", "inner.safetensors"),
+    }
+
+
+def test_custom_nodes_say_what_kind_a_model_is_by_their_inputs_names():
+    rows = [{"type": "PowerLoraLoaderHeaderWidget"}, {"on": True, "lora": "a\\b.safetensors", "strength": 1},
+            {"on": False, "lora": "off.safetensors", "strength": 1}, {"on": True, "lora": "None"}, ""]  # fmt: skip
+    power = {"type": "Power Lora Loader (rgthree)", "widgets_values": [{}, *rows]}
+    assert named(power) == {("loras", "a\\b.safetensors")}
+    exported = {
+        "1": {"class_type": "Power Lora Loader (rgthree)", "inputs": {"lora_1": rows[1], "lora_2": rows[2]}},
+        "2": {"class_type": "Efficient Loader", "inputs": {"ckpt_name": "c.ckpt", "vae_name": "Baked VAE"}},
+        "3": {"class_type": "LoRA Stacker", "inputs": {"lora_name_1": "l.safetensors", "other": "o.pth"}},
+    }
+    assert {(one.folder, one.name) for one in references_in(exported)} == {
+        ("loras", "a\\b.safetensors"), ("checkpoints", "c.ckpt"), ("loras", "l.safetensors"), ("", "o.pth"),
+    }  # fmt: skip
+    by_name = {"type": "LoRA Stacker", "widgets_values": {"lora_name_1": "l.safetensors", "count": 2}}
+    assert named(by_name) == {("loras", "l.safetensors")}
+    newest = {"type": "LoRA Stacker", "widgets_values": [2, "l.safetensors"],
+              "widgets_values_named": {"count": 2, "lora_name_1": "l.safetensors"}}  # fmt: skip
+    assert named(newest) == {("loras", "l.safetensors")}
+
+
+def test_a_value_that_another_node_gives_is_not_the_loaders_own():
+    slots = [
+        {"name": "model", "type": "MODEL", "link": 1},
+        {"name": "lora_name", "widget": {"name": "lora_name"}, "link": 2},
+        {"name": "strength_model", "widget": {"name": "strength_model"}, "link": None},
+    ]
+    lora = {"type": "LoraLoaderModelOnly", "inputs": slots, "widgets_values": ["before.safetensors", 1]}
+    primitive = {"type": "PrimitiveNode", "widgets_values": ["given.safetensors", "fixed"]}
+    assert named(lora, primitive) == {("", "given.safetensors")}
+
+
+def test_notes_name_no_models():
+    notes = [{"type": kind, "widgets_values": ["Get ae.safetensors"]} for kind in ("Note", "MarkdownNote")]
+    assert named(*notes) == set()
+
+
 def test_nodes_of_our_own_name_models_by_identity():
     stated = {
         "model_id": "a/b/one",

@@ -5,6 +5,7 @@ import { inputsOf } from './loaders.mjs'
 /** @import { LibrarianPanel } from '../librarian-app.mjs' */
 /** @import { NamedModel } from '../types.mjs' */
 
+export { dropFileNames, saveFileNames } from './file-names.mjs'
 export { WIDGET, learnNode } from './loaders.mjs'
 
 /** Height of the widget in the node, in pixels. */
