@@ -48,6 +48,12 @@ FOLDERS = {
 """The folders of loaders that may say nothing more (ComfyUI ``nodes.py`` and ``comfy_extras``, ComfyUI-GGUF)."""
 
 
+EMBEDDINGS = "embeddings"
+"""ComfyUI's folder of what prompts name."""
+
+EMBEDDING_ENDINGS = (".safetensors", ".pt", ".bin")
+"""What ComfyUI tries behind an embedding's name, in this order (``comfy/sd1_clip.py``)."""
+
 INPUTS = {
     "ckpt_name": "checkpoints",
     "unet_name": "diffusion_models",
@@ -57,12 +63,16 @@ INPUTS = {
     "control_net_name": "controlnet",
     "style_model_name": "style_models",
     "hypernetwork_name": "hypernetworks",
+    EMBEDDINGS: EMBEDDINGS,
 }
 """The folders of inputs of nodes that are not known: custom nodes call theirs as the core's loaders do, with a number
 behind if there are several; «lora» is rgthree's."""
 
 OURS = "LibrarianLoad"
 """How the kinds of Librarian's own loaders begin."""
+
+_EMBEDDING = re.compile(r"(?:^|(?<=[\s(]))embedding:((?:\\[()]|[^\s,():])+)")
+"""In a prompt, as ComfyUI reads it (``comfy/sd1_clip.py``); a backslash stands before a parenthesis that is meant."""
 
 _MODEL_INPUT = re.compile(r"model_id(_[1-4])?")
 _ASLEEP = (2, 4)
@@ -73,11 +83,11 @@ _NOTES = ("Note", "MarkdownNote")
 def references_in(workflow: Any) -> list[ModelReference]:
     """Every model that a workflow's nodes name, once. Raises `InvalidRequestError` for what is no workflow.
 
-    A name is what ends like a model's file among a node's values. Its folder, URL and hash come from the
-    ``properties.models`` of the node, else its folder from the kind of node or the input, else all of it from what
-    other nodes or the workflow itself say of the name, if they agree. What nodes of Librarian itself name is an
-    identity; ``properties.librarian`` says its file's name, folder and hash. Nodes that are muted or bypassed need
-    nothing.
+    A name is what ends like a model's file among a node's values, or an embedding in a prompt. Its folder, URL and
+    hash come from the ``properties.models`` of the node, else its folder from the kind of node or the input, else all
+    of it from what other nodes or the workflow itself say of the name, if they agree. What nodes of Librarian itself
+    name is an identity; ``properties.librarian`` says its file's name, folder and hash. Nodes that are muted or
+    bypassed need nothing.
     """
     graphs, awake = _graphs_and_awake_nodes(workflow)
     stated: dict[str, dict[str, ModelReference]] = {}
@@ -102,8 +112,7 @@ def references_in(workflow: Any) -> list[ModelReference]:
             if folder is None and len(folders) == 1:
                 folder = next(iter(folders))
             if folder:
-                told = folders.get(folder) or ModelReference(folder=folder, name=name)
-                found.setdefault((folder, name), told)
+                found.setdefault((folder, name), _told(stated, folder, name))
             else:
                 unplaced.append(name)
     placed = {name for folder, name in found if folder != OURS}
@@ -151,6 +160,15 @@ def _today(folder: str) -> str:
 
 def _folder_of_input(name: str | None) -> str | None:
     return INPUTS.get((name or "").rstrip("0123456789").rstrip("_"))
+
+
+def _told(stated: Mapping[str, Mapping[str, ModelReference]], folder: str, name: str) -> ModelReference:
+    """What the workflow says of a model besides. Of an embedding it says the file's name, with its ending."""
+    for ending in ("", *(EMBEDDING_ENDINGS if folder == EMBEDDINGS else ())):
+        told = stated.get(name + ending, {}).get(folder)
+        if told is not None:
+            return told.model_copy(update={"name": name})
+    return ModelReference(folder=folder, name=name)
 
 
 def _stated(owner: dict[str, Any]) -> Iterator[ModelReference]:
@@ -226,7 +244,9 @@ def _names(node: dict[str, Any], kind: str) -> Iterator[tuple[str | None, str]]:
     values: list[tuple[str | None, Any, int]] = [(key, value, 0) for key, value in _values(node, kind)]
     for key, value, depth in values:  # grows
         if isinstance(value, str):
-            if _is_model_name(value):
+            embeddings = _EMBEDDING.findall(value)
+            yield from ((EMBEDDINGS, re.sub(r"\\([()])", r"\1", name)[:4096]) for name in embeddings)
+            if not embeddings and _is_model_name(value):
                 yield key, value
         elif depth < MAX_DEPTH:
             if isinstance(value, dict):

@@ -9,7 +9,8 @@ from urllib.parse import unquote, urlsplit
 from ..errors import NotFoundError
 from ..library import Library, ModelQuery
 from ..library.index import IndexedFile
-from ..settings import FOLDER_ALIASES, App
+from ..settings import FOLDER_ALIASES, MODEL_EXTENSIONS, App
+from .reading import EMBEDDING_ENDINGS, EMBEDDINGS
 from .records import ModelReference, Resolution, ResolvedModel
 
 NEAREST = 5
@@ -41,6 +42,11 @@ class Resolver:
         """What a reference means, and what is to be done that the app has it."""
         if reference.identity is not None:
             return self._of_own_node(reference, reference.identity)
+        if reference.folder == EMBEDDINGS:
+            return self._of_prompt(reference)
+        return self._of_file(reference)
+
+    def _of_file(self, reference: ModelReference) -> Resolution:
         folder = FOLDER_ALIASES.get(reference.folder, reference.folder)
         result = Resolution(
             folder=folder, name=reference.name, state="unknown", url=reference.url, sha256=reference.sha256
@@ -63,9 +69,32 @@ class Resolver:
             return result
         if not result.candidates:
             result.candidates = self._nearest(reference, folder)
-        if reference.url and urlsplit(reference.url).scheme == "https":
+        if _can_be_had(reference):
             result.state = "downloadable"
         return result
+
+    def _of_prompt(self, reference: ModelReference) -> Resolution:
+        """An embedding, which prompts may name without its ending, and which may lie in any subfolder."""
+        has_ending = PurePosixPath(reference.name).suffix.lower() in MODEL_EXTENSIONS
+        endings = ("",) if has_ending else EMBEDDING_ENDINGS
+        names = [reference.name + ending for ending in endings]
+        found = [self._of_file(reference.model_copy(update={"name": name})) for name in names]
+        for one, name in zip(found, names, strict=True):
+            one.name = reference.name
+            values = [one.value, *(candidate.value for candidate in one.candidates)]
+            if any(_ends_with(value, name) for value in values if value is not None):
+                one.state, one.value, one.candidates = "present", reference.name, []
+                return one
+        ids = {one.model_id: one for one in found if one.model_id and self._is_embedding(one.model_id)}
+        if len(ids) == 1:
+            return next(iter(ids.values()))
+        best = next((one for one in found if one.candidates), found[0])
+        best.model_id = best.value = None
+        best.state = "downloadable" if _can_be_had(reference) else "unknown"
+        return best
+
+    def _is_embedding(self, model_id: str) -> bool:
+        return self._library.summary(model_id).subtype == EMBEDDINGS
 
     def _of_own_node(self, reference: ModelReference, identity: str) -> Resolution:
         """What a node of Librarian's own names; it takes any model of the library, wherever that lies."""
@@ -212,6 +241,14 @@ class Resolver:
     def _differs(self, model_id: str | None, reference: ModelReference) -> bool:
         digests = {file.sha256 for file in self._library.files(model_id)} if model_id else {None}
         return None not in digests and str(reference.sha256).lower() not in digests
+
+
+def _can_be_had(reference: ModelReference) -> bool:
+    return bool(reference.url) and urlsplit(reference.url).scheme == "https"
+
+
+def _ends_with(path: str, name: str) -> bool:
+    return f"/{path}".replace("\\", "/").endswith(f"/{name}".replace("\\", "/"))
 
 
 def _is_written_so(path: Path) -> bool:

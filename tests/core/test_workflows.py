@@ -352,6 +352,61 @@ def test_the_folder_decides_between_kinds(indexed, make_model, models_folder):
     assert (result.state, result.value) == ("elsewhere", os.path.join("sub", "ae.safetensors"))
 
 
+def prompt(text, **workflow):
+    return {"nodes": [{"type": "CLIPTextEncode", "widgets_values": [text]}], **workflow}
+
+
+def test_embeddings_are_named_in_prompts():
+    text = "bad hands, (embedding:EasyNegative:1.2), embedding:neg\\\\ugly.pt,\nembedding:a\\(v2\\) xembedding:no"
+    assert {(one.folder, one.name) for one in references_in(prompt(text))} == {
+        ("embeddings", "EasyNegative"), ("embeddings", "neg\\\\ugly.pt"), ("embeddings", "a(v2)"),
+    }  # fmt: skip
+    assert named({"type": "CLIPTextEncode", "widgets_values": ["embedding:one.pt"]}) == {
+        ("embeddings", "one.pt")
+    }
+    url = "https://x.example/EasyNegative.safetensors"
+    [told] = references_in(prompt(text[:40], models=[at("EasyNegative.safetensors", "embeddings", url)]))
+    assert (told.name, told.url) == ("EasyNegative", url)
+
+
+@pytest.fixture
+def embeddings(models_folder):
+    """ComfyUI's folder, there before a Librarian looks."""
+    folder = models_folder / "embeddings"
+    folder.mkdir()
+    return folder
+
+
+def test_embeddings_are_found_as_comfyui_finds_them(embeddings, indexed, make_model, downloads, finished):
+    """Without their endings, and in any subfolder; another case is another name to it."""
+    clip_l = {"clip_l": (1, 768)}
+    make_model(embeddings / "neg" / "EasyNegative.safetensors", clip_l)
+    make_model(embeddings / "UGLY.safetensors", clip_l)
+    make_model(embeddings.parent / "loras" / "style.safetensors")
+    for folder in "ab":
+        make_model(embeddings / folder / "twice.safetensors", clip_l)
+    librarian = indexed()
+
+    def resolved(text, **workflow):
+        [result] = librarian.workflows.resolve_workflow(prompt(text, **workflow))
+        return result.name, result.state, result.value
+
+    assert resolved("embedding:EasyNegative") == ("EasyNegative", "present", "EasyNegative")
+    assert resolved("embedding:EasyNegative.safetensors")[1] == "present"
+    assert resolved("embedding:EasyNegative.pt")[1] == "unknown"
+    assert resolved("embedding:ugly") == ("ugly", "elsewhere", "UGLY.safetensors")
+    assert resolved("embedding:twice")[1] == "present"
+    assert resolved("embedding:style") == ("style", "unknown", None)
+    there = [at("style.pt", "embeddings")]
+    assert resolved("embedding:style", models=there) == ("style", "downloadable", None)
+
+    file = make_model(downloads / "deep.safetensors", clip_l)
+    item = {"paths": [str(file)], "metadata": {"subtype": "embeddings"}}
+    finished(librarian.imports.start(ImportRequest.model_validate({"items": [item]})))
+    [found] = librarian.workflows.resolve_workflow(prompt("embedding:deep"))
+    assert (found.state, found.value) == ("in_library", None)
+
+
 def test_what_is_not_here_can_be_downloaded_or_has_neighbours(indexed, make_model, models_folder):
     make_model(models_folder / "loras" / "pixel-art-xl-v1.safetensors")
     librarian = indexed()

@@ -9,7 +9,7 @@ import { inputsOf } from './loaders.mjs'
 /** Those of the models that a node uses and of which it says where they can be had. @param {any} saved @returns {string[]} */
 function namesIn({ inputs = [], properties = {}, widgets_values: values }) {
   const offered = [properties.models ?? []].flat().map((/** @type {any} */ model) => model?.name)
-  const wired = inputs.filter((/** @type {any} */ input) => input.link != null).map((/** @type {any} */ input) => input.name)
+  const wired = inputs.filter((/** @type {any} */ input) => typeof input.link === 'number').map((/** @type {any} */ input) => input.name)
   const used = Object.entries(properties.librarian ?? {}).filter(([input, own]) => !wired.includes(input) && own?.name)
   return used.map(([, own]) => own.name).filter((name) => offered.includes(name) && !values.includes(name))
 }
