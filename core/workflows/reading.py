@@ -78,16 +78,18 @@ _MODEL_INPUT = re.compile(r"model_id(_[1-4])?")
 _ASLEEP = (2, 4)
 """Modes of nodes that do not run: muted and bypassed (litegraph ``LGraphEventMode``)."""
 _NOTES = ("Note", "MarkdownNote")
+_SUBGRAPH_INPUT = -10
+"""Where links begin that come into a subgraph: what the node that stands for it says there, its inner node says too."""
 
 
 def references_in(workflow: Any) -> list[ModelReference]:
     """Every model that a workflow's nodes name, once. Raises `InvalidRequestError` for what is no workflow.
 
     A name is what ends like a model's file among a node's values, or an embedding in a prompt. Its folder, URL and
-    hash come from the ``properties.models`` of the node, else its folder from the kind of node or the input, else all
-    of it from what other nodes or the workflow itself say of the name, if they agree. What nodes of Librarian itself
-    name is an identity; ``properties.librarian`` says its file's name, folder and hash. Nodes that are muted or
-    bypassed need nothing.
+    hash come from the ``properties.models`` of the node, else from what other nodes or the workflow itself say of the
+    name, if they agree, else its folder from the kind of node or the input. What nodes of Librarian itself name is an
+    identity; ``properties.librarian`` says its file's name, folder and hash. Nodes that are muted or bypassed need
+    nothing.
     """
     graphs, awake = _graphs_and_awake_nodes(workflow)
     stated: dict[str, dict[str, ModelReference]] = {}
@@ -99,18 +101,19 @@ def references_in(workflow: Any) -> list[ModelReference]:
                 folders[_today(reference.folder)] = reference
     found: dict[tuple[str, str], ModelReference] = {}
     unplaced: list[str] = []
-    for node in awake:
+    for node, given in awake:
         kind = str(node.get("type") or node.get("class_type") or "")
         if kind.startswith(OURS):
-            for one in _by_identity(node, stated):
+            for one in _by_identity(node, given, stated):
                 found.setdefault((OURS, str(one.identity)), one)
             continue
         own = {one.name: _today(one.folder) for one in _stated(_of(node, "properties"))}
-        for key, name in _names(node, kind):
+        for key, name in _names(node, given, kind):
             folders = stated.get(name, {})
-            folder = own.get(name) or FOLDERS.get(kind) or _folder_of_input(key)
-            if folder is None and len(folders) == 1:
-                folder = next(iter(folders))
+            # What the workflow says of a name goes before the node: a frontend that does not know all nodes gives
+            # values to wrong widgets.
+            agreed = next(iter(folders)) if len(folders) == 1 else None
+            folder = own.get(name) or agreed or FOLDERS.get(kind) or _folder_of_input(key)
             if folder:
                 found.setdefault((folder, name), _told(stated, folder, name))
             else:
@@ -122,7 +125,11 @@ def references_in(workflow: Any) -> list[ModelReference]:
     return list(found.values())
 
 
-def _graphs_and_awake_nodes(workflow: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+_Awake = tuple[dict[str, Any], set[str]]
+"""A node that runs, and the links in its graph that come from other nodes."""
+
+
+def _graphs_and_awake_nodes(workflow: Any) -> tuple[list[dict[str, Any]], list[_Awake]]:
     """The workflow and its subgraphs, and the nodes in them that run."""
     if not isinstance(workflow, dict):
         raise InvalidRequestError("This is no workflow. Save it from ComfyUI («Export» or «Export (API)»).")
@@ -132,21 +139,32 @@ def _graphs_and_awake_nodes(workflow: Any) -> tuple[list[dict[str, Any]], list[d
             raise InvalidRequestError(
                 "There are no nodes in this. Save it from ComfyUI («Export» or «Export (API)»)."
             )
-        return [{"nodes": nodes}], nodes
+        return [{"nodes": nodes}], [(node, set()) for node in nodes]
     subgraphs = _dicts(_of(workflow, "definitions").get("subgraphs"))
     by_id = {str(graph["id"]): graph for graph in subgraphs if "id" in graph}
     used = {str(node.get("type")) for node in _all_nodes([workflow, *subgraphs])} & by_id.keys()
-    awake: list[dict[str, Any]] = []
+    awake: list[_Awake] = []
     # A subgraph that no node stands for is looked at as well: it is there to be used.
     waiting = [workflow, *(graph for graph in subgraphs if str(graph.get("id")) not in used)]
     for graph in waiting:
         nodes = [node for node in _dicts(graph.get("nodes")) if node.get("mode") not in _ASLEEP]
-        awake += nodes
+        given = _links_from_nodes(graph)
         for node in nodes:
+            awake.append((node, given))
             inner = by_id.pop(str(node.get("type")), None)
             if inner is not None:
                 waiting.append(inner)
     return [workflow, *subgraphs], awake
+
+
+def _links_from_nodes(graph: dict[str, Any]) -> set[str]:
+    links = graph.get("links")
+    found = set()
+    for link in links if isinstance(links, list) else []:
+        ends = (link.get("id"), link.get("origin_id")) if isinstance(link, dict) else link
+        if isinstance(ends, list | tuple) and len(ends) > 1 and ends[1] != _SUBGRAPH_INPUT:
+            found.add(str(ends[0]))
+    return found
 
 
 def _all_nodes(graphs: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -189,11 +207,11 @@ def _stated(owner: dict[str, Any]) -> Iterator[ModelReference]:
 
 
 def _by_identity(
-    node: dict[str, Any], stated: Mapping[str, Mapping[str, ModelReference]]
+    node: dict[str, Any], given: set[str], stated: Mapping[str, Mapping[str, ModelReference]]
 ) -> Iterator[ModelReference]:
     """The models of a node of Librarian's own, with what the workflow says of them besides."""
     known = _of(_of(node, "properties"), "librarian")
-    for name, value in _model_inputs(node):
+    for name, value in _model_inputs(node, given):
         if not isinstance(value, str) or not 0 < len(value.strip()) <= 4096:
             continue
         identity = value.strip()
@@ -219,8 +237,8 @@ def _by_identity(
         )
 
 
-def _model_inputs(node: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The inputs that are models with their values; what comes over a link is not known.
+def _model_inputs(node: dict[str, Any], given: set[str]) -> Iterator[tuple[str, Any]]:
+    """The inputs that are models with their values; what another node gives is not known.
 
     Saved values have no names but stand in the order of the widgets; those that are models come first.
     """
@@ -234,14 +252,14 @@ def _model_inputs(node: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         listed = [(name, values.get(name)) for name in names]
     else:
         listed = list(zip(names, values if isinstance(values, list) else (), strict=False))
-    yield from ((name, value) for name, value in listed if named.get(name, {}).get("link") is None)
+    yield from ((name, value) for name, value in listed if str(named.get(name, {}).get("link")) not in given)
 
 
-def _names(node: dict[str, Any], kind: str) -> Iterator[tuple[str | None, str]]:
+def _names(node: dict[str, Any], given: set[str], kind: str) -> Iterator[tuple[str | None, str]]:
     """What ends like a model's file among a node's values, with the name of its input as far as that is known."""
     if kind in _NOTES:
         return
-    values: list[tuple[str | None, Any, int]] = [(key, value, 0) for key, value in _values(node, kind)]
+    values: list[tuple[str | None, Any, int]] = [(key, value, 0) for key, value in _values(node, given, kind)]
     for key, value, depth in values:  # grows
         if isinstance(value, str):
             embeddings = _EMBEDDING.findall(value)
@@ -256,14 +274,14 @@ def _names(node: dict[str, Any], kind: str) -> Iterator[tuple[str | None, str]]:
                 values += [(key, one, depth + 1) for one in value]
 
 
-def _values(node: dict[str, Any], kind: str) -> Iterator[tuple[str | None, Any]]:
-    """A node's values with the names of their inputs, if they are known, less those that a link gives."""
+def _values(node: dict[str, Any], given: set[str], kind: str) -> Iterator[tuple[str | None, Any]]:
+    """A node's values with the names of their inputs, if they are known, less those that another node gives."""
     inputs, values = node.get("inputs"), node.get("widgets_values")
     if isinstance(inputs, dict):  # ComfyUI's API
         yield from inputs.items()
         return
     slots = [
-        (str(_of(slot, "widget").get("name")), slot.get("link") is not None)
+        (str(_of(slot, "widget").get("name")), str(slot.get("link")) in given)
         for slot in _dicts(inputs)
         if isinstance(slot.get("widget"), dict)
     ]

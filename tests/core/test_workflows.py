@@ -108,14 +108,20 @@ def test_one_name_in_two_folders_is_two_models():
     }  # fmt: skip
     vae = {"type": "VAELoader", "widgets_values": [name]}
     unknown = {"type": "SomebodysNode", "widgets_values": [name]}
-    found = {one.folder: one.url for one in references_in({"nodes": [unknown, vae, control]})}
-    assert found == {"controlnet": "https://x.example/control", "vae": None}
-    whole = {"models": [at(name, "vae", "https://x.example/vae")]}
-    assert {one.folder: one.url for one in references_in({"nodes": [vae, control], **whole})}["vae"] == (
-        "https://x.example/vae"
-    )
+    whole = {"nodes": [unknown, vae, control], "models": [at(name, "vae", "https://x.example/vae")]}
+    assert {one.folder: one.url for one in references_in(whole)} == {
+        "controlnet": "https://x.example/control",
+        "vae": "https://x.example/vae",
+    }
     assert named(unknown) == {("", name)}
     assert named(unknown, extensions={"models": [at(name, "unet")]}) == {("unet", name)}
+
+
+def test_what_a_workflow_says_of_a_name_goes_before_the_node_that_has_it():
+    """A frontend that does not know all nodes gives values to wrong widgets."""
+    displaced = {"type": "LoraLoaderModelOnly", "widgets_values": ["qwen.safetensors", 1]}
+    meant = {"type": "9f-uuid", "properties": {"models": [at("qwen.safetensors", "diffusion_models")]}}
+    assert named(displaced, meant) == {("diffusion_models", "qwen.safetensors")}
 
 
 def test_nodes_that_do_not_run_need_no_models():
@@ -163,7 +169,10 @@ def test_a_value_that_another_node_gives_is_not_the_loaders_own():
     ]
     lora = {"type": "LoraLoaderModelOnly", "inputs": slots, "widgets_values": ["before.safetensors", 1]}
     primitive = {"type": "PrimitiveNode", "widgets_values": ["given.safetensors", "fixed"]}
-    assert named(lora, primitive) == {("", "given.safetensors")}
+    assert named(lora, primitive, links=[[2, 8, 0, 9, 1, "COMBO"]]) == {("", "given.safetensors")}
+    # A subgraph's own input is no other node: what its node says there, the inner one says too.
+    inner = {"nodes": [lora], "links": [{"id": 2, "origin_id": -10, "target_id": 9}]}
+    assert named(definitions={"subgraphs": [inner]}) == {("loras", "before.safetensors")}
 
 
 def test_notes_name_no_models():
@@ -198,7 +207,7 @@ def test_nodes_of_our_own_name_models_by_identity():
         "inputs": [{"name": "model_id", "widget": {"name": "model_id"}, "link": 7}],
         "widgets_values": ["not/this/one", 1, 1],
     }
-    first, second = references_in({"nodes": [saved, wired]})
+    first, second = references_in({"nodes": [saved, wired], "links": [[7, 3, 0, 4, 0, "STRING"]]})
     assert first.model_dump() == {
         "folder": "text_encoders", "name": "one.safetensors", "sha256": "b" * 64,
         "url": "https://x.example/one", "identity": "a/b/one",
@@ -241,7 +250,8 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text() | st.just("x.safetensors"),
     lambda inner: st.lists(inner) | st.dictionaries(
         st.sampled_from(["nodes", "type", "class_type", "inputs", "properties", "models", "name", "directory",
-                         "url", "hash", "hash_type", "widgets_values", "definitions", "subgraphs"]), inner),
+                         "url", "hash", "hash_type", "widgets_values", "definitions", "subgraphs", "links", "link",
+                         "widget", "id", "origin_id", "mode", "widgets_values_named", "extensions"]), inner),
 )  # fmt: skip
 
 
@@ -249,7 +259,7 @@ JSON = st.recursive(
 def test_no_json_whatever_raises_anything_else(value):
     try:
         references_in({"nodes": value})
-        references_in({"nodes": [value], "definitions": value})
+        references_in({"nodes": [value], "definitions": value, "links": value})
     except LibrarianError:
         pass
 

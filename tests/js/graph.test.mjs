@@ -28,8 +28,10 @@ test('rows of rgthree’s loader and embeddings in prompts get their other names
 
 test('only nodes that run and choose by themselves need their models', () => {
   const ours = (/** @type {string} */ value, /** @type {any} */ more = {}) => ({ type: LORA.name, mode: 0, widgets: [{ name: 'model_id', value }], ...more })
-  const inner = { _nodes: [ours('in/side')] }
-  const wired = ours('wi/red', { inputs: [{ name: 'model_id', widget: { name: 'model_id' }, link: 3 }] })
+  const inputs = [{ name: 'model_id', widget: { name: 'model_id' }, link: 3 }]
+  const from = (/** @type {number} */ origin) => ({ inputs, graph: { getLink: () => ({ origin_id: origin }) } })
+  const inner = { _nodes: [ours('in/side', from(-10))] }
+  const wired = ours('wi/red', from(7))
   const nodes = [ours('a/b'), ours('mu/ted', { mode: 2 }), ours('by/passed', { mode: 4 }), wired]
   const values = (/** @type {any[]} */ ...all) => graphOf(...all).ours().map(({ value }) => value)
   expect(values(...nodes, { type: 'subgraph', mode: 4, subgraph: inner })).toEqual(['a/b'])
@@ -39,16 +41,17 @@ test('only nodes that run and choose by themselves need their models', () => {
 test('a saved node says its file’s name behind its values, for those without Librarian, and is opened without it', () => {
   class Node {}
   saveFileNames(Node, LORA.name)
+  const inputs = [{ name: 'model_id', widget: { name: 'model_id' }, link: 3 }]
+  const wired = { inputs, graph: { getLink: () => ({ origin_id: 7 }) } }
   const model = { name: 'a.safetensors', url: 'https://x.example/a', directory: 'loras' }
   const properties = { librarian: { model_id: { model_id: 'lo/ra', name: model.name } }, models: [model] }
-  const saved = (/** @type {any} */ more = {}) => {
-    const node = { type: LORA.name, inputs: [], widgets_values: ['lo/ra', 1, 1], properties, ...more }
-    ;/** @type {any} */ (Node.prototype).onSerialize(node)
+  const saved = (/** @type {any} */ more = {}, /** @type {any} */ live = {}) => {
+    const node = { type: LORA.name, widgets_values: ['lo/ra', 1, 1], properties, ...more }
+    Object.assign(new Node(), live).onSerialize(node)
     return node
   }
   expect(saved().widgets_values).toEqual(['lo/ra', 1, 1, 'a.safetensors'])
-  const wired = [{ name: 'model_id', widget: { name: 'model_id' }, link: 3 }]
-  expect(saved({ inputs: wired }).widgets_values).toEqual(['lo/ra', 1, 1])
+  expect(saved({}, wired).widgets_values).toEqual(['lo/ra', 1, 1])
   expect(saved({ properties: {} }).widgets_values).toEqual(['lo/ra', 1, 1])
   expect(saved({ widgets_values: ['a.safetensors', 1, 1] }).widgets_values).toEqual(['a.safetensors', 1, 1])
 

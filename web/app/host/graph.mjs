@@ -1,4 +1,4 @@
-import { coreSubtypes, inputsOf } from '../nodes/loaders.mjs'
+import { coreSubtypes, inputsOf, isGiven } from '../nodes/loaders.mjs'
 
 /** @import { GraphHost, GraphNode, ModelInput, Replacement } from '../types.mjs' */
 
@@ -191,8 +191,7 @@ export function createComfyGraph(app) {
       awakeNodes().flatMap((node) =>
         [...(inputsOf(node.type) ?? [])].flatMap(([name, subtypes]) => {
           const value = node.widgets?.find((/** @type {any} */ widget) => widget.name === name)?.value
-          const isWired = node.inputs?.some((/** @type {any} */ input) => input.widget?.name === name && typeof input.link === 'number')
-          if (!value || isWired) return []
+          if (!value || isGiven(node, name)) return []
           const own = node.properties?.librarian?.[name]
           // A workflow that was written by hand says the file's name, and the rest as ComfyUI's own nodes do.
           const stated = own?.model_id === value ? own : { name: value }

@@ -1,4 +1,4 @@
-import { inputsOf } from './loaders.mjs'
+import { inputsOf, isGiven } from './loaders.mjs'
 
 /**
  * ComfyUI's own offer of missing models, which is all that someone without Librarian has. Frontends up to 1.45 take a
@@ -6,11 +6,11 @@ import { inputsOf } from './loaders.mjs'
  * the names behind its values, where nothing else reads them. (docs/decisions/0009)
  */
 
-/** Those of the models that a node uses and of which it says where they can be had. @param {any} saved @returns {string[]} */
-function namesIn({ inputs = [], properties = {}, widgets_values: values }) {
+/** Those of the models that a node uses and of which it says where they can be had.
+ * @param {any} node @param {any} saved @returns {string[]} */
+function namesIn(node, { properties = {}, widgets_values: values }) {
   const offered = [properties.models ?? []].flat().map((/** @type {any} */ model) => model?.name)
-  const wired = inputs.filter((/** @type {any} */ input) => typeof input.link === 'number').map((/** @type {any} */ input) => input.name)
-  const used = Object.entries(properties.librarian ?? {}).filter(([input, own]) => !wired.includes(input) && own?.name)
+  const used = Object.entries(properties.librarian ?? {}).filter(([input, own]) => own?.name && !isGiven(node, input))
   return used.map(([, own]) => own.name).filter((name) => offered.includes(name) && !values.includes(name))
 }
 
@@ -20,7 +20,7 @@ export function saveFileNames(type, nodeId) {
   const before = type.prototype.onSerialize
   type.prototype.onSerialize = function (/** @type {any} */ saved) {
     before?.call(this, saved)
-    if (Array.isArray(saved.widgets_values)) saved.widgets_values.push(...namesIn(saved))
+    if (Array.isArray(saved.widgets_values)) saved.widgets_values.push(...namesIn(this, saved))
   }
 }
 

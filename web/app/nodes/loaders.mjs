@@ -55,3 +55,13 @@ export const inputsOf = (nodeId) => loaders.get(nodeId)?.inputs
 /** The subtypes that fit an input of one of ComfyUI's own loaders; nothing where that is not known.
  * @param {string} nodeId @param {string} input */
 export const coreSubtypes = (nodeId, input) => core.get(nodeId)?.get(input)
+
+/** Links that come into a subgraph begin here: what its node says there, the inner node says too. */
+const SUBGRAPH_INPUT = -10
+
+/** Whether another node gives what an input says. @param {any} node @param {string} input */
+export function isGiven(node, input) {
+  const { link } = node.inputs?.find((/** @type {any} */ slot) => slot.widget?.name === input) ?? {}
+  const origin = typeof link === 'number' ? node.graph?.getLink?.(link)?.origin_id : undefined
+  return origin !== undefined && Number(origin) !== SUBGRAPH_INPUT
+}
