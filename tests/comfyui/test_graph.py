@@ -189,8 +189,19 @@ def test_a_model_is_searched_for_in_the_node(graph_page: Page, own_errors) -> No
     assert [line for line in own_errors(page) if "status of 404" not in line] == []
 
 
+def opened(page: Page, workflow: dict[str, Any], node: str) -> Page:
+    """A page of a server in which a workflow is being opened."""
+    page.goto("/")
+    page.wait_for_function(f"() => window.app?.graph && window.LiteGraph?.registered_node_types?.{node}")
+    page.evaluate("(workflow) => { app.loadGraphData(workflow) }", workflow)
+    page.wait_for_function(
+        "(id) => app.graph._nodes.some((node) => node.id == id)", arg=workflow["nodes"][0]["id"]
+    )
+    return page
+
+
 def test_others_are_told_where_the_model_can_be_had(
-    start_comfyui: Callable[..., RealComfyUI], new_page, open_librarian, make_model
+    start_comfyui: Callable[..., RealComfyUI], old_server: RealComfyUI, new_page, open_librarian, make_model
 ) -> None:
     server = start_comfyui()
     source = make_model(server.base_dir / "input" / "upscaler.safetensors")
@@ -222,6 +233,29 @@ def test_others_are_told_where_the_model_can_be_had(
             "hash_type": "SHA256",
         }
     ]
+    saved = page.evaluate("() => JSON.parse(JSON.stringify(app.graph.serialize()))")
+    saved["nodes"] = [one for one in saved["nodes"] if one["type"] == "LibrarianLoadUpscaleModel"]
+    saved["links"] = []
+
+    # Older frontends offer the download to someone without Librarian, newer ones only name the node (decision 0009);
+    # what they save has lost nothing.
+    old = start_comfyui(core=OLD_CORE, frontend=OLD_FRONTEND, package=None)
+    bare = (
+        (old, "upscale_models / upscaler.safetensors"),
+        (start_comfyui(package=None), "Missing node: LibrarianLoadUpscaleModel"),
+    )
+    for other, says in bare:
+        there = opened(new_page(other), saved, "LoraLoader")
+        expect(there.get_by_text(says)).to_be_visible()
+        [kept] = there.evaluate("() => JSON.parse(JSON.stringify(app.graph.serialize().nodes))")
+        for key in ("type", "widgets_values", "properties"):
+            assert kept[key] == saved["nodes"][0][key]
+
+    # Where Librarian is, it alone offers it: ComfyUI does not know what lies in the library.
+    there = open_librarian(opened(new_page(old_server), saved, "LibrarianLoadUpscaleModel"))
+    expect(there.get_by_text("This workflow misses 1 model")).to_be_visible()
+    expect(there.get_by_text("Missing Models")).to_have_count(0)
+
     # In step with the model.
     page.locator(".lib-model-widget button").click()
     page.get_by_role("button", name="No model").click()
