@@ -85,16 +85,13 @@ class Resolver:
             if any(_ends_with(value, name) for value in values if value is not None):
                 one.state, one.value, one.candidates = "present", reference.name, []
                 return one
-        ids = {one.model_id: one for one in found if one.model_id and self._is_embedding(one.model_id)}
+        ids = {one.model_id: one for one in found if one.model_id}
         if len(ids) == 1:
             return next(iter(ids.values()))
         best = next((one for one in found if one.candidates), found[0])
         best.model_id = best.value = None
         best.state = "downloadable" if _can_be_had(reference) else "unknown"
         return best
-
-    def _is_embedding(self, model_id: str) -> bool:
-        return self._library.summary(model_id).subtype == EMBEDDINGS
 
     def _of_own_node(self, reference: ModelReference, identity: str) -> Resolution:
         """What a node of Librarian's own names; it takes any model of the library, wherever that lies."""
@@ -169,7 +166,7 @@ class Resolver:
         return None
 
     def _by_name(self, reference: ModelReference, folder: str, result: Resolution) -> _Known | None:
-        """The one model of this name. Of several that differ none is chosen, and all are candidates."""
+        """The one model of this name and kind. Of several that differ none is chosen, and all are candidates."""
         name = PurePosixPath(reference.name.replace("\\", "/")).name
         names = [name]
         if reference.url:
@@ -182,6 +179,8 @@ class Resolver:
                 if tier:
                     result.candidates = [self._shown(known, folder) for known in tier[:NEAREST]]
                     return None
+            if found and not result.candidates:
+                result.candidates = [self._shown(known, folder) for known in found[:NEAREST]]
         return None
 
     def _with_words_of(self, name: str) -> list[_Known]:
@@ -200,12 +199,11 @@ class Resolver:
         return bool(reference.sha256 and digest) and digest != str(reference.sha256).lower()
 
     def _tiers(self, found: list[_Known], name: str, folder: str) -> Iterator[list[_Known]]:
-        """The models by how well they fit: those of the wanted kind first, and among them those of the very name."""
-        of_kind = [known for known in found if self._subtype(known) == folder] if folder else []
-        for group in (of_kind, found):
-            exact = [known for known in group if Path(known.file.path).name == name]
-            cased = [known for known in group if Path(known.file.path).name.casefold() == name.casefold()]
-            yield from (exact, cased, group)
+        """The models of the wanted kind by how well they fit: those of the very name first."""
+        group = [known for known in found if not folder or self._subtype(known) in (folder, "unknown")]
+        exact = [known for known in group if Path(known.file.path).name == name]
+        cased = [known for known in group if Path(known.file.path).name.casefold() == name.casefold()]
+        yield from (exact, cased, group)
 
     def _subtype(self, known: _Known) -> str:
         return self._library.summary(known.model_id).subtype

@@ -358,8 +358,17 @@ def test_of_two_different_models_of_one_name_none_is_chosen(indexed, make_model,
 def test_the_folder_decides_between_kinds(indexed, make_model, models_folder):
     make_model(models_folder / "vae" / "sub" / "ae.safetensors", {"a": (4, 4)})
     make_model(models_folder / "checkpoints" / "ae.safetensors", {"b": (2, 2)})
-    result = resolve(indexed(), "ae.safetensors", "vae")
+    make_model(models_folder / "checkpoints" / "all-in-one.safetensors")
+    librarian = indexed()
+    result = resolve(librarian, "ae.safetensors", "vae")
     assert (result.state, result.value) == ("elsewhere", os.path.join("sub", "ae.safetensors"))
+
+    # One of another kind is no other place of the same model: ComfyUI's loader could not have it.
+    url = "https://x.example/all-in-one.safetensors"
+    for more, state in (({}, "unknown"), ({"url": url}, "downloadable")):
+        result = resolve(librarian, "all-in-one.safetensors", "diffusion_models", **more)
+        assert (result.state, result.model_id, result.value) == (state, None, None)
+        assert [one.subtype for one in result.candidates] == ["checkpoints"]
 
 
 def prompt(text, **workflow):
