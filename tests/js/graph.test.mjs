@@ -38,6 +38,14 @@ test('only nodes that run and choose by themselves need their models', () => {
   expect(values({ type: 'subgraph', mode: 0, subgraph: inner }, { type: 'subgraph', mode: 0, subgraph: inner })).toEqual(['in/side'])
 })
 
+test('the node of a subgraph that has a model outside says it for the one inside', () => {
+  const widget = { name: 'model_id', type: 'librarian_model', value: 'a/b' }
+  const graph = graphOf({ type: '9f-uuid', mode: 0, widgets: [widget] })
+  expect(graph.ours()).toEqual([{ value: 'a/b', subtypes: [], stated: null }])
+  expect(graph.replace([{ ours: true, folder: 'loras', name: 'a/b', value: 'c/d' }])).toEqual([])
+  expect(widget.value).toBe('c/d')
+})
+
 test('a saved node says its file’s name behind its values, for those without Librarian, and is opened without it', () => {
   class Node {}
   saveFileNames(Node, LORA.name)

@@ -1,4 +1,4 @@
-import { coreSubtypes, inputsOf, isGiven } from '../nodes/loaders.mjs'
+import { WIDGET_TYPE, coreSubtypes, inputsOf, isGiven } from '../nodes/loaders.mjs'
 
 /** @import { GraphHost, GraphNode, ModelInput, Replacement } from '../types.mjs' */
 
@@ -136,7 +136,7 @@ export function createComfyGraph(app) {
 
   /** @param {any} node @param {any} widget @param {Replacement} one */
   function isMeant(node, widget, one) {
-    const ours = inputsOf(node.type)?.has(widget.name) ?? false
+    const ours = widget.type === WIDGET_TYPE || (inputsOf(node.type)?.has(widget.name) ?? false)
     if (ours !== one.ours || widget.value !== one.name) return false
     if (ours) return true
     const fits = coreSubtypes(node.type, widget.name)
@@ -188,8 +188,10 @@ export function createComfyGraph(app) {
     serialize: () => root()?.serialize?.() ?? null,
 
     ours: () =>
-      awakeNodes().flatMap((node) =>
-        [...(inputsOf(node.type) ?? [])].flatMap(([name, subtypes]) => {
+      awakeNodes().flatMap((node) => {
+        const ours = new Map(inputsOf(node.type))
+        for (const { name, type } of node.widgets ?? []) if (type === WIDGET_TYPE && !ours.has(name)) ours.set(name, [])
+        return [...ours].flatMap(([name, subtypes]) => {
           const value = node.widgets?.find((/** @type {any} */ widget) => widget.name === name)?.value
           if (!value || isGiven(node, name)) return []
           const own = node.properties?.librarian?.[name]
@@ -199,7 +201,7 @@ export function createComfyGraph(app) {
           const { url, directory, hash } = model ?? {}
           return [{ value: String(value), subtypes, stated: stated === own || model ? { url, directory, sha256: hash, ...stated } : null }]
         })
-      ),
+      }),
 
     set(node, name, value) {
       const widget = node.widgets?.find((/** @type {any} */ other) => other.name === name)

@@ -6,6 +6,9 @@
 /** What an input of ours is drawn as; to the graph it stays a text. */
 export const WIDGET = 'LIBRARIAN_MODEL'
 
+/** What the widget of such an input is to the graph, in our nodes and in those of subgraphs that have it outside. */
+export const WIDGET_TYPE = 'librarian_model'
+
 /**
  * @typedef {object} Loader One of our nodes.
  * @property {string} nodeId
