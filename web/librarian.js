@@ -152,8 +152,14 @@ app.registerExtension({
     LIBRARIAN_MODEL: (node, name, spec) => widgets.modelWidget(node, name, spec, load)
   }),
 
-  /** @param {any} _ @param {any} definition */
-  beforeRegisterNodeDef: (_, definition) => widgets?.learnNode(definition),
+  /** @param {any} type @param {any} definition */
+  beforeRegisterNodeDef: (type, definition) => {
+    widgets?.learnNode(definition)
+    widgets?.saveFileNames(type, definition.name)
+  },
+
+  /** @param {any} workflow */
+  beforeConfigureGraph: (workflow) => widgets?.dropFileNames(workflow),
 
   afterConfigureGraph: workflowOpened,
 

@@ -238,9 +238,11 @@ class Models:
         if self._library.index.contains(reference):
             return reference
         by_hash = self._library.index.models_with_hash(reference.lower()) if len(reference) >= 10 else []
+        if by_hash:  # the same bytes: one that can be loaded, if the drive of another is not connected
+            return next(filter(self._library.is_here, by_hash), by_hash[0])
         names = [Path(reference.replace("\\", "/")).name, _name_in_id(reference)]
-        found = by_hash or [key for name in names for key in self._library.index.models_with_file_name(name)]
-        if len(set(found)) == 1 or by_hash:
+        found = [key for name in names for key in self._library.index.models_with_file_name(name)]
+        if len(set(found)) == 1:
             return found[0]
         if found:
             raise NotFoundError(

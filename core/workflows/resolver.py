@@ -9,7 +9,8 @@ from urllib.parse import unquote, urlsplit
 from ..errors import NotFoundError
 from ..library import Library, ModelQuery
 from ..library.index import IndexedFile
-from ..settings import FOLDER_ALIASES, App
+from ..settings import FOLDER_ALIASES, MODEL_EXTENSIONS, App
+from .reading import EMBEDDING_ENDINGS, EMBEDDINGS
 from .records import ModelReference, Resolution, ResolvedModel
 
 NEAREST = 5
@@ -41,6 +42,11 @@ class Resolver:
         """What a reference means, and what is to be done that the app has it."""
         if reference.identity is not None:
             return self._of_own_node(reference, reference.identity)
+        if reference.folder == EMBEDDINGS:
+            return self._of_prompt(reference)
+        return self._of_file(reference)
+
+    def _of_file(self, reference: ModelReference) -> Resolution:
         folder = FOLDER_ALIASES.get(reference.folder, reference.folder)
         result = Resolution(
             folder=folder, name=reference.name, state="unknown", url=reference.url, sha256=reference.sha256
@@ -63,9 +69,29 @@ class Resolver:
             return result
         if not result.candidates:
             result.candidates = self._nearest(reference, folder)
-        if reference.url and urlsplit(reference.url).scheme == "https":
+        if _can_be_had(reference):
             result.state = "downloadable"
         return result
+
+    def _of_prompt(self, reference: ModelReference) -> Resolution:
+        """An embedding, which prompts may name without its ending, and which may lie in any subfolder."""
+        has_ending = PurePosixPath(reference.name).suffix.lower() in MODEL_EXTENSIONS
+        endings = ("",) if has_ending else EMBEDDING_ENDINGS
+        names = [reference.name + ending for ending in endings]
+        found = [self._of_file(reference.model_copy(update={"name": name})) for name in names]
+        for one, name in zip(found, names, strict=True):
+            one.name = reference.name
+            values = [one.value, *(candidate.value for candidate in one.candidates)]
+            if any(_ends_with(value, name) for value in values if value is not None):
+                one.state, one.value, one.candidates = "present", reference.name, []
+                return one
+        ids = {one.model_id: one for one in found if one.model_id}
+        if len(ids) == 1:
+            return next(iter(ids.values()))
+        best = next((one for one in found if one.candidates), found[0])
+        best.model_id = best.value = None
+        best.state = "downloadable" if _can_be_had(reference) else "unknown"
+        return best
 
     def _of_own_node(self, reference: ModelReference, identity: str) -> Resolution:
         """What a node of Librarian's own names; it takes any model of the library, wherever that lies."""
@@ -140,7 +166,7 @@ class Resolver:
         return None
 
     def _by_name(self, reference: ModelReference, folder: str, result: Resolution) -> _Known | None:
-        """The one model of this name. Of several that differ none is chosen, and all are candidates."""
+        """The one model of this name and kind. Of several that differ none is chosen, and all are candidates."""
         name = PurePosixPath(reference.name.replace("\\", "/")).name
         names = [name]
         if reference.url:
@@ -153,6 +179,8 @@ class Resolver:
                 if tier:
                     result.candidates = [self._shown(known, folder) for known in tier[:NEAREST]]
                     return None
+            if found and not result.candidates:
+                result.candidates = [self._shown(known, folder) for known in found[:NEAREST]]
         return None
 
     def _with_words_of(self, name: str) -> list[_Known]:
@@ -171,12 +199,11 @@ class Resolver:
         return bool(reference.sha256 and digest) and digest != str(reference.sha256).lower()
 
     def _tiers(self, found: list[_Known], name: str, folder: str) -> Iterator[list[_Known]]:
-        """The models by how well they fit: those of the wanted kind first, and among them those of the very name."""
-        of_kind = [known for known in found if self._subtype(known) == folder] if folder else []
-        for group in (of_kind, found):
-            exact = [known for known in group if Path(known.file.path).name == name]
-            cased = [known for known in group if Path(known.file.path).name.casefold() == name.casefold()]
-            yield from (exact, cased, group)
+        """The models of the wanted kind by how well they fit: those of the very name first."""
+        group = [known for known in found if not folder or self._subtype(known) in (folder, "unknown")]
+        exact = [known for known in group if Path(known.file.path).name == name]
+        cased = [known for known in group if Path(known.file.path).name.casefold() == name.casefold()]
+        yield from (exact, cased, group)
 
     def _subtype(self, known: _Known) -> str:
         return self._library.summary(known.model_id).subtype
@@ -212,6 +239,14 @@ class Resolver:
     def _differs(self, model_id: str | None, reference: ModelReference) -> bool:
         digests = {file.sha256 for file in self._library.files(model_id)} if model_id else {None}
         return None not in digests and str(reference.sha256).lower() not in digests
+
+
+def _can_be_had(reference: ModelReference) -> bool:
+    return bool(reference.url) and urlsplit(reference.url).scheme == "https"
+
+
+def _ends_with(path: str, name: str) -> bool:
+    return f"/{path}".replace("\\", "/").endswith(f"/{name}".replace("\\", "/"))
 
 
 def _is_written_so(path: Path) -> bool:

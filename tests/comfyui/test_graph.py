@@ -189,8 +189,104 @@ def test_a_model_is_searched_for_in_the_node(graph_page: Page, own_errors) -> No
     assert [line for line in own_errors(page) if "status of 404" not in line] == []
 
 
+def added_lora(page: Page):
+    find(page, "pixel-art", "pixel-art-xl").hover()
+    page.get_by_label("Search models").press("ArrowDown")
+    page.get_by_label("Search models").press("Enter")
+    page.wait_for_function("() => app.graph._nodes.length === 3")
+    widget = page.locator(".lib-model-widget button")
+    expect(widget).to_have_text("pixel-art-xl")
+    return widget
+
+
+def loras_in_prompt(page: Page) -> list[Any]:
+    output = page.evaluate("async () => (await app.graphToPrompt()).output")
+    return [
+        node["inputs"]["model_id"] for node in output.values() if node["class_type"] == "LibrarianLoadLora"
+    ]
+
+
+def test_keys_and_the_wheel_over_a_model_in_a_node(graph_page: Page) -> None:
+    page = graph_page
+    widget = added_lora(page)
+    field = page.locator(".lib-picker").get_by_label("Search models")
+    widget.click()
+    expect(field).to_be_focused()
+    # Nothing of it is meant for the graph, where the node is selected.
+    for key in (
+        "p",
+        "x",
+        "Delete",
+        "Backspace",
+        "Backspace",
+        "Control+a",
+        "Control+c",
+        "Control+v",
+        "Control+z",
+    ):
+        page.keyboard.press(key)
+    assert page.evaluate("() => app.graph._nodes.length") == 3
+    page.keyboard.type("flux")
+    page.keyboard.press("Escape")
+    expect(field).to_have_value("")
+    page.keyboard.press("Escape")
+    expect(field).to_have_count(0)
+    expect(widget).to_be_focused()
+    expect(widget).to_have_text("pixel-art-xl")
+
+    # The wheel zooms the graph, as beside the widget; it closes the search, which would be left behind.
+    widget.click()
+    expect(field).to_be_focused()
+    widget.hover(force=True)
+    page.mouse.wheel(0, -300)
+    page.wait_for_function("() => app.canvas.ds.scale > 1")
+    expect(field).to_have_count(0)
+
+
+def test_a_model_in_a_subgraph_and_one_from_another_node(graph_page: Page, own_errors) -> None:
+    page = graph_page
+    added_lora(page)
+    [value] = loras_in_prompt(page)
+    page.evaluate("() => { app.graph.convertToSubgraph(new Set([app.graph._nodes[2]])) }")
+    assert loras_in_prompt(page) == [value]
+    # With its input outside.
+    page.evaluate("""() => {
+      const {subgraph} = app.graph._nodes.find((node) => node.subgraph)
+      const [inner] = subgraph._nodes
+      const slot = inner.inputs.find(({name}) => name === 'model_id')
+      subgraph.addInput('model_id', 'STRING').connect(slot, inner)
+    }""")
+    assert loras_in_prompt(page) == [value]
+    saved = page.evaluate("() => JSON.parse(JSON.stringify(app.graph.serialize()))")
+    page.evaluate("async (saved) => { await app.loadGraphData(saved) }", saved)
+    assert loras_in_prompt(page) == [value]
+    assert page.evaluate("() => app.graph._nodes.find((node) => node.subgraph).widgets[0].value") == value
+
+    page.evaluate("""() => {
+      app.graph.clear()
+      const [text, lora] = ['PrimitiveString', 'LibrarianLoadLora'].map((type) => LiteGraph.createNode(type))
+      app.graph.add(text)
+      app.graph.add(lora)
+      text.connect(0, lora, lora.inputs.findIndex(({name}) => name === 'model_id'))
+    }""")
+    [wired] = loras_in_prompt(page)
+    assert wired[1] == 0
+    assert own_errors(page) == []
+
+
+def opened(page: Page, workflow: dict[str, Any], node: str) -> Page:
+    """A page of a server in which a workflow is being opened."""
+    page.goto("/")
+    page.wait_for_function(f"() => window.app?.graph && window.LiteGraph?.registered_node_types?.{node}")
+    page.evaluate("(workflow) => { app.loadGraphData(workflow) }", workflow)
+    page.wait_for_function(
+        "(id) => app.graph._nodes.some((node) => node.id == id)", arg=workflow["nodes"][0]["id"]
+    )
+    return page
+
+
 def test_others_are_told_where_the_model_can_be_had(
-    start_comfyui: Callable[..., RealComfyUI], new_page, open_librarian, make_model
+    start_comfyui: Callable[..., RealComfyUI], old_server: RealComfyUI, new_page, open_librarian, make_model
 ) -> None:
     server = start_comfyui()
     source = make_model(server.base_dir / "input" / "upscaler.safetensors")
@@ -222,6 +318,29 @@ def test_others_are_told_where_the_model_can_be_had(
             "hash_type": "SHA256",
         }
     ]
+    saved = page.evaluate("() => JSON.parse(JSON.stringify(app.graph.serialize()))")
+    saved["nodes"] = [one for one in saved["nodes"] if one["type"] == "LibrarianLoadUpscaleModel"]
+    saved["links"] = []
+
+    # Older frontends offer the download to someone without Librarian, newer ones only name the node (decision 0009);
+    # what they save has lost nothing.
+    old = start_comfyui(core=OLD_CORE, frontend=OLD_FRONTEND, package=None)
+    bare = (
+        (old, "upscale_models / upscaler.safetensors"),
+        (start_comfyui(package=None), "Missing node: LibrarianLoadUpscaleModel"),
+    )
+    for other, says in bare:
+        there = opened(new_page(other), saved, "LoraLoader")
+        expect(there.get_by_text(says)).to_be_visible()
+        [kept] = there.evaluate("() => JSON.parse(JSON.stringify(app.graph.serialize().nodes))")
+        for key in ("type", "widgets_values", "properties"):
+            assert kept[key] == saved["nodes"][0][key]
+
+    # Where Librarian is, it alone offers it: ComfyUI does not know what lies in the library.
+    there = open_librarian(opened(new_page(old_server), saved, "LibrarianLoadUpscaleModel"))
+    expect(there.get_by_text("This workflow misses 1 model")).to_be_visible()
+    expect(there.get_by_text("Missing Models")).to_have_count(0)
+
     # In step with the model.
     page.locator(".lib-model-widget button").click()
     page.get_by_role("button", name="No model").click()

@@ -451,24 +451,30 @@ def test_prompts_and_scans_go_on_side_by_side(indexed: RealComfyUI, upscaler: Ca
     assert "Traceback" not in indexed.log[said:]
 
 
-def test_object_info_is_the_same_whatever_the_library_holds(indexed: RealComfyUI) -> None:
-    """Bytes of our nodes, at a handful and at 2,000 models more; those of ComfyUI's own loaders do grow."""
+def test_object_info_is_the_same_whatever_the_library_holds(indexed: RealComfyUI, tell) -> None:
+    """Bytes of our nodes, with some ten models and with 10,000 more; those of ComfyUI's own loaders do grow."""
 
-    def sizes() -> tuple[bytes, int]:
+    def held() -> tuple[int, bytes, int]:
         info = indexed.get_json("/object_info")
         ours = {name: node for name, node in info.items() if name.startswith("Librarian")}
-        return json.dumps(ours, sort_keys=True).encode(), len(json.dumps(info))
+        models = indexed.get_json("/librarian/models?limit=1")["total"]
+        return models, json.dumps(ours, sort_keys=True).encode(), len(json.dumps(info))
 
-    before, all_before = sizes()
+    few, before, all_before = held()
     folder = indexed.models_dir / "loras" / "many"
     folder.mkdir()
     content = (indexed.models_dir / "loras" / "tiny-lora.safetensors").read_bytes()[:200]
-    for number in range(2000):
-        (folder / f"lora-{number:04}.safetensors").write_bytes(content)
-    wait_for(lambda: model_of(indexed, "lora-1999"), indexed)
-    after, all_after = sizes()
+    for number in range(10_000):
+        (folder / f"lora-{number:05}.safetensors").write_bytes(content)
+    wait_for(lambda: indexed.get_json("/librarian/models?limit=1")["total"] >= few + 10_000, indexed)
+    many, after, all_after = held()
+    assert few < 100
     assert after == before
-    assert all_after > all_before + 2000 * len("lora-0000.safetensors")
+    assert all_after > all_before + 10_000 * len("lora-00000.safetensors")
+    tell(
+        f"object_info of our nodes: {len(before)} bytes with {few} models, {len(after)} with {many}; "
+        f"all of it {all_before} and {all_after}"
+    )
 
 
 def test_a_prompt_queued_at_once_after_the_start_runs(indexed: RealComfyUI) -> None:

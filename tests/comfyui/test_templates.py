@@ -45,12 +45,12 @@ MEDIA = re.compile(
 
 DONE = re.compile(r"models? fixed\.|Could not be fixed|No node here takes")
 
-OPEN = """async (workflow) => {
+OPEN = """async ([workflow, number]) => {
   const {setting, workflow: {activeWorkflow}} = app.extensionManager
   setting.set('Comfy.Workflow.ShowMissingNodesWarning', false)
   setting.set('Comfy.Workflow.ShowMissingModelsWarning', false)
   // In the tab that is open: hundreds of tabs would measure the frontend.
-  await app.loadGraphData(workflow, true, true, activeWorkflow)
+  await app.loadGraphData({...workflow, extra: {...workflow.extra, number}}, true, true, activeWorkflow)
 }"""
 PROMPT = "async () => (await app.graphToPrompt()).output"
 VALIDATE = """async (prompt) => await (await app.api.fetchApi('/test/validate', {method: 'POST',
@@ -157,8 +157,9 @@ class Opener:
         self.fix = page.get_by_role("button", name=re.compile(r"^Fix all"))
 
     def open(self, template: Template) -> None:
-        self.page.evaluate(OPEN, template.workflow)
-        with self.page.expect_response(_resolves_workflow) as answer:
+        number = self.counts["opened"]
+        self.page.evaluate(OPEN, [template.workflow, number])
+        with self.page.expect_response(lambda response: _resolves(response, number)) as answer:
             self.again.click()
         results = answer.value.json()["results"]
         expect(self.again).to_be_enabled()
@@ -255,10 +256,12 @@ class Opener:
         self.wrong.append(f"{template.name}: {where} was {was} and became {value}")
 
 
-def _resolves_workflow(response: Any) -> bool:
-    return response.url.endswith("/librarian/resolve") and "workflow" in (
-        response.request.post_data_json or {}
-    )
+def _resolves(response: Any, number: int) -> bool:
+    """Whether this answers for the workflow of that number; a late one may be about the one before."""
+    if not response.url.endswith("/librarian/resolve"):
+        return False
+    workflow = (response.request.post_data_json or {}).get("workflow") or {}
+    return workflow.get("extra", {}).get("number") == number
 
 
 def test_templates_are_put_right(server: RealComfyUI, make_model, new_page) -> None:

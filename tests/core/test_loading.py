@@ -73,6 +73,20 @@ def test_a_misspelled_name_finds_the_nearest(librarian, scan, make_model, models
         librarian.models.find("  ")
 
 
+def test_a_hash_means_a_copy_that_is_there(librarian, scan, make_model, models_folder) -> None:
+    copies = [make_model(models_folder / "loras" / f"copy-{number}.safetensors", seed=1) for number in "ab"]
+    scan()
+    for model in librarian.library.search(ModelQuery()).models:
+        digest, _ = librarian.library.hash_of(model.model_id)
+    meant = librarian.models.find(digest)
+    [other] = set(copies) - {meant}
+    meant.unlink()
+    assert librarian.models.find(digest.upper()) == other
+    other.unlink()
+    with pytest.raises(NotFoundError, match="is not there"):
+        librarian.models.find(digest)
+
+
 def test_a_model_is_loaded_although_nothing_can_be_noted(
     librarian, scan, make_model, models_folder, monkeypatch
 ) -> None:

@@ -91,6 +91,95 @@ def test_an_exported_workflow_names_its_models():
     }
 
 
+def named(*nodes, **workflow):
+    return {(one.folder, one.name) for one in references_in({"nodes": list(nodes), **workflow})}
+
+
+def at(name, folder, url="https://x.example/file"):
+    return {"name": name, "directory": folder, "url": url}
+
+
+def test_one_name_in_two_folders_is_two_models():
+    """Such as diffusion_pytorch_model.safetensors: what one node says of it is nothing to another node."""
+    name = "diffusion_pytorch_model.safetensors"
+    control = {
+        "type": "ControlNetLoader", "widgets_values": [name],
+        "properties": {"models": [at(name, "controlnet", "https://x.example/control")]},
+    }  # fmt: skip
+    vae = {"type": "VAELoader", "widgets_values": [name]}
+    unknown = {"type": "SomebodysNode", "widgets_values": [name]}
+    whole = {"nodes": [unknown, vae, control], "models": [at(name, "vae", "https://x.example/vae")]}
+    assert {one.folder: one.url for one in references_in(whole)} == {
+        "controlnet": "https://x.example/control",
+        "vae": "https://x.example/vae",
+    }
+    assert named(unknown) == {("", name)}
+    assert named(unknown, extensions={"models": [at(name, "unet")]}) == {("unet", name)}
+
+
+def test_what_a_workflow_says_of_a_name_goes_before_the_node_that_has_it():
+    """A frontend that does not know all nodes gives values to wrong widgets."""
+    displaced = {"type": "LoraLoaderModelOnly", "widgets_values": ["qwen.safetensors", 1]}
+    meant = {"type": "9f-uuid", "properties": {"models": [at("qwen.safetensors", "diffusion_models")]}}
+    assert named(displaced, meant) == {("diffusion_models", "qwen.safetensors")}
+
+
+def test_nodes_that_do_not_run_need_no_models():
+    def vae(name, mode=0):
+        return {"type": "VAELoader", "widgets_values": [name], "mode": mode}
+
+    subgraphs = [
+        {"id": "awake", "nodes": [vae("inner.safetensors"), vae("inner-muted.safetensors", 2)]},
+        {"id": "asleep", "nodes": [vae("inner-asleep.safetensors"), {"type": "deeper"}]},
+        {"id": "deeper", "nodes": [vae("deepest.safetensors")]},
+    ]
+    nodes = [vae("a.safetensors"), vae("muted.safetensors", 2), vae("bypassed.safetensors", 4),
+             {"type": "asleep", "mode": 4}, {"type": "awake", "mode": 4}, {"type": "awake"}]  # fmt: skip
+    assert named(*nodes, definitions={"subgraphs": subgraphs}) == {
+        ("vae", "a.safetensors"),
+        ("vae", "inner.safetensors"),
+    }
+
+
+def test_custom_nodes_say_what_kind_a_model_is_by_their_inputs_names():
+    rows = [{"type": "PowerLoraLoaderHeaderWidget"}, {"on": True, "lora": "a\\b.safetensors", "strength": 1},
+            {"on": False, "lora": "off.safetensors", "strength": 1}, {"on": True, "lora": "None"}, ""]  # fmt: skip
+    power = {"type": "Power Lora Loader (rgthree)", "widgets_values": [{}, *rows]}
+    assert named(power) == {("loras", "a\\b.safetensors")}
+    exported = {
+        "1": {"class_type": "Power Lora Loader (rgthree)", "inputs": {"lora_1": rows[1], "lora_2": rows[2]}},
+        "2": {"class_type": "Efficient Loader", "inputs": {"ckpt_name": "c.ckpt", "vae_name": "Baked VAE"}},
+        "3": {"class_type": "LoRA Stacker", "inputs": {"lora_name_1": "l.safetensors", "other": "o.pth"}},
+    }
+    assert {(one.folder, one.name) for one in references_in(exported)} == {
+        ("loras", "a\\b.safetensors"), ("checkpoints", "c.ckpt"), ("loras", "l.safetensors"), ("", "o.pth"),
+    }  # fmt: skip
+    by_name = {"type": "LoRA Stacker", "widgets_values": {"lora_name_1": "l.safetensors", "count": 2}}
+    assert named(by_name) == {("loras", "l.safetensors")}
+    newest = {"type": "LoRA Stacker", "widgets_values": [2, "l.safetensors"],
+              "widgets_values_named": {"count": 2, "lora_name_1": "l.safetensors"}}  # fmt: skip
+    assert named(newest) == {("loras", "l.safetensors")}
+
+
+def test_a_value_that_another_node_gives_is_not_the_loaders_own():
+    slots = [
+        {"name": "model", "type": "MODEL", "link": 1},
+        {"name": "lora_name", "widget": {"name": "lora_name"}, "link": 2},
+        {"name": "strength_model", "widget": {"name": "strength_model"}, "link": None},
+    ]
+    lora = {"type": "LoraLoaderModelOnly", "inputs": slots, "widgets_values": ["before.safetensors", 1]}
+    primitive = {"type": "PrimitiveNode", "widgets_values": ["given.safetensors", "fixed"]}
+    assert named(lora, primitive, links=[[2, 8, 0, 9, 1, "COMBO"]]) == {("", "given.safetensors")}
+    # A subgraph's own input is no other node: what its node says there, the inner one says too.
+    inner = {"nodes": [lora], "links": [{"id": 2, "origin_id": -10, "target_id": 9}]}
+    assert named(definitions={"subgraphs": [inner]}) == {("loras", "before.safetensors")}
+
+
+def test_notes_name_no_models():
+    notes = [{"type": kind, "widgets_values": ["Get ae.safetensors"]} for kind in ("Note", "MarkdownNote")]
+    assert named(*notes) == set()
+
+
 def test_nodes_of_our_own_name_models_by_identity():
     stated = {
         "model_id": "a/b/one",
@@ -118,7 +207,7 @@ def test_nodes_of_our_own_name_models_by_identity():
         "inputs": [{"name": "model_id", "widget": {"name": "model_id"}, "link": 7}],
         "widgets_values": ["not/this/one", 1, 1],
     }
-    first, second = references_in({"nodes": [saved, wired]})
+    first, second = references_in({"nodes": [saved, wired], "links": [[7, 3, 0, 4, 0, "STRING"]]})
     assert first.model_dump() == {
         "folder": "text_encoders", "name": "one.safetensors", "sha256": "b" * 64,
         "url": "https://x.example/one", "identity": "a/b/one",
@@ -161,7 +250,8 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text() | st.just("x.safetensors"),
     lambda inner: st.lists(inner) | st.dictionaries(
         st.sampled_from(["nodes", "type", "class_type", "inputs", "properties", "models", "name", "directory",
-                         "url", "hash", "hash_type", "widgets_values", "definitions", "subgraphs"]), inner),
+                         "url", "hash", "hash_type", "widgets_values", "definitions", "subgraphs", "links", "link",
+                         "widget", "id", "origin_id", "mode", "widgets_values_named", "extensions"]), inner),
 )  # fmt: skip
 
 
@@ -169,7 +259,7 @@ JSON = st.recursive(
 def test_no_json_whatever_raises_anything_else(value):
     try:
         references_in({"nodes": value})
-        references_in({"nodes": [value], "definitions": value})
+        references_in({"nodes": [value], "definitions": value, "links": value})
     except LibrarianError:
         pass
 
@@ -268,8 +358,72 @@ def test_of_two_different_models_of_one_name_none_is_chosen(indexed, make_model,
 def test_the_folder_decides_between_kinds(indexed, make_model, models_folder):
     make_model(models_folder / "vae" / "sub" / "ae.safetensors", {"a": (4, 4)})
     make_model(models_folder / "checkpoints" / "ae.safetensors", {"b": (2, 2)})
-    result = resolve(indexed(), "ae.safetensors", "vae")
+    make_model(models_folder / "checkpoints" / "all-in-one.safetensors")
+    librarian = indexed()
+    result = resolve(librarian, "ae.safetensors", "vae")
     assert (result.state, result.value) == ("elsewhere", os.path.join("sub", "ae.safetensors"))
+
+    # One of another kind is no other place of the same model: ComfyUI's loader could not have it.
+    url = "https://x.example/all-in-one.safetensors"
+    for more, state in (({}, "unknown"), ({"url": url}, "downloadable")):
+        result = resolve(librarian, "all-in-one.safetensors", "diffusion_models", **more)
+        assert (result.state, result.model_id, result.value) == (state, None, None)
+        assert [one.subtype for one in result.candidates] == ["checkpoints"]
+
+
+def prompt(text, **workflow):
+    return {"nodes": [{"type": "CLIPTextEncode", "widgets_values": [text]}], **workflow}
+
+
+def test_embeddings_are_named_in_prompts():
+    text = "bad hands, (embedding:EasyNegative:1.2), embedding:neg\\\\ugly.pt,\nembedding:a\\(v2\\) xembedding:no"
+    assert {(one.folder, one.name) for one in references_in(prompt(text))} == {
+        ("embeddings", "EasyNegative"), ("embeddings", "neg\\\\ugly.pt"), ("embeddings", "a(v2)"),
+    }  # fmt: skip
+    assert named({"type": "CLIPTextEncode", "widgets_values": ["embedding:one.pt"]}) == {
+        ("embeddings", "one.pt")
+    }
+    url = "https://x.example/EasyNegative.safetensors"
+    [told] = references_in(prompt(text[:40], models=[at("EasyNegative.safetensors", "embeddings", url)]))
+    assert (told.name, told.url) == ("EasyNegative", url)
+
+
+@pytest.fixture
+def embeddings(models_folder):
+    """ComfyUI's folder, there before a Librarian looks."""
+    folder = models_folder / "embeddings"
+    folder.mkdir()
+    return folder
+
+
+def test_embeddings_are_found_as_comfyui_finds_them(embeddings, indexed, make_model, downloads, finished):
+    """Without their endings, and in any subfolder; another case is another name to it."""
+    clip_l = {"clip_l": (1, 768)}
+    make_model(embeddings / "neg" / "EasyNegative.safetensors", clip_l)
+    make_model(embeddings / "UGLY.safetensors", clip_l)
+    make_model(embeddings.parent / "loras" / "style.safetensors")
+    for folder in "ab":
+        make_model(embeddings / folder / "twice.safetensors", clip_l)
+    librarian = indexed()
+
+    def resolved(text, **workflow):
+        [result] = librarian.workflows.resolve_workflow(prompt(text, **workflow))
+        return result.name, result.state, result.value
+
+    assert resolved("embedding:EasyNegative") == ("EasyNegative", "present", "EasyNegative")
+    assert resolved("embedding:EasyNegative.safetensors")[1] == "present"
+    assert resolved("embedding:EasyNegative.pt")[1] == "unknown"
+    assert resolved("embedding:ugly") == ("ugly", "elsewhere", "UGLY.safetensors")
+    assert resolved("embedding:twice")[1] == "present"
+    assert resolved("embedding:style") == ("style", "unknown", None)
+    there = [at("style.pt", "embeddings")]
+    assert resolved("embedding:style", models=there) == ("style", "downloadable", None)
+
+    file = make_model(downloads / "deep.safetensors", clip_l)
+    item = {"paths": [str(file)], "metadata": {"subtype": "embeddings"}}
+    finished(librarian.imports.start(ImportRequest.model_validate({"items": [item]})))
+    [found] = librarian.workflows.resolve_workflow(prompt("embedding:deep"))
+    assert (found.state, found.value) == ("in_library", None)
 
 
 def test_what_is_not_here_can_be_downloaded_or_has_neighbours(indexed, make_model, models_folder):

@@ -1,4 +1,4 @@
-import { coreSubtypes, inputsOf } from '../nodes/loaders.mjs'
+import { WIDGET_TYPE, coreSubtypes, inputsOf, isGiven } from '../nodes/loaders.mjs'
 
 /** @import { GraphHost, GraphNode, ModelInput, Replacement } from '../types.mjs' */
 
@@ -7,6 +7,24 @@ const MODEL_FILE = /\.(safetensors|sft|ckpt|pt|pth|bin|gguf|onnx)$/i
 
 /** @param {any} value */
 const isModelFile = (value) => typeof value === 'string' && MODEL_FILE.test(value)
+
+/** An embedding in a prompt, as ComfyUI reads it; a backslash stands before a parenthesis that is meant. */
+const EMBEDDING = /(?<=^|[\s(])embedding:((?:\\[()]|[^\s,():])+)/g
+
+/** Modes of nodes that do not run: muted and bypassed. */
+const ASLEEP = [2, 4]
+
+/** What a widget that does not choose from a list is to say instead; `null` where the model is not in it.
+ * @param {any} value @param {Replacement} one */
+function rewritten(value, { folder, name, value: other }) {
+  // A row of rgthree's Power Lora Loader.
+  if (folder === 'loras' && value?.lora === name) return { ...value, lora: other }
+  if (folder !== 'embeddings' || typeof value !== 'string') return null
+  const text = value.replace(EMBEDDING, (said, embedding) =>
+    embedding.replace(/\\([()])/g, '$1') === name ? `embedding:${other.replaceAll('\\', '/').replace(/[()]/g, '\\$&')}` : said
+  )
+  return text === value ? null : text
+}
 
 /**
  * ComfyUI's graph, in all its frontends (1.27 to 1.58), in the classic canvas and with Vue nodes.
@@ -38,7 +56,7 @@ export function createComfyGraph(app) {
     }
   }
 
-  /** As if a person had set it. @param {any} node @param {any} widget @param {string} value */
+  /** As if a person had set it. @param {any} node @param {any} widget @param {any} value */
   function setWidget(node, widget, value) {
     const before = widget.value
     if (typeof widget.choose === 'function') widget.choose(value)
@@ -102,6 +120,14 @@ export function createComfyGraph(app) {
     }
   }
 
+  /** The nodes that run, in subgraphs too, each definition once. @returns {any[]} */
+  function awakeNodes(graph = root(), seen = new Set()) {
+    if (!graph || seen.has(graph)) return []
+    seen.add(graph)
+    const awake = (graph._nodes ?? graph.nodes ?? []).filter((/** @type {any} */ node) => !ASLEEP.includes(node.mode))
+    return awake.flatMap((/** @type {any} */ node) => [node, ...(node.subgraph ? awakeNodes(node.subgraph, seen) : [])])
+  }
+
   /** Every node with its graph, in subgraphs too, each definition once. @returns {any[]} */
   function allNodes() {
     const root_ = root()
@@ -110,7 +136,7 @@ export function createComfyGraph(app) {
 
   /** @param {any} node @param {any} widget @param {Replacement} one */
   function isMeant(node, widget, one) {
-    const ours = inputsOf(node.type)?.has(widget.name) ?? false
+    const ours = widget.type === WIDGET_TYPE || (inputsOf(node.type)?.has(widget.name) ?? false)
     if (ours !== one.ours || widget.value !== one.name) return false
     if (ours) return true
     const fits = coreSubtypes(node.type, widget.name)
@@ -162,10 +188,12 @@ export function createComfyGraph(app) {
     serialize: () => root()?.serialize?.() ?? null,
 
     ours: () =>
-      allNodes().flatMap((node) =>
-        [...(inputsOf(node.type) ?? [])].flatMap(([name, subtypes]) => {
+      awakeNodes().flatMap((node) => {
+        const ours = new Map(inputsOf(node.type))
+        for (const { name, type } of node.widgets ?? []) if (type === WIDGET_TYPE && !ours.has(name)) ours.set(name, [])
+        return [...ours].flatMap(([name, subtypes]) => {
           const value = node.widgets?.find((/** @type {any} */ widget) => widget.name === name)?.value
-          if (!value) return []
+          if (!value || isGiven(node, name)) return []
           const own = node.properties?.librarian?.[name]
           // A workflow that was written by hand says the file's name, and the rest as ComfyUI's own nodes do.
           const stated = own?.model_id === value ? own : { name: value }
@@ -173,7 +201,7 @@ export function createComfyGraph(app) {
           const { url, directory, hash } = model ?? {}
           return [{ value: String(value), subtypes, stated: stated === own || model ? { url, directory, sha256: hash, ...stated } : null }]
         })
-      ),
+      }),
 
     set(node, name, value) {
       const widget = node.widgets?.find((/** @type {any} */ other) => other.name === name)
@@ -186,6 +214,12 @@ export function createComfyGraph(app) {
         const done = new Set()
         for (const node of allNodes()) {
           for (const widget of node.widgets ?? []) {
+            for (const other of replacements) {
+              const value = other.ours ? null : rewritten(widget.value, other)
+              if (value === null) continue
+              setWidget(node, widget, value)
+              done.add(other)
+            }
             const one = replacements.find((other) => isMeant(node, widget, other))
             // ComfyUI would refuse what is not in its list.
             if (!one || (!one.ours && !optionsOf(node, widget).includes(one.value))) continue

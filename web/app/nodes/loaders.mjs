@@ -6,6 +6,9 @@
 /** What an input of ours is drawn as; to the graph it stays a text. */
 export const WIDGET = 'LIBRARIAN_MODEL'
 
+/** What the widget of such an input is to the graph, in our nodes and in those of subgraphs that have it outside. */
+export const WIDGET_TYPE = 'librarian_model'
+
 /**
  * @typedef {object} Loader One of our nodes.
  * @property {string} nodeId
@@ -55,3 +58,13 @@ export const inputsOf = (nodeId) => loaders.get(nodeId)?.inputs
 /** The subtypes that fit an input of one of ComfyUI's own loaders; nothing where that is not known.
  * @param {string} nodeId @param {string} input */
 export const coreSubtypes = (nodeId, input) => core.get(nodeId)?.get(input)
+
+/** Links that come into a subgraph begin here: what its node says there, the inner node says too. */
+const SUBGRAPH_INPUT = -10
+
+/** Whether another node gives what an input says. @param {any} node @param {string} input */
+export function isGiven(node, input) {
+  const { link } = node.inputs?.find((/** @type {any} */ slot) => slot.widget?.name === input) ?? {}
+  const origin = typeof link === 'number' ? node.graph?.getLink?.(link)?.origin_id : undefined
+  return origin !== undefined && Number(origin) !== SUBGRAPH_INPUT
+}

@@ -1,10 +1,11 @@
 import { loadStyles } from '../styles.mjs'
 import { splitMiddle } from '../text.mjs'
-import { inputsOf } from './loaders.mjs'
+import { WIDGET_TYPE, inputsOf } from './loaders.mjs'
 
 /** @import { LibrarianPanel } from '../librarian-app.mjs' */
 /** @import { NamedModel } from '../types.mjs' */
 
+export { dropFileNames, saveFileNames } from './file-names.mjs'
 export { WIDGET, learnNode } from './loaders.mjs'
 
 /** Height of the widget in the node, in pixels. */
@@ -117,7 +118,7 @@ export function modelWidget(node, name, spec, load) {
     else delete node.properties[key]
   }
 
-  const widget = node.addDOMWidget(name, 'librarian_model', element, {
+  const widget = node.addDOMWidget(name, WIDGET_TYPE, element, {
     getValue: () => value,
     setValue: (/** @type {unknown} */ given) => {
       const next = String(given ?? '')
@@ -144,9 +145,12 @@ export function modelWidget(node, name, spec, load) {
     }
   }
 
+  const loadPicker = () => Promise.all([load(), import('./picker.mjs')])
+  // What is typed right after the click is meant for the search, not for the graph.
+  for (const event of ['pointerenter', 'focus']) button.addEventListener(event, () => void loadPicker().catch(() => {}), { once: true })
   button.addEventListener('click', async () => {
     try {
-      const [loaded, { openPicker }] = await Promise.all([load(), import('./picker.mjs')])
+      const [loaded, { openPicker }] = await loadPicker()
       panel = loaded.panel
       await openPicker(panel, {
         anchor: button,
@@ -165,6 +169,11 @@ export function modelWidget(node, name, spec, load) {
   // With these keys the button is meant, not the graph.
   button.addEventListener('keydown', (event) => {
     if (event.key === 'Enter' || event.key === ' ') event.stopPropagation()
+  })
+
+  // Vue nodes hand it on themselves; in the classic canvas the wheel would do nothing here.
+  element.addEventListener('wheel', (event) => {
+    if (!element.closest('[data-node-id]')) node.graph?.list_of_graphcanvas?.[0]?.processMouseWheel(event)
   })
 
   /** @type {(() => void) | null} */

@@ -98,6 +98,13 @@ function Picker({ question, close, outer }) {
     role="dialog"
     aria-label=${question.label}
     ref=${root}
+    onKeyDownCapture=${(/** @type {KeyboardEvent} */ event) => {
+      // The field would first let go of the row that is marked.
+      if (event.key !== 'Escape' || search.get().text) return
+      event.preventDefault()
+      event.stopPropagation()
+      close()
+    }}
     onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
       // ComfyUI's own keys are not meant while this is open.
       event.stopPropagation()
