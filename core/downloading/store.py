@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from pydantic import ValidationError
 
 from ..library.metadata import INCOMING
 from ..storage.atomic import make_directories, remove_tree, write_atomic
 from ..storage.disk import storage_error
+from ..storage.locks import ProcessLock
 from ..storage.names import safe_name
 from .records import Entry
 
@@ -34,7 +35,7 @@ class Kept:
     ``download-<id>/aside/`` has what came with other bytes than published.
     """
 
-    def __init__(self, folder: Path, lock: FileLock) -> None:
+    def __init__(self, folder: Path, lock: ProcessLock) -> None:
         self.folder = folder
         self._lock = lock
 
@@ -86,8 +87,8 @@ class Store:
         folder = self._incoming / f"download-{entry.id}"
         try:
             make_directories(folder)
-            lock = FileLock(folder / _LOCK, thread_local=False)
-            lock.acquire(timeout=0)
+            lock = ProcessLock(folder / _LOCK)
+            lock.acquire(0)
         except (OSError, Timeout) as error:
             if isinstance(error, Timeout):
                 raise
@@ -106,9 +107,9 @@ class Store:
         """The downloads that no other process works on, oldest first. Never raises: what cannot be read is kept."""
         found: list[tuple[Entry, Kept]] = []
         for folder in self._folders():
-            lock = FileLock(folder / _LOCK, thread_local=False)
+            lock = ProcessLock(folder / _LOCK)
             try:
-                lock.acquire(timeout=0)
+                lock.acquire(0)
             except (OSError, Timeout):
                 continue
             kept = Kept(folder, lock)

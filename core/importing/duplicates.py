@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,28 +19,6 @@ class FileBytes(NamedTuple):
     path: Path
     size: int
     sha256: str | None = None
-
-
-class SameBytes:
-    """Keeps two imports of the same bytes apart, from looking whether they are known until they are listed."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._held: set[str] = set()
-
-    @contextmanager
-    def alone(self, hashes: Iterable[str]) -> Iterator[None]:
-        """Wait until nobody else has any of these hashes, then have them alone."""
-        wanted = set(hashes)
-        with self._changed:
-            self._changed.wait_for(lambda: not wanted & self._held)
-            self._held |= wanted
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._held -= wanted
-                self._changed.notify_all()
 
 
 def model_with_files(
@@ -68,6 +44,33 @@ def model_with_files(
     candidates = (candidates or set()).difference(but)
     digests = _Digests(library, {file.path: file.sha256 for file in files if file.sha256}, told)
     return next((model for model in sorted(candidates) if _has(library, model, files, digests)), None)
+
+
+def recorded_model_with_files(
+    library: Library, model_ids: Iterable[str], files: Sequence[FileBytes]
+) -> str | None:
+    """As `model_with_files`, among models that the index may not know: by their records, if their files are there."""
+    digests = _Digests(library, {file.path: file.sha256 for file in files if file.sha256}, None)
+    for model_id in model_ids:
+        theirs = _recorded(library, model_id)
+        if theirs and _hold(model_id, theirs, files, digests):
+            return model_id
+    return None
+
+
+def _recorded(library: Library, model_id: str) -> list[IndexedFile]:
+    """A model's files as its record says; none if not all of them are there."""
+    folder = library.metadata.folder(model_id)
+    try:
+        model = library.metadata.read(model_id)
+        if model is None or any((folder / file.name).stat().st_size != file.size for file in model.files):
+            return []
+    except (LibrarianError, OSError, ValueError):
+        return []
+    return [
+        IndexedFile(str(folder / file.name), None, file.size, 0, "", file.sha256, file.blake3)
+        for file in model.files
+    ]
 
 
 class _Digests:
@@ -100,6 +103,12 @@ def _has(library: Library, model_id: str, files: Sequence[FileBytes], digests: _
         theirs = library.files(model_id)
     except LibrarianError:  # gone meanwhile
         return False
+    return _hold(model_id, theirs, files, digests)
+
+
+def _hold(
+    model_id: str, theirs: Sequence[IndexedFile], files: Sequence[FileBytes], digests: _Digests
+) -> bool:
     weights = sum(is_weights(Path(file.path).name) for file in theirs)
     if weights > max(1, sum(is_weights(file.path.name) for file in files)):
         return False

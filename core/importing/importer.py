@@ -30,7 +30,7 @@ from ..storage.preflight import NewFile, preflight
 from ..storage.roots import AllowedRoots, is_within, real_path
 from .batch import BatchProgress, DriveQueue, ItemProgress
 from .describe import Description, beside, put_beside
-from .duplicates import FileBytes, SameBytes, model_with_files
+from .duplicates import FileBytes, model_with_files, recorded_model_with_files
 from .entry import EntryFile, Fate
 from .grouping import FileGroup, group_named, group_paths
 from .in_place import InPlace
@@ -95,7 +95,6 @@ class Importer:
         self._uploads = uploads
         self._app_folders = app_folders
         self.queue = DriveQueue(at_once)
-        self._same_bytes = SameBytes()
         self._in_place = InPlace(library)
 
     def close(self) -> None:
@@ -343,20 +342,20 @@ class Importer:
         replaced = self._in_place.model_of(group) if item.mode == "adopt" else None
         with self._journal.staging(told) as staging:
             arrived = source.transfer(staging)
-            with self._same_bytes.alone(file.sha256 for file in arrived):
-                but = () if replaced is None else (replaced.model_id,)
-                imported = self._known(arrival, arrived, progress, but)
-                if imported is None:
-                    # the last moment at which a cancel undoes everything
-                    progress(sum(file.size for file in arrived))
-                    if item.mode == "adopt":
-                        replaced = self._in_place.model_of(group)  # once more: reading took its time
-                        source.entry.replaces = replaced.model_id if replaced is not None else None
-                    described = Description(item, group, examined, replaced, arrival.told)
-                    model = described.owned(names, arrived, along.preview)
-                    imported = self._place(staging, source, group, model)
-                    if imported.new:
-                        self._index(imported.model_id)
+            look = _Look(self._library, arrival, arrived, () if replaced is None else (replaced.model_id,))
+            imported = self._known(look, progress)
+            if imported is None:
+                progress(
+                    sum(file.size for file in arrived)
+                )  # the last moment at which a cancel undoes everything
+                if item.mode == "adopt":
+                    replaced = self._in_place.model_of(group)  # once more: reading took its time
+                    source.entry.replaces = replaced.model_id if replaced is not None else None
+                described = Description(item, group, examined, replaced, arrival.told)
+                model = described.owned(names, arrived, along.preview)
+                imported = self._place(staging, source, group, model, look)
+                if imported.new or not self._library.index.contains(imported.model_id):
+                    self._index(imported.model_id)
         if not imported.new:
             return (
                 self._lead_to(imported, source.entry.files, arrived, replaced, progress)
@@ -391,16 +390,19 @@ class Importer:
             self._library.hand_over(replaced.model_id, known.model_id)
         return known._replace(notes=[f"{known.notes[0]} What was here is free: a link leads there now."])
 
-    def _place(self, staging: Staging, source: Source, group: FileGroup, model: Model) -> Imported:
+    def _place(
+        self, staging: Staging, source: Source, group: FileGroup, model: Model, look: _Look
+    ) -> Imported:
         """Give the staged files and the model's record their place in the library."""
         sha256 = model.hashes.sha256 or ""
         for model_id in self._ids(model, group.stem, sha256):
             model.model_id, model.cleaned_name = model_id, model_id.rpartition("/")[2]
             write_atomic(staging.model_folder / METADATA_NAME, serialise(model))
             source.entry.model_id = model_id
-            if self._journal.place(staging, source.entry):
-                return Imported(model_id, True)
-            if self._same_model(model_id, model):  # another process imported it just now
+            placed = self._journal.place(staging, source.entry, look.once_more)
+            if placed is not None:
+                return Imported(model_id, True) if placed == model_id else _duplicate(placed)
+            if self._same_model(model_id, model):
                 return _duplicate(model_id)
         raise StorageError(f"{model.model_type}/{model.family} has a model of this name and content already.")
 
@@ -408,19 +410,21 @@ class Importer:
         """Write down a model of which the files stay where they are."""
         examined = self.check(arrival)
         arrived = self._in_place.hash(arrival.group, arrival.roots, progress)
-        with self._same_bytes.alone(file.sha256 for file in arrived):
-            known = self._known(arrival, arrived, progress)
-            if known is not None:
-                return known
-            app_folder = self._app_folder(real_path(arrival.group.main.path))
-            if app_folder is not None:
-                raise InvalidRequestError(
-                    f"{arrival.group.name} lies in {app_folder}, the models of which are listed by themselves. Scan, "
-                    "if it is not listed yet."
-                )
-            progress(sum(file.size for file in arrived))
-            model = Description(arrival.item, arrival.group, examined, None).in_place(arrived)
-            return Imported(self._in_place.add(model), True)
+        look = _Look(self._library, arrival, arrived)
+        known = self._known(look, progress)
+        if known is not None:
+            return known
+        app_folder = self._app_folder(real_path(arrival.group.main.path))
+        if app_folder is not None:
+            raise InvalidRequestError(
+                f"{arrival.group.name} lies in {app_folder}, the models of which are listed by themselves. Scan, "
+                "if it is not listed yet."
+            )
+        progress(sum(file.size for file in arrived))
+        model = Description(arrival.item, arrival.group, examined, None).in_place(arrived)
+        with self._library.metadata.locked():
+            same = look.once_more()
+            return _duplicate(same) if same is not None else Imported(self._in_place.add(model), True)
 
     def _require_elsewhere(self, path: Path, *, out_of_apps: bool) -> None:
         """Refuse files of models that are in the library, and to take files away that an app uses."""
@@ -451,26 +455,16 @@ class Importer:
         folders = map(real_path, self._app_folders())
         return next((folder for folder in folders if is_within(real, folder)), None)
 
-    def _known(
-        self,
-        arrival: Arrival,
-        arrived: Sequence[Transferred],
-        progress: Progress,
-        but: Collection[str] = (),
-    ) -> Imported | None:
+    def _known(self, look: _Look, progress: Progress) -> Imported | None:
         """The model that has these bytes already, if its files are there; for an adoption, only an owned one."""
-        files = [
-            FileBytes(member.path, file.size, file.sha256)
-            for member, file in zip(arrival.group.members, arrived, strict=True)
-        ]
-        ignored, size = set(but), sum(file.size for file in arrived)
+        ignored, size = set(look.but), sum(file.size for file in look.files)
 
         def told(_read: int, _size: int) -> None:
             progress(size)  # it may be cancelled
 
-        while (model_id := model_with_files(self._library, files, but=ignored, told=told)) is not None:
-            other_place = arrival.item.mode == "adopt" and model_id.startswith(f"{IN_PLACE}/")
-            if not other_place and all(Path(file.path).is_file() for file in self._library.files(model_id)):
+        while (model_id := model_with_files(self._library, look.files, but=ignored, told=told)) is not None:
+            is_there = all(Path(file.path).is_file() for file in self._library.files(model_id))
+            if is_there and not look.ignores(model_id):
                 return _duplicate(model_id)
             ignored.add(model_id)
         return None
@@ -502,6 +496,32 @@ class Importer:
             model_id = f"{parent}/{name}"
             if collision_key(name) not in taken or self._same_model(model_id, model):
                 yield model_id
+
+
+class _Look:
+    """What is looked for among all models: the files that arrived. What another process places meanwhile is seen."""
+
+    def __init__(
+        self, library: Library, arrival: Arrival, arrived: Sequence[Transferred], but: Collection[str] = ()
+    ) -> None:
+        self.files = [
+            FileBytes(member.path, file.size, file.sha256)
+            for member, file in zip(arrival.group.members, arrived, strict=True)
+        ]
+        self.but = but
+        self._adopts = arrival.item.mode == "adopt"
+        self._library = library
+        self._listed = library.index.known(library.metadata.lately_placed())
+
+    def ignores(self, model_id: str) -> bool:
+        """Whether a model does not count, whatever it holds."""
+        return model_id in self.but or (self._adopts and model_id.startswith(f"{IN_PLACE}/"))
+
+    def once_more(self) -> str | None:
+        """The model with these files that came since, as its record says; to be asked under the library's lock."""
+        lately = dict.fromkeys(self._library.metadata.lately_placed())
+        came = [one for one in lately if one not in self._listed and not self.ignores(one)]
+        return recorded_model_with_files(self._library, came, self.files)
 
 
 def _only(groups: Sequence[FileGroup]) -> FileGroup:

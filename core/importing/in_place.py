@@ -63,7 +63,8 @@ class InPlace:
     def add(self, model: Model) -> str:
         """Write the record of a new model down and list it; its id is the answer.
 
-        The record is written in one go: a kill leaves all of it or nothing. Raises `StorageError`.
+        The record is written in one go: a kill leaves all of it or nothing. The caller holds the library's lock.
+        Raises `StorageError`.
         """
         path = str(real_path(Path(model.files[0].name)))
         for file in model.files:

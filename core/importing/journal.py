@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from pydantic import BaseModel, Field, ValidationError
 
 from ..errors import StorageError
@@ -23,6 +23,7 @@ from ..storage.atomic import (
     write_atomic,
 )
 from ..storage.disk import storage_error
+from ..storage.locks import ProcessLock
 from .entry import Entry
 from .originals import Originals
 
@@ -42,7 +43,7 @@ class Staging:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.model_folder = folder / "model"
-        self.lock = FileLock(folder / "lock", blocking=False)
+        self.lock = ProcessLock(folder / "lock")
         self.entry: Entry | None = None
         self.settled: Recovered | None = None
         """How the import ended, once it did."""
@@ -109,7 +110,7 @@ class Journal:
         with self._metadata.locked():
             staging = Staging(self._incoming / uuid.uuid4().hex)
             make_directories(staging.model_folder)
-            staging.lock.acquire()
+            staging.lock.acquire(0)
         try:
             yield staging
         finally:
@@ -118,20 +119,23 @@ class Journal:
                 for note in recovered.notes:
                     told(note)
 
-    def place(self, staging: Staging, entry: Entry) -> bool:
-        """Give the staged folder its final name; ``False`` if that name is taken meanwhile.
+    def place(self, staging: Staging, entry: Entry, known: Callable[[], str | None]) -> str | None:
+        """Give the staged folder its final name; answers the id of the model that then has its files.
 
-        The journal says so first, and both parents are durable afterwards.
+        That is another one if ``known`` names it, which is asked when no other process can place anything; none if
+        the name is taken meanwhile. The journal says so first, and both parents are durable afterwards.
         """
         final = self._metadata.folder(entry.model_id)
         make_directories(final.parent)
         entry.state = "placing"
         staging.write(entry)
         with self._metadata.locked():
-            if os.path.lexists(final):
-                return False
+            same = known()
+            if same is not None or os.path.lexists(final):
+                return same
+            self._metadata.note_placed(entry.model_id)
             staging.model_folder.rename(final)
-        return True
+        return entry.model_id
 
     def recover(self) -> Iterator[Recovered]:
         """Finish or undo what a crash cut off. Imports that still run in another process are left alone.
@@ -147,7 +151,7 @@ class Journal:
             staging = Staging(folder)
             try:
                 with self._metadata.locked():
-                    staging.lock.acquire()
+                    staging.lock.acquire(0)
                 staging.read()
             except Timeout:
                 continue

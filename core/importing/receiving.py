@@ -13,12 +13,12 @@ from typing import Any, BinaryIO, NamedTuple
 
 import psutil
 from blake3 import blake3
-from filelock import FileLock
 from pydantic import BaseModel, Field
 
 from ..errors import ChecksumError, InsufficientSpaceError, StorageError, UploadTooLongError
 from ..storage.atomic import write_atomic
 from ..storage.disk import storage_error
+from ..storage.locks import ProcessLock
 
 LIFETIME = timedelta(days=7)
 """How long an upload is kept after the last byte that came."""
@@ -124,7 +124,7 @@ class Writing:
         record: Record,
         offset: int,
         hashes: Hashes,
-        lock: FileLock,
+        lock: ProcessLock,
         checksum: tuple[str, bytes] | None,
     ) -> None:
         self.on_end: Callable[[], None] = lambda: None

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 from blake3 import blake3
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from pydantic import ValidationError
 
 from ..errors import (
@@ -34,6 +34,7 @@ from ..errors import (
 from ..library.metadata import INCOMING
 from ..storage.atomic import fsync_directory, make_directories, remove_tree, write_atomic
 from ..storage.disk import require_space, require_writable, storage_error
+from ..storage.locks import ProcessLock
 from ..storage.names import collision_key, name_with_suffix, safe_name
 from .journal import require_library
 from .receiving import (
@@ -270,7 +271,7 @@ class Uploads:
         Raises as `staged`, and `UploadBusyError`.
         """
         with ExitStack() as stack:
-            locks: list[FileLock] = []
+            locks: list[ProcessLock] = []
             for upload_id in dict.fromkeys(upload_ids):
                 locks.append(self._lock(self._folder(upload_id)))
                 stack.callback(locks[-1].release)
@@ -376,12 +377,12 @@ class Uploads:
             return False
         return bool(owner) and (self._incoming / safe_name(owner)).is_dir()
 
-    def _lock(self, folder: Path, wait_s: float = 0.0) -> FileLock:
-        lock = FileLock(folder / _LOCK, thread_local=False)
+    def _lock(self, folder: Path, wait_s: float = 0.0) -> ProcessLock:
+        lock = ProcessLock(folder / _LOCK)
         if not folder.is_dir():  # the lock would make it anew
             raise NotFoundError("There is no such upload (any more). Upload the file again.")
         try:
-            lock.acquire(timeout=wait_s)
+            lock.acquire(wait_s)
         except Timeout as error:
             raise UploadBusyError(
                 "Somebody else sends or imports this file right now. Try again in a moment."
@@ -392,7 +393,7 @@ class Uploads:
             raise storage_error(error, folder) from error
         return lock
 
-    def _remove(self, folder: Path, lock: FileLock) -> None:
+    def _remove(self, folder: Path, lock: ProcessLock) -> None:
         """Remove an upload that is locked; the record first, so that what is left is nobody's."""
         (folder / RECORD_NAME).unlink(missing_ok=True)
         self._hashes.pop(folder.name.removeprefix(FOLDER_PREFIX), None)

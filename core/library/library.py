@@ -208,12 +208,12 @@ class Library:
     def add_in_place(self, model: Model) -> None:
         """Write down a model whose files stay where they are, and index it. Raises `StorageError`.
 
-        Its files have absolute paths; ``model_id`` is one of `in_place_ids`.
+        Its files have absolute paths; ``model_id`` is one of `in_place_ids`. The caller holds the library's lock.
         """
         try:
             files = [_in_place_file(file) for file in model.files]
-            with self.metadata.locked():
-                mtime_ns = self.metadata.write(model)
+            self.metadata.note_placed(model.model_id)
+            mtime_ns = self.metadata.write(model)
         except OSError as error:
             raise storage_error(error, Path(model.files[0].name)) from error
         self.index.put([IndexedModel(model, files, metadata_mtime_ns=mtime_ns)])

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import LibrarianError, NotFoundError, StorageError
 from ..jobs import utc_now
 from ..storage.atomic import make_directories, remove_tree, write_atomic
 from ..storage.disk import storage_error
+from ..storage.locks import ProcessLock
 from .records import Model
 
 METADATA_NAME = "metadata.json"
@@ -23,6 +23,9 @@ LIBRARY_NAME = "library.json"
 IN_PLACE = "in-place"
 INCOMING = ".incoming"
 MAX_METADATA_BYTES = 16 * 1024 * 1024
+MAX_PLACED_BYTES = 64 * 1024
+"""Of the list of what was placed lately: some thousand models."""
+
 LAYOUT_VERSION = 1
 WRITERS = 8
 """How many files of a bulk edit wait for the disk at a time."""
@@ -59,6 +62,7 @@ class MetadataStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._lock_path = root / INCOMING / "metadata.lock"
+        self._placed_path = root / INCOMING / "placed"
 
     def identity(self) -> LibraryIdentity:
         """The library's id; a new library gets one, with its folders.
@@ -93,8 +97,32 @@ class MetadataStore:
     @contextmanager
     def _hold_lock(self) -> Iterator[None]:
         make_directories(self._lock_path.parent)
-        with FileLock(self._lock_path):
+        with ProcessLock(self._lock_path):
             yield
+
+    def lately_placed(self) -> list[str]:
+        """Ids of the last models that any process has brought in, which this one's index may not know yet.
+
+        Some may not be there: a kill, or a deletion, can come after they were noted.
+        """
+        try:
+            noted = self._placed_path.read_bytes()
+        except FileNotFoundError:
+            return []
+        return [line for line in noted.decode(errors="replace").split("\n") if line]
+
+    def note_placed(self, model_id: str) -> None:
+        """Note a model that is about to come in, under the lock that it comes in under. Raises `OSError`.
+
+        It is for processes that run now, so that nothing waits for the disk.
+        """
+        with open(self._placed_path, "ab+", buffering=0) as file:
+            if file.tell() > MAX_PLACED_BYTES:
+                file.seek(MAX_PLACED_BYTES // 2)
+                newer = file.read()
+                file.truncate(0)
+                file.write(newer)
+            file.write(f"\n{model_id}".encode())
 
     def folder(self, model_id: str) -> Path:
         """Where a model's ``metadata.json`` lies."""

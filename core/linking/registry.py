@@ -8,12 +8,11 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from filelock import FileLock
-
 from ..jobs import utc_now
 from ..settings import App
 from ..storage.database import Database
 from ..storage.disk import storage_error
+from ..storage.locks import ProcessLock
 from .records import Link, LinkType
 from .schema import migrate
 
@@ -187,8 +186,12 @@ class Registry:
 
         Raises `filelock.Timeout` if somebody else still is after ``timeout`` seconds.
         """
-        with FileLock(self._lock_path, timeout=timeout):
+        lock = ProcessLock(self._lock_path)
+        lock.acquire(timeout)
+        try:
             yield
+        finally:
+            lock.release()
 
     def roots(self) -> Roots:
         """Where the library and every known app lie, also apps that are not there any more."""

@@ -25,7 +25,11 @@ def request(*paths: Path, **more) -> ImportRequest:
 
 
 def left_behind(librarian) -> list[str]:
-    return [name for name in os.listdir(librarian.library.root / ".incoming") if name != "metadata.lock"]
+    return [
+        name
+        for name in os.listdir(librarian.library.root / ".incoming")
+        if name not in ("metadata.lock", "placed")
+    ]
 
 
 @pytest.fixture

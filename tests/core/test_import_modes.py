@@ -36,7 +36,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def staging(librarian) -> list[str]:
-    return [name for name in os.listdir(librarian.library.root / ".incoming") if name != "metadata.lock"]
+    return [
+        name
+        for name in os.listdir(librarian.library.root / ".incoming")
+        if name not in ("metadata.lock", "placed")
+    ]
 
 
 @pytest.fixture

@@ -44,11 +44,16 @@ def library_files(librarian: Librarian) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} - {
         "library.json",
         ".incoming/metadata.lock",
+        ".incoming/placed",
     }
 
 
 def staging(librarian: Librarian) -> list[str]:
-    return [name for name in os.listdir(librarian.library.root / ".incoming") if name != "metadata.lock"]
+    return [
+        name
+        for name in os.listdir(librarian.library.root / ".incoming")
+        if name not in ("metadata.lock", "placed")
+    ]
 
 
 def test_copy_brings_a_whole_model_and_leaves_the_source(librarian, finished, make_model, downloads):
@@ -528,7 +533,7 @@ def test_another_process_takes_the_name_at_the_last_moment(
     theirs = source.read_bytes() if same else make_model(downloads / "other.safetensors").read_bytes()
     real, took = Journal.place, []
 
-    def place(self, staging, entry):
+    def place(self, staging, entry, known):
         final = librarian.library.metadata.folder(entry.model_id)
         if not took:
             shutil.copytree(staging.model_folder, final)
@@ -537,7 +542,7 @@ def test_another_process_takes_the_name_at_the_last_moment(
             model["files"][0]["sha256"] = hashlib.sha256(theirs).hexdigest()
             (final / "metadata.json").write_text(json.dumps(model))
             took.append(final)
-        return real(self, staging, entry)
+        return real(self, staging, entry, known)
 
     monkeypatch.setattr(Journal, "place", place)
     job = finished(librarian.imports.start(request(source, mode="move")))

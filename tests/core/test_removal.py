@@ -45,7 +45,7 @@ def place(librarian: Librarian) -> Path:
 def test_for_good_takes_the_folder(librarian, imported):
     assert librarian.models.delete(imported, "permanent").files_removed == 1
     assert not (librarian.library.root / imported).exists()
-    assert os.listdir(librarian.library.root / ".incoming") == ["metadata.lock"]
+    assert set(os.listdir(librarian.library.root / ".incoming")) == {"metadata.lock", "placed"}
 
 
 @pytest.mark.parametrize("fate", ["permanent", "trash"])

@@ -217,7 +217,11 @@ class World:
         there = len(models(self.root / "library"))
         assert there == self.case.leaves or (self.case.leaves is None and there <= 1), there
         incoming = self.root / "library" / ".incoming"
-        left = [name for name in os.listdir(incoming) if name != "metadata.lock"] if incoming.is_dir() else []
+        left = (
+            [name for name in os.listdir(incoming) if name not in ("metadata.lock", "placed")]
+            if incoming.is_dir()
+            else []
+        )
         assert left == [], left
 
 

@@ -439,7 +439,7 @@ def heal_and_check(
         assert librarian.scans.last() is not None
         assert run(librarian, librarian.scans.last()).state == "done"
         check(world, name, before, person)
-        left = set(os.listdir(world.library / ".incoming")) - {"metadata.lock"}
+        left = set(os.listdir(world.library / ".incoming")) - {"metadata.lock", "placed"}
         assert all(folder.startswith("upload-") for folder in left), left
         assert list(librarian.linker.registry.intents()) == []
         on_disk = {
@@ -459,7 +459,7 @@ def heal_and_check(
         SCENARIOS[name].work(world, librarian)
         assert _is_finished(world, name), f"{name} cannot be ended afterwards"
         incoming = world.library / ".incoming"
-        left = set(os.listdir(incoming)) - {"metadata.lock"}
+        left = set(os.listdir(incoming)) - {"metadata.lock", "placed"}
         assert all(name.startswith("upload-") for name in left), left
         assert not list(incoming.glob("upload-*/content/*")), (
             "the rest of a taken upload goes when it expires"

@@ -122,7 +122,9 @@ def _check_final_names(library: Path, digest: str) -> None:
 
 def _check_mended(library: Path, source: Path, digest: str, mode: str, environment, command) -> str:
     """After the next start: staging is clean, index and disk agree, and the bytes have one home."""
-    assert [name for name in os.listdir(library / ".incoming") if name != "metadata.lock"] == []
+    assert [
+        name for name in os.listdir(library / ".incoming") if name not in ("metadata.lock", "placed")
+    ] == []
     models = list(library.glob("*/*/*/metadata.json"))
     status = subprocess.run(command("status", "--json"), env=environment, check=True, capture_output=True)
     assert json.loads(status.stdout)["library"]["models"] == len(models)

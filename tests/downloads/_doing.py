@@ -49,7 +49,11 @@ def until(librarian: Librarian, download_id: str, *states: str):
 
 def incoming(librarian: Librarian) -> list[str]:
     folder = librarian.library.root / ".incoming"
-    return sorted(name for name in os.listdir(folder) if name != "metadata.lock") if folder.is_dir() else []
+    return (
+        sorted(name for name in os.listdir(folder) if name not in ("metadata.lock", "placed"))
+        if folder.is_dir()
+        else []
+    )
 
 
 def only_model(librarian: Librarian):
