@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from _environment import ROOT
-from _real_comfyui import RealComfyUI, server_python
+from _real_comfyui import OLD_CORE, OLD_FRONTEND, RealComfyUI, server_python
 from playwright.sync_api import Page, expect
 
 from .test_main_road import WRITE_UPSCALER
@@ -49,10 +50,15 @@ def models_of(path: Path) -> list[dict[str, str]]:
     return [model for node in nodes for model in node["properties"].get("models", [])]
 
 
-def test_examples_open_say_what_they_need_and_run(start_comfyui, new_page, make_model, tmp_path) -> None:
+@pytest.mark.parametrize(
+    "versions", [{}, {"core": OLD_CORE, "frontend": OLD_FRONTEND}], ids=["newest", "oldest"]
+)
+def test_examples_open_say_what_they_need_and_run(
+    start_comfyui, new_page, make_model, tmp_path, versions: dict[str, str]
+) -> None:
     for folder in ("checkpoints", "loras", "upscale_models"):
         (tmp_path / "models" / folder).mkdir(parents=True)
-    server: RealComfyUI = start_comfyui(models=tmp_path / "models")
+    server: RealComfyUI = start_comfyui(models=tmp_path / "models", **versions)
     page: Page = new_page(server)
     missing = page.get_by_role("list", name="Missing models").get_by_role("listitem")
     for path in EXAMPLES:
