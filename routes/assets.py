@@ -36,8 +36,12 @@ _TYPES = {
 }
 
 
+KEPT_PREVIEWS = "private, max-age=10, stale-while-revalidate=86400"
+"""A picture that scrolls by again is there at once, and one that was replaced under its name is soon noticed."""
+
+
 class Assets:
-    """Handlers for files and events. Files answer with an ETag and are always asked for again."""
+    """Handlers for files and events. Files answer with an ETag, and sooner or later are asked for again."""
 
     def __init__(
         self, enter: Callable[[web.Request], Awaitable[Librarian]], run: Callable[..., Awaitable[Any]]
@@ -60,7 +64,7 @@ class Assets:
         path, content_type = await self._run(librarian.models.preview, request.match_info["model_id"])
         response = web.FileResponse(path)
         response.content_type = content_type
-        response.headers["Cache-Control"] = "private, max-age=86400"
+        response.headers["Cache-Control"] = KEPT_PREVIEWS
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 
 import pytest
 
@@ -363,6 +364,27 @@ async def test_previews_come_by_model_only(api, make_model, models_folder):
     async with api.client.get(f"/{url}") as response:
         assert (response.status, response.content_type) == (200, "image/png")
         assert await response.read() == picture
+
+
+async def test_a_picture_that_is_replaced_under_its_name_is_sent_anew(api, make_model, models_folder):
+    make_model(models_folder / "loras" / "style.safetensors")
+    picture = models_folder / "loras" / "style.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 20)
+    _, body = await api("POST", "/scan", {})
+    await api.finished(body["job"])
+    _, found = await api("GET", "/models", params={"q": "style"})
+    url = f"/{found['models'][0]['preview_url']}"
+    async with api.client.get(url) as response:
+        tag, kept = response.headers["ETag"], response.headers["Cache-Control"]
+    assert "stale-while-revalidate" in kept
+    assert int(re.search(r"max-age=(\d+)", kept)[1]) <= 60
+    async with api.client.get(url, headers={"If-None-Match": tag}) as response:
+        assert response.status == 304
+    other = b"\x89PNG\r\n\x1a\n" + b"\1" * 40
+    picture.write_bytes(other)
+    async with api.client.get(url, headers={"If-None-Match": tag}) as response:
+        assert response.status == 200
+        assert await response.read() == other
 
 
 @pytest.mark.parametrize(("ending", "media"), [(".mp4", "video/mp4"), (".preview.webm", "video/webm")])
