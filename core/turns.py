@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 
-RUN_S = 0.002
+RUN_S = 0.004
 """How long background work goes on before it gives way."""
 
 ANSWER_RUN_S = 0.0015
