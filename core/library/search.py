@@ -152,7 +152,7 @@ class Search:
             index.put(_document(row))
             if self._closing.is_set():
                 return
-            give_way()
+            give_way(ANSWER_RUN_S)  # a scan mostly runs as well, and the event loop may have to wait for both
         index.warm()
         while (
             following := _take_over(index, db, last)

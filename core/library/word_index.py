@@ -122,6 +122,7 @@ class WordIndex:
             for slots in postings.values():
                 if len(slots) >= dense:
                     self._set(slots)
+                    give_way(ANSWER_RUN_S)
 
     def release(self) -> None:
         """Give the memory back bit by bit: to free it all at once would halt all other threads."""
