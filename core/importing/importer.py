@@ -345,9 +345,8 @@ class Importer:
             look = _Look(self._library, arrival, arrived, () if replaced is None else (replaced.model_id,))
             imported = self._known(look, progress)
             if imported is None:
-                progress(
-                    sum(file.size for file in arrived)
-                )  # the last moment at which a cancel undoes everything
+                # the last moment at which a cancel undoes everything
+                progress(sum(file.size for file in arrived))
                 if item.mode == "adopt":
                     replaced = self._in_place.model_of(group)  # once more: reading took its time
                     source.entry.replaces = replaced.model_id if replaced is not None else None

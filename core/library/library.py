@@ -117,16 +117,20 @@ class Library:
 
     def main_path(self, model_id: str) -> Path:
         """The file that is loaded. Raises `NotFoundError` if the model or its file is not there."""
-        if self.is_here(model_id):
-            return Path(self.files(model_id)[0].path)
-        raise NotFoundError(
-            f"The file of {model_id!r} is not there. Connect its drive, or rescan the library."
-        )
+        path = self._loaded_file(model_id)
+        if path is None:
+            raise NotFoundError(
+                f"The file of {model_id!r} is not there. Connect its drive, or rescan the library."
+            )
+        return path
 
     def is_here(self, model_id: str) -> bool:
         """Whether the file that is loaded is there; not while its drive is not connected."""
+        return self._loaded_file(model_id) is not None
+
+    def _loaded_file(self, model_id: str) -> Path | None:
         files = self.files(model_id)
-        return bool(files) and Path(files[0].path).is_file()
+        return Path(files[0].path) if files and Path(files[0].path).is_file() else None
 
     def find_file_by_hash(self, digest: str) -> Path | None:
         """A file on disk with this SHA-256 or BLAKE3, in any indexed place."""
