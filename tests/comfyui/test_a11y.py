@@ -297,7 +297,9 @@ def test_a_page_from_right_to_left_mirrors(standalone: Standalone, new_page) -> 
     assert middle(".lib-row .lib-tile") > middle(".lib-row .lib-row-marks")
     page.get_by_role("option").first.click()
     back = ".lib-details .lib-sheet-header button"
-    assert middle(back) > middle(".lib-details h2 bdi") > 190
+    name, button = (page.locator(selector).first.bounding_box() for selector in (".lib-details h2 bdi", back))
+    assert name and button
+    assert 0 <= button["x"] - name["x"] - name["width"] < 24, "the name begins beside the button"
     assert (
         page.locator(f"{back} svg")
         .evaluate("(icon) => getComputedStyle(icon).transform")
