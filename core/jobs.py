@@ -88,6 +88,15 @@ class Job(BaseModel):
         """Whether nothing more will happen."""
         return self.state not in ("queued", "running")
 
+    def as_now(self) -> Job:
+        """A copy that what still happens to the job does not change; a result is never changed once it is there."""
+        return self.model_copy(
+            update={
+                "progress": self.progress.model_copy(),
+                "items": [item.model_copy() for item in self.items],
+            }
+        )
+
 
 class JobContext:
     """What running work uses to tell how far it is and to learn that it was cancelled."""
@@ -198,7 +207,7 @@ class JobRunner:
             except RuntimeError as error:  # Python itself is on its way out
                 raise ConflictError("Librarian is shutting down.") from error
         self._publish(job)
-        return job.model_copy(deep=True)
+        return job.as_now()
 
     def record(self, job: Job) -> None:
         """Remember a job that ended elsewhere, such as one that a crash interrupted."""
@@ -214,13 +223,13 @@ class JobRunner:
 
     def get(self, job_id: str) -> Job:
         """The job as it is now. Raises `NotFoundError`."""
-        return self._context(job_id).job.model_copy(deep=True)
+        return self._context(job_id).job.as_now()
 
     def all(self) -> list[Job]:
         """Every remembered job, newest first."""
         with self._lock:
             contexts = list(self._jobs.values())
-        return [context.job.model_copy(deep=True) for context in reversed(contexts)]
+        return [context.job.as_now() for context in reversed(contexts)]
 
     def counts(self) -> tuple[int, int]:
         """How many jobs are queued and how many are running."""
@@ -238,7 +247,7 @@ class JobRunner:
                 self._end(context.job, "cancelled")
         if waits:
             self._publish(context.job)
-        return context.job.model_copy(deep=True)
+        return context.job.as_now()
 
     def wait(self, job_id: str, timeout: float | None = None) -> Job:
         """Block until a job has ended or ``timeout`` seconds have passed; the command line does this."""
@@ -276,7 +285,7 @@ class JobRunner:
         return context
 
     def _publish(self, job: Job) -> None:
-        self._events.publish("librarian.job", job.model_copy(deep=True))
+        self._events.publish("librarian.job", job.as_now())
 
     def _run(self, context: JobContext, work: Work) -> None:
         job = context.job

@@ -39,6 +39,7 @@ class NewState:
         self._generation = database.generation
         self._first_change = last_change(db)
         self._staging = Staging(db)
+        self._next_key = 1
         db.execute("CREATE TEMP TABLE kept (id INTEGER PRIMARY KEY)")
 
     @classmethod
@@ -51,7 +52,8 @@ class NewState:
     def put(self, entries: Iterable[IndexedModel]) -> None:
         """Lay out models, some at a time, so that no reading transaction stays open for long."""
         entries = iter(entries)
-        while (rows := rows_of(islice(entries, BATCH))).models:
+        while (rows := rows_of(islice(entries, BATCH), self._next_key)).models:
+            self._next_key = rows.next_key
             self._db.execute("BEGIN")
             self._staging.add(rows)
             self._db.execute("COMMIT")

@@ -76,9 +76,9 @@ def pickle_fingerprint(files: Iterable[IndexedFile]) -> str:
     return fingerprint((file.size, file.mtime_ns) for file in files)
 
 
-def rows_of(entries: Iterable[IndexedModel]) -> Rows:
+def rows_of(entries: Iterable[IndexedModel], next_key: int = 1) -> Rows:
     """Models as they are written into the index."""
-    rows = Rows()
+    rows = Rows(next_key)
     for entry in entries:
         rows.add(_row(entry), entry.files, entry.model.tags)
     return rows

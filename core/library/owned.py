@@ -153,7 +153,8 @@ class OwnedModels:
         if read is None or not read[0].files:
             return None
         model, metadata_mtime_ns = read
-        model.model_id = model_id  # where it lies is its id, whatever a copied file says
+        if model.model_id != model_id:  # where it lies is its id, whatever a copied file says
+            model.model_id = model_id
         files = []
         for file in model.files:
             status = _status(folder, file.name)
@@ -170,8 +171,11 @@ class OwnedModels:
                     file.blake3,
                 )
             )
-        preview = Path(model.preview_image).name if model.preview_image is not None else ""
-        shown = Preview.of(preview) if os.path.isfile(os.path.join(folder, preview)) else Preview.NONE
+        shown = Preview.NONE
+        if model.preview_image:
+            preview = Path(model.preview_image).name
+            if os.path.isfile(os.path.join(folder, preview)):
+                shown = Preview.of(preview)
         return IndexedModel(model, files, shown, metadata_mtime_ns=metadata_mtime_ns)
 
 

@@ -47,23 +47,35 @@ _STAGE_FILE = f"INSERT INTO staged_files (key, {_FILE}) VALUES (?, {', '.join('?
 
 
 class Rows:
-    """Models as plain values: rows in the order of `MODEL_COLUMNS`, files and tags with their model's number.
+    """Models as plain values: a key each, counted from ``next_key``, and the values of `MODEL_COLUMNS`.
 
-    Every row is one flat tuple: those the garbage collector lets go when it first meets them. A record for each
-    of thousands of models would live until its next full collection, bring that on, and it halts all threads.
+    Files and tags begin with their model's key. Every row is one flat tuple: those the garbage collector lets go
+    when it first meets them. A record for each of thousands of models would live until its next full collection,
+    bring that on, and it halts all threads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, next_key: int = 1) -> None:
+        self.next_key = next_key
         self.models: list[tuple[Any, ...]] = []
         self.files: list[tuple[Any, ...]] = []
         self.tags: list[tuple[int, str]] = []
 
     def add(self, model: tuple[Any, ...], files: Iterable[tuple[Any, ...]], tags: Iterable[str]) -> None:
         """Add a model; its files come without position."""
-        number = len(self.models)
-        self.models.append(model)
-        self.files += [(number, position, *file) for position, file in enumerate(files)]
-        self.tags += [(number, tag) for tag in tags]
+        key = self.next_key
+        self.next_key += 1
+        self.models.append((key, *model))
+        self.files += [(key, position, *file) for position, file in enumerate(files)]
+        self.tags += [(key, tag) for tag in tags]
+
+    def keep_last(self) -> None:
+        """Drop all but the last of those that have the same id."""
+        last = {row[1]: row[0] for row in self.models}
+        if len(last) < len(self.models):
+            kept = set(last.values())
+            self.models = [row for row in self.models if row[0] in kept]
+            self.files = [row for row in self.files if row[0] in kept]
+            self.tags = [row for row in self.tags if row[0] in kept]
 
 
 class Staging:
@@ -75,25 +87,15 @@ class Staging:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
-        self.count = 0
         for table in _TABLES:
             db.execute(table)
 
     def add(self, rows: Rows) -> None:
         """Lay out models; of two with one id the later one counts only if both come in one batch."""
-        first = self.count + 1
-        self.count += len(rows.models)
-        kept = set({row[0]: number for number, row in enumerate(rows.models)}.values())
-        self.db.executemany(
-            _STAGE, ((first + number, *row) for number, row in enumerate(rows.models) if number in kept)
-        )
-        self.db.executemany(
-            _STAGE_FILE, ((first + number, *file) for number, *file in rows.files if number in kept)
-        )
-        self.db.executemany(
-            "INSERT INTO staged_tags VALUES (?, ?)",
-            ((first + number, tag) for number, tag in rows.tags if number in kept),
-        )
+        rows.keep_last()
+        self.db.executemany(_STAGE, rows.models)
+        self.db.executemany(_STAGE_FILE, rows.files)
+        self.db.executemany("INSERT INTO staged_tags VALUES (?, ?)", rows.tags)
 
     def choose_all(self) -> None:
         """Let everything that is staged be written."""
@@ -159,6 +161,5 @@ class Staging:
 
     def clear(self) -> None:
         """Empty what is laid out."""
-        self.count = 0
         for table in ("staged", "staged_files", "staged_tags", "pending", "gone"):
             self.db.execute(f"DELETE FROM temp.{table}")
