@@ -15,6 +15,7 @@ from ..storage.database import Database
 from .index import IndexedModel, rows_of
 from .schema import last_change
 from .staging import FILE_COLUMNS, MODEL_COLUMNS, Staging
+from .walk import Unchanged
 
 BATCH = 500
 
@@ -120,7 +121,11 @@ class NewState:
 
     def _keep_hashes(self) -> None:
         """Take over what the index alone knows of owned files: hashes read later, or not true any more."""
-        same = "o.size = f.size AND o.mtime_ns = f.mtime_ns"
+        self._db.create_function("is_replaced", 3, Unchanged().is_replaced)
+        same = (
+            "o.size = f.size AND o.mtime_ns = f.mtime_ns "
+            "AND (o.inode = f.inode OR NOT is_replaced(f.path, o.inode, f.inode))"
+        )
         self._db.execute(
             "CREATE TEMP TABLE known_hashes AS "
             f"SELECT f.rowid AS file, CASE WHEN {same} THEN o.sha256 END AS sha256, "

@@ -319,14 +319,16 @@ class Unchanged:
 
         Another inode on the same device means that it was replaced, where the filesystem keeps them.
         """
-        if before == now:
-            return True
-        device = now[2].partition(":")[0]
-        if before[:2] != now[:2] or before[2].partition(":")[0] != device:
-            return before[:2] == now[:2]
+        return before == now or (before[:2] == now[:2] and not self.is_replaced(path, before[2], now[2]))
+
+    def is_replaced(self, path: str, before: str, now: str) -> bool:
+        """Whether a file's inode tells that it is another one than that which was known."""
+        device = now.partition(":")[0]
+        if before == now or before.partition(":")[0] != device:
+            return False
         if device not in self._keeps:
             self._keeps[device] = keeps_inodes(Path(path))
-        return not self._keeps[device]
+        return self._keeps[device]
 
 
 def pack(found: FoundModel) -> str:

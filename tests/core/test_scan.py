@@ -173,8 +173,19 @@ def replace(path, change):
 
 @pytest.mark.parametrize("where", ["owned", "watched", "elsewhere"])
 @pytest.mark.parametrize("keeps_inodes", [True, False])
+@pytest.mark.parametrize("kind", ["quick", "deep"])
 def test_a_file_of_the_same_size_and_time_in_a_file_s_place(
-    request, librarian, scan, make_model, models_folder, downloads, finished, monkeypatch, where, keeps_inodes
+    request,
+    librarian,
+    scan,
+    make_model,
+    models_folder,
+    downloads,
+    finished,
+    monkeypatch,
+    where,
+    keeps_inodes,
+    kind,
 ):
     """Its inode tells, where the filesystem keeps them; where it makes them up anew, no hash is lost for that."""
     monkeypatch.setattr("model_librarian.core.library.walk.keeps_inodes", lambda _: keeps_inodes)
@@ -192,7 +203,7 @@ def test_a_file_of_the_same_size_and_time_in_a_file_s_place(
     before = librarian.library.hash_of(model_id)
     scan()
     replace(librarian.library.main_path(model_id), 1)
-    scan()
+    scan(kind)
     assert (librarian.library.hash_of(model_id) != before) == keeps_inodes
     assert scan()["models_indexed"] == 0
 
