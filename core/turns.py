@@ -9,8 +9,9 @@ import time
 RUN_S = 0.004
 """How long background work goes on before it gives way."""
 
-ANSWER_RUN_S = 0.0015
-"""The same for answers: ComfyUI's loop wants the interpreter several times for one request of its own."""
+SHORT_RUN_S = 0.0015
+"""The same for answers, since ComfyUI's loop wants the interpreter several times for one request of its own, and for
+work that never ends soon and gives the interpreter away and takes it back all the time."""
 
 _PAUSE_S = 0.0003 if sys.version_info >= (3, 11) or sys.platform != "win32" else 0.0
 """Python 3.10 on Windows would sleep for 15 ms."""

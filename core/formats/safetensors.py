@@ -31,9 +31,10 @@ _BITS = {
 
 _ENTRY = re.compile(
     rb'\s*"([^"\\\x00-\x1f]{0,512})"\s*:\s*\{\s*"dtype"\s*:\s*"(\w{1,16})"\s*,\s*"shape"\s*:\s*\[([\d\s,]{0,160})\]'
-    rb'\s*,\s*"data_offsets"\s*:\s*\[\s*(\d{1,19})\s*,\s*(\d{1,19})\s*\]\s*\}\s*'
+    rb'\s*,\s*"data_offsets"\s*:\s*\[\s*(\d{1,19})\s*,\s*(\d{1,19})\s*\]\s*\}\s*,'
 )
-"""A tensor's entry as the reference implementation writes it; any other spelling takes the long way."""
+"""A tensor's entry as the reference implementation writes it, with the comma to the next one; the last one, and any
+other spelling, takes the long way."""
 
 _INTEGERS = re.compile(rb"\d{1,19}")
 _SPACE = re.compile(rb"[ \t\r\n]*")
@@ -80,12 +81,8 @@ class _Header:
         """Read the whole object, in steps that are short whatever it holds."""
         self._expect(b"{")
         if not self._next_is(b"}"):
-            while True:
-                if not self._plain_entry():
-                    self._any_entry()
-                if self._next_is(b"}"):
-                    break
-                self._expect(b",")
+            while self._plain_entry() or self._any_entry():
+                pass
         if _SPACE.fullmatch(self._data, self._position) is None:
             raise _not_json()
 
@@ -101,19 +98,30 @@ class _Header:
 
     def _plain_entry(self) -> bool:
         match = _ENTRY.match(self._data, self._position)
-        if match is None or match[1] == b"__metadata__":
+        if match is None:
+            return False
+        name, dtype, shape, begin, stop = match.groups()
+        if name == b"__metadata__":
             return False
         self._position = match.end()
-        shape = tuple(map(int, _INTEGERS.findall(match[3])))
-        self._add(match[1].decode(errors="replace"), match[2].decode(), shape, int(match[4]), int(match[5]))
+        extents = tuple(map(int, _INTEGERS.findall(shape)))
+        self._add(name.decode(errors="replace"), dtype.decode(), extents, int(begin), int(stop))
         return True
 
-    def _any_entry(self) -> None:
+    def _any_entry(self) -> bool:
+        """Read an entry however it is written; false if it is the last."""
         key = self._string()
         self._expect(b":")
         if key == "__metadata__":
             self._metadata()
-            return
+        else:
+            self._tensor(key)
+        if self._next_is(b"}"):
+            return False
+        self._expect(b",")
+        return True
+
+    def _tensor(self, key: str) -> None:
         entry = self._value()
         try:
             shape = tuple(int(extent) for extent in entry["shape"])

@@ -36,20 +36,24 @@ class TensorNames:
     def fit(self, rule: Fits, *, bare: bool) -> bool:
         """Whether ``rule`` fits the whole names, or those without the prefixes of wrappers and trainers."""
         text = self._bare if bare else self._whole
-        if not all(_occurs(part, text) for part in rule.all_of):
-            return False
-        if any(_occurs(part, text) for part in rule.none_of):
-            return False
+        # Loops, since some hundred rules are tried for each file.
+        for dotted, flat in _spellings(rule.all_of):
+            if dotted not in text and flat not in text:
+                return False
+        for dotted, flat in _spellings(rule.none_of):
+            if dotted in text or flat in text:
+                return False
         if rule.depth is not None and not self._is_deep(*rule.depth):
             return False
         return rule.width is None or self._is_wide(*rule.width)
 
     def _is_wide(self, part: str, axis: int, extent: int) -> bool:
+        [(dotted, flat)] = _spellings((part,))
         whole = ((name, shape) for name, shape in self._shapes() if ".lokr_" not in name)
         for name, shape in chain(whole, self._lokr_shapes()):
             if len(shape) > axis and shape[axis] == extent:
-                pattern = _bare(_NUMBER.sub("#", name))
-                if _occurs(part, f"\n{pattern}\n"):
+                text = f"\n{_bare(_NUMBER.sub('#', name))}\n"
+                if dotted in text or flat in text:
                     return True
         return False
 
@@ -91,17 +95,15 @@ def _bare(name: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _spellings(part: str) -> tuple[str, str]:
-    """A rule's text as it reads in dotted names and in names that have underscores only."""
-    start, end = part.startswith("^"), part.endswith("$")
-    text = _NUMBER.sub("#", part.strip("^$"))
-    text = f"{chr(10) * start}{text}{chr(10) * end}"
-    return text, text.replace(".", "_")
-
-
-def _occurs(part: str, text: str) -> bool:
-    dotted, flat = _spellings(part)
-    return dotted in text or flat in text
+def _spellings(parts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Each of a rule's texts as it reads in dotted names and in names that have underscores only."""
+    found = []
+    for part in parts:
+        start, end = part.startswith("^"), part.endswith("$")
+        text = _NUMBER.sub("#", part.strip("^$"))
+        text = f"{chr(10) * start}{text}{chr(10) * end}"
+        found.append((text, text.replace(".", "_")))
+    return tuple(found)
 
 
 @lru_cache(maxsize=64)

@@ -38,6 +38,8 @@ _DECODER = JSONDecoder()
 
 def plain_text(text: str, limit: int, *, lines: bool = False) -> str:
     """Text without markup, control and direction characters, at most ``limit`` characters long."""
+    if not text:
+        return ""
     text = re.sub(r"<[^<>]{0,500}>", " ", text[: 4 * limit])
     kept = "".join(
         character if character == "\n" or unicodedata.category(character)[0] != "C" else " "

@@ -10,6 +10,7 @@ from ..formats.sidecars import Listing
 from ..jobs import JobContext
 from ..settings import TargetFolder
 from ..storage.database import Database
+from ..turns import SHORT_RUN_S, give_way
 from .deep import NewState
 from .headers import with_header
 from .in_place import InPlaceModels
@@ -124,6 +125,7 @@ class Scanner:
     def _with_headers(self) -> Iterator[IndexedModel]:
         listing_of = lru_cache(maxsize=8)(Listing.of)
         for entry in self._index.unread(HEADER_BATCH):
+            give_way(SHORT_RUN_S)
             yield with_header(entry, listing_of)
 
     # The index

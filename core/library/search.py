@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..settings import MODEL_EXTENSIONS
 from ..storage.database import Database
-from ..turns import ANSWER_RUN_S, give_way
+from ..turns import SHORT_RUN_S, give_way
 from .index import SUMMARY_COLUMNS, summary_of
 from .records import Facets, FacetValue, MatchKind, ModelFilter, ModelQuery, ModelSummary, SearchResult
 from .schema import SEARCH_COLUMNS, last_change
@@ -152,7 +152,7 @@ class Search:
             index.put(_document(row))
             if self._closing.is_set():
                 return
-            give_way(ANSWER_RUN_S)  # a scan mostly runs as well, and the event loop may have to wait for both
+            give_way(SHORT_RUN_S)  # a scan mostly runs as well, and the event loop may have to wait for both
         index.warm()
         while (
             following := _take_over(index, db, last)
@@ -231,7 +231,7 @@ class Search:
             if index is None:
                 return None
             hits, kind = _matching(index, text, query)
-            give_way(ANSWER_RUN_S)
+            give_way(SHORT_RUN_S)
             total = hits.models.bit_count()
             if query.sort in (None, "relevance") and text:
                 keys = index.page(hits, _names(text), query.offset, query.limit)
@@ -257,7 +257,7 @@ class Search:
             counts = {}
             kind = _matching(index, text, query)[1]
             for name in (*_FACET_COLUMNS, "tag"):
-                give_way(ANSWER_RUN_S)
+                give_way(SHORT_RUN_S)
                 hits, _ = _matching(index, text, query, leave_out=name, kind=kind)
                 found = index.counts(name, hits.models, MAX_FACET_VALUES)
                 counts[name] = [FacetValue(value=value, count=count) for value, count in found]
@@ -393,6 +393,7 @@ def _take_over(index: WordIndex, db: sqlite3.Connection, last: int) -> int:
         f"SELECT {_DOCUMENT_COLUMNS} FROM models WHERE id IN ({', '.join('?' * len(keys))})", keys
     ):
         index.put(_document(row))
+        give_way(SHORT_RUN_S)
     return int(changes[-1][0])
 
 

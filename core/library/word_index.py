@@ -16,7 +16,7 @@ from rapidfuzz.distance import OSA
 from rapidfuzz.process import extract
 
 from ..settings import MODEL_EXTENSIONS
-from ..turns import ANSWER_RUN_S, give_way
+from ..turns import SHORT_RUN_S, give_way
 from .bit_sets import Bits, add_numbers, best_first, disjoint, members, selector, set_number, union
 from .compact import FewTexts, Places, Texts
 from .text import pieces, words
@@ -37,7 +37,7 @@ _MISSING = 2 * _LEVELS + 1
 _CACHED_WORDS = 32
 _CACHED_SETS = 1024
 _CHUNK = 4096
-_RUN = 2048
+_RUN = 1024
 _MAX_NEAREST = 24
 _MAX_FUZZY_CHARS = 40
 _AGAIN_AND_AGAIN = frozenset(map(COLUMNS.index, ("kind", "tags")))
@@ -122,7 +122,7 @@ class WordIndex:
             for slots in postings.values():
                 if len(slots) >= dense:
                     self._set(slots)
-                    give_way(ANSWER_RUN_S)
+                    give_way(SHORT_RUN_S)
 
     def release(self) -> None:
         """Give the memory back bit by bit: to free it all at once would halt all other threads."""
@@ -275,7 +275,7 @@ class WordIndex:
         if known is not None:
             return known
         self._learn_words()
-        give_way(ANSWER_RUN_S)
+        give_way(SHORT_RUN_S)
         whole = [self._lookup(column, [word]) for column in range(_PIECES + 1)]
         alike = self._beginning_with(word)
         begins = [self._lookup(column, alike) for column in range(_PIECES + 1)]
@@ -284,7 +284,7 @@ class WordIndex:
             inside = [int.from_bytes(self._letters[word], "little")]
         else:
             containing = list(self._words_containing(word))
-            give_way(ANSWER_RUN_S)
+            give_way(SHORT_RUN_S)
             inside = [self._lookup(column, containing) for column in range(_PIECES)]
         inside += [0] * (_PIECES - len(inside))
         inside[-1] |= self._run_together(word)
@@ -339,7 +339,7 @@ class WordIndex:
                 score_cutoff=reach,
                 limit=_MAX_NEAREST,
             )
-            give_way(ANSWER_RUN_S)
+            give_way(SHORT_RUN_S)
             for found, distance, _ in some:
                 near[int(distance)].append(found)
         return disjoint(
@@ -418,7 +418,7 @@ class WordIndex:
         planes: list[Bits] = []
         if models:
             for levels, found in zip(terms, has, strict=True):
-                give_way(ANSWER_RUN_S)
+                give_way(SHORT_RUN_S)
                 points: list[Bits] = []
                 for level, here in chain(enumerate(levels), [(_MISSING, models & ~found)]):
                     set_number(points, level, here & models)
@@ -469,9 +469,17 @@ class WordIndex:
         # stay as they were: by name, and of one name as they came, which is by key.
         by_name: Sequence[int] = self._order(0) if sort else range(len(self._keys))
         value = values.__getitem__
-        runs = [array("I", sorted(by_name[at : at + _RUN], key=value)) for at in range(0, len(by_name), _RUN)]
-        self._orders[sort] = array("I", heapq.merge(*runs, key=value))
-        return self._orders[sort]
+        runs = []
+        for at in range(0, len(by_name), _RUN):
+            runs.append(array("I", sorted(by_name[at : at + _RUN], key=value)))
+            give_way(SHORT_RUN_S)
+        merged = heapq.merge(*runs, key=value)
+        order = array("I")
+        while some := array("I", islice(merged, _RUN)):
+            order += some
+            give_way(SHORT_RUN_S)
+        self._orders[sort] = order
+        return order
 
 
 def _add(postings: dict[str, Postings], value: str, packed: bytes) -> None:
