@@ -82,6 +82,7 @@ STEPS = st.lists(
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(things=THINGS, steps=STEPS)
 @example(things={"Up.safetensors": "file"}, steps=["rename", "uninstall", "edit"])
+@example(things={"x.safetensors": "copy"}, steps=["overwrite"])
 def test_what_is_not_ours_stays(things, steps, template):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "w"
@@ -146,8 +147,13 @@ def test_what_is_not_ours_stays(things, steps, template):
                     choice = LinkChoice.model_validate({"plan_id": plan.plan_id, "default_resolution": step})
                     job = librarian.jobs.wait(librarian.links.apply(choice).id)
                     assert job.state == "done", job.error
-                    if step != "skip":
-                        moved |= {str(Path(one.target).relative_to(models)) for one in plan.conflicts}
+                    for one in plan.conflicts:
+                        name = str(Path(one.target).relative_to(models))
+                        if step == "overwrite" and one.reason == "same_bytes" and Path(one.target).is_symlink():
+                            # The library has these bytes, until a person deletes them there.
+                            assert Path(one.target).read_bytes() == before.pop(name)
+                        elif step != "skip":
+                            moved.add(name)
         librarian.close()
         after = theirs(models, library)
         for name, what in before.items():
