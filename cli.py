@@ -85,7 +85,7 @@ def surroundings_of(options: argparse.Namespace) -> Surroundings:
 def _recover(librarian: Librarian) -> None:
     """Mend imports that were cut off, and say which."""
     for recovered in librarian.importer.recover():
-        warn(f"The import of {recovered.source} was cut off earlier and is now {recovered.outcome}.")
+        warn(f"{recovered.what} of {recovered.source} was cut off earlier and is now {recovered.outcome}.")
 
 
 @contextmanager
