@@ -149,8 +149,8 @@ class Sharing:
                     if file.way == "hardlink":
                         _same_as(kept)(staged.lstat())
                     staged.replace(path)
-                    fsync_directory(path.parent)
                     self._note(file.model_id, path)
+                    fsync_directory(path.parent)
         except FileNotFoundError as error:
             raise SourceChangedError(f"{error.filename} is not there any more.") from error
         except OSError as error:
@@ -163,9 +163,12 @@ class Sharing:
             logger.warning("%s shares its bytes, which the index learns with the next scan: %s", path, error)
 
     def _way(self) -> ShareWay | None:
-        """How files can share bytes here, as tried; clones only where the system tells which files are clones."""
-        with self._journal.staging(logger.warning) as staging:
-            return way_in(staging.model_folder)
+        """How files can share bytes here. Raises `StorageError`."""
+        try:
+            with self._journal.staging(logger.warning) as staging:
+                return way_in(staging.model_folder)
+        except OSError as error:
+            raise storage_error(error, self._library.root) from error
 
     def _plan(self, files: Sequence[tuple[str, Path]], way: ShareWay | None, plan: SharePlan) -> None:
         looks = []
@@ -231,7 +234,10 @@ class CannotShareError(ConflictError):
 
 
 def way_in(folder: Path) -> ShareWay | None:
-    """How files can share their bytes in an empty folder: tried there. Raises `OSError`."""
+    """How files can share their bytes in an empty folder: tried there. Raises `OSError`.
+
+    Clones only where the system tells which files are clones of each other, or they would be found again and again.
+    """
     one, other = folder / "one", folder / "other"
     one.write_bytes(os.urandom(PROBE_BYTES))
     fsync_file(one)
