@@ -141,7 +141,7 @@ def say_sharing(plan: SharePlan) -> None:
     for file in plan.files:
         say(f"{file.way:<8} {file.path}  ({size(file.bytes_to_win)})")
         say(f"{'':<8} of {file.keeper}")
-    say(f"{counted(len(plan.files), 'file')} can share their bytes, {size(plan.bytes_to_win)} come free")
+    say(f"{size(plan.bytes_to_win)} to win with {counted(len(plan.files), 'file')}")
     for left in plan.left:
         warn(f"  left: {left.reason}")
     if any(file.way == "hardlink" for file in plan.files):

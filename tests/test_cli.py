@@ -177,7 +177,7 @@ def test_equal_files_of_the_library_are_shared_once_that_was_said(
     status, output = librarian_command("duplicates", "--share")
     assert status == 0
     assert f"{other}  (1.7 KB)" in output
-    assert "1 file can share their bytes, 1.7 KB come free" in output
+    assert "1.7 KB to win with 1 file" in output
     assert "add --yes" in output
     assert not one.samefile(other)
     status, output = librarian_command("duplicates", "--share", "--json")

@@ -85,6 +85,9 @@ class ShareRequest(BaseModel):
     hard_links: bool = False
 
 
+_NO_SHARING = ("no_sharing", "This filesystem can neither share bytes (btrfs, XFS) nor hold hard links.")
+
+
 class _Look(NamedTuple):
     """A file as it is; ``refusal`` says why nothing can take its place."""
 
@@ -124,12 +127,14 @@ class Sharing:
     def share(self, file: SharedFile, progress: Progress) -> None:
         """Do it with one file; ``progress`` is told up to twice its size, since both files are read.
 
-        Whatever is raised, the file is as it was: `ConflictError` if the bytes differ, `SourceChangedError`,
-        `StorageError`, `CancelledError`.
+        Raises `ConflictError` if the bytes differ, `SourceChangedError`, `StorageError`, `CancelledError`; the file is
+        as it was then, unless all that failed was to make its new name durable.
         """
         path, keeper = Path(file.path), Path(file.keeper)
         try:
             seen, kept = _file_at(path), _file_at(keeper)
+            if seen.inode == kept.inode:
+                return  # another process was faster
             with self._journal.staging(logger.warning) as staging:
                 entry = Entry(model_id=file.model_id, files=[seen], shares=True)
                 staging.write(entry)
@@ -175,37 +180,19 @@ class Sharing:
         for model_id, path in files:
             try:
                 looks.append(self._look(model_id, path))
-            except ConflictError as error:
+            except CannotShareError as error:
                 plan.left.append(
                     LeftFile(model_id=model_id, path=str(path), code=error.code, reason=error.message)
                 )
         copies = copies_on_disk(looks, lambda look: (inode_of(look.status), str(look.path)))
-        copies = [_with_other_names(names) for names in copies]
-        # What cannot be replaced is what the others can share.
-        copies.sort(key=lambda names: all(look.refusal is None for look in names))
-        for names in copies[1:]:
-            keeper = copies[0][0]
-            refusal = next((look.refusal for look in names if look.refusal), None) or _why_not(
-                way, keeper, names
-            )
-            for number, look in enumerate(names, 1):
-                if refusal is not None:
-                    code, reason = refusal
-                    plan.left.append(
-                        LeftFile(model_id=look.model_id, path=str(look.path), code=code, reason=reason)
-                    )
-                elif way is not None:
-                    size = look.status.st_size
-                    plan.files.append(
-                        SharedFile(
-                            model_id=look.model_id,
-                            path=str(look.path),
-                            keeper=str(keeper.path),
-                            way=way,
-                            size_bytes=size,
-                            bytes_to_win=size if number == len(names) else 0,
-                        )
-                    )
+        sets: dict[object, list[list[_Look]]] = {}
+        for names in map(_with_other_names, copies):
+            sets.setdefault(_owner(names[0].status) if way == "hardlink" else None, []).append(names)
+        keepers = [_plan_set(some, way, plan) for some in sets.values()]
+        for look in (look for names in keepers[1:] for look in names):
+            other = keepers[0][0].path
+            reason = f"{look.path} has another owner or other permissions than {other}, and one file has one."
+            plan.left.append(_left(look, "other_owner", reason))
 
     def _look(self, model_id: str, path: Path) -> _Look:
         """A file as it is. Raises `CannotShareError` for what neither gives nor takes bytes."""
@@ -266,19 +253,33 @@ def _with_other_names(names: list[_Look]) -> list[_Look]:
     return looks
 
 
-def _why_not(way: ShareWay | None, keeper: _Look, names: Sequence[_Look]) -> tuple[str, str] | None:
-    """Why the names of one copy cannot share the bytes of another, though nothing is wrong with them."""
-    if way is None:
-        return "no_sharing", "This filesystem can neither share bytes (btrfs, XFS) nor hold hard links."
-    if way == "hardlink":
-        ours = _owner(keeper.status)
-        for look in names:
-            if _owner(look.status) != ours:
-                return (
-                    "other_owner",
-                    f"{look.path} has another owner or other permissions than {keeper.path}, and one file has one.",
+def _plan_set(copies: list[list[_Look]], way: ShareWay | None, plan: SharePlan) -> list[_Look]:
+    """Plan for copies of which each could be the others; answers the one that stays."""
+    # What cannot be replaced stays.
+    copies.sort(key=lambda names: all(look.refusal is None for look in names))
+    keeper = copies[0]
+    for names in copies[1:]:
+        refusal = next((look.refusal for look in names if look.refusal is not None), None)
+        for number, look in enumerate(names, 1):
+            if way is None or refusal is not None:
+                plan.left.append(_left(look, *(refusal or _NO_SHARING)))
+                continue
+            size = look.status.st_size
+            plan.files.append(
+                SharedFile(
+                    model_id=look.model_id,
+                    path=str(look.path),
+                    keeper=str(keeper[0].path),
+                    way=way,
+                    size_bytes=size,
+                    bytes_to_win=size if number == len(names) else 0,
                 )
-    return None
+            )
+    return keeper
+
+
+def _left(look: _Look, code: str, reason: str) -> LeftFile:
+    return LeftFile(model_id=look.model_id, path=str(look.path), code=code, reason=reason)
 
 
 def _owner(status: os.stat_result) -> tuple[int, int, int]:

@@ -88,9 +88,9 @@ class Usage:
         self._database = database
 
     def duplicates(self) -> DuplicateReport:
-        """Groups of files with equal bytes, among those whose hash is known."""
+        """Groups of weights with equal bytes, among those whose hash is known."""
         found = []
-        for sha256, rows in groupby(self._equal_files(), lambda row: str(row["sha256"])):
+        for sha256, rows in self._equal_weights():
             copies = [names[0] for names in copies_on_disk(rows, _state)]
             sharing = Counter(_device(row) for row in copies if _may_share(row))
             group = DuplicateGroup(
@@ -118,16 +118,21 @@ class Usage:
 
     def to_share(self, digests: Collection[str] | None = None) -> Iterator[list[tuple[str, Path]]]:
         """Model id and path of the library's own weights with the same bytes; if given, of these SHA-256."""
-        for sha256, rows in groupby(self._equal_files(), lambda row: str(row["sha256"])):
+        wanted = None if digests is None else frozenset(digests)
+        for sha256, rows in self._equal_weights():
             files = [(row["model_id"], Path(row["path"])) for row in rows if _may_share(row)]
-            if len(files) > 1 and (digests is None or sha256 in digests):
+            if len(files) > 1 and (wanted is None or sha256 in wanted):
                 yield files
 
-    def _equal_files(self) -> Iterator[sqlite3.Row]:
-        """Every file that has the hash of another, with its model; those of one hash together, the library's first."""
-        return self._database.read().execute(
+    def _equal_weights(self) -> Iterator[tuple[str, list[sqlite3.Row]]]:
+        """The files of each SHA-256 that several have, the library's first. Settings beside weights are none."""
+        rows = self._database.read().execute(
             f"{_FILES} WHERE f.sha256 IN ({_TWICE}) ORDER BY f.sha256, m.storage DESC, f.path"
         )
+        for sha256, files in groupby(rows, lambda row: str(row["sha256"])):
+            weights = [row for row in files if is_weights(row["path"])]
+            if weights:
+                yield sha256, weights
 
     def count_unhashed(self) -> int:
         """How many files share their size with another and have no hash yet."""
@@ -225,8 +230,8 @@ def _device(row: sqlite3.Row) -> str:
 
 
 def _may_share(row: sqlite3.Row) -> bool:
-    """Whether a file's bytes may be stored once with those of others: weights, which nobody changes by hand."""
-    return bool(row["storage"] == "owned" and row["problem"] is None and is_weights(row["path"]))
+    """Whether the bytes of weights may be stored once with those of others."""
+    return row["storage"] == "owned" and row["problem"] is None
 
 
 def _largest_first(shares: Iterable[Shared]) -> list[Shared]:

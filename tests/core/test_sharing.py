@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from model_librarian.core.errors import StorageError
-from model_librarian.core.importing import ImportRequest, sharing, transfer
+from model_librarian.core.importing import ImportRequest, journal, sharing, transfer
 from model_librarian.core.importing.sharing import ShareRequest
 from model_librarian.core.jobs import JobContext
 from model_librarian.core.librarian import Librarian
@@ -160,6 +160,7 @@ def test_parts_of_sets_share_as_well_but_nothing_that_a_person_may_edit(
     configs = list(root.glob("*/*/*/text_encoder*/config.json"))
     assert (len(configs), len(inodes(*configs))) == (3, 3)
     assert job.result["bytes_freed"] == 2 * encoder.stat().st_size
+    assert librarian.models.duplicates().groups == []
     assert finished(librarian.scans.start("quick")).result["models_indexed"] == 0
 
 
@@ -246,6 +247,14 @@ def test_write_protected_files_are_what_others_share(librarian, finished, twice)
     assert left_codes(librarian) == ["other_owner"]
     files[0].chmod(0o444)
     assert left_codes(librarian) == ["read_only"]
+
+
+def test_a_file_of_another_owner_keeps_no_others_from_sharing(librarian, finished, twice):
+    files = [*paths(librarian, *twice), paths(librarian, copied(librarian, finished, twice[0], "up3"))[0]]
+    files[0].chmod(0o600)
+    plan = librarian.shares.preview(ShareRequest())
+    assert [(file.path, file.keeper) for file in plan.files] == [(str(files[2]), str(files[1]))]
+    assert [(file.path, file.code) for file in plan.left] == [(str(files[1]), "other_owner")]
 
 
 def test_a_filesystem_without_either(librarian, twice, monkeypatch):
@@ -389,6 +398,50 @@ def test_cancelled_within_a_file_it_is_as_it_was(librarian, finished, twice, mon
     job = finished(librarian.shares.start(EVERYTHING))
     assert (job.state, [item.state for item in job.items]) == ("cancelled", ["cancelled"])
     assert (len(inodes(*paths(librarian, *twice))), left_behind(librarian)) == (2, [])
+
+
+@pytest.mark.parametrize(("renamed", "outcome"), [(False, "undone"), (True, "finished")])
+def test_the_next_start_says_what_was_cut_off(librarian, finished, twice, monkeypatch, renamed, outcome):
+    files = paths(librarian, *twice)
+    real = Path.replace
+
+    def cut_off(path, target):
+        if path.name == files[1].name:
+            if renamed:
+                real(path, target)
+            raise OSError(errno.EIO, "cut off")
+        return real(path, target)
+
+    monkeypatch.setattr(
+        journal.Journal, "_close", lambda _, staging: staging.lock.release()
+    )  # as a kill would
+    monkeypatch.setattr(Path, "replace", cut_off)
+    assert finished(librarian.shares.start(EVERYTHING)).items[0].state == "failed"
+    monkeypatch.undo()
+    assert left_behind(librarian) != []
+    librarian.imports.recover()
+    [job] = [job for job in librarian.jobs.all() if job.state == "interrupted"]
+    assert (job.kind, job.items[0].message) == (
+        "share",
+        f"Sharing the bytes was cut off and is now {outcome}.",
+    )
+    assert (len(inodes(*files)), left_behind(librarian)) == (1 if renamed else 2, [])
+    assert finished(librarian.scans.start("quick")).result["models_indexed"] == 0
+    assert finished(librarian.shares.start(EVERYTHING)).result["shared"] == (0 if renamed else 1)
+
+
+def test_two_processes_share_the_same_files(librarian, finished, twice, surroundings):
+    for number in range(3, 9):
+        copied(librarian, finished, twice[0], f"up{number}")
+    other = Librarian(surroundings.model_copy(update={"data_dir": surroundings.data_dir.with_name("other")}))
+    other.jobs.wait(other.scans.start("quick").id, timeout=60)
+    jobs = [(one, one.shares.start(EVERYTHING)) for one in (librarian, other)]
+    ended = [one.jobs.wait(job.id, timeout=60) for one, job in jobs]
+    other.close()
+    assert {item.state for job in ended for item in job.items} <= {"done", "failed"}
+    assert {item.code for job in ended for item in job.items} <= {None, "source_changed"}, ended
+    models = list(librarian.library.root.glob("*/*/up*/up.safetensors"))
+    assert (len(models), len(inodes(*models)), left_behind(librarian)) == (8, 1, [])
 
 
 def test_a_full_disk_changes_nothing(librarian, finished, twice, clones, monkeypatch):
