@@ -368,7 +368,7 @@ def _share(options: argparse.Namespace, librarian: Librarian) -> int:
             say(f"{item.state:<10} {item.name}" + (f"  {item.message}" if item.message else ""))
         result = job.result or {}
         for file in result.get("left", ()):
-            warn(f"  left: {file['reason']}")
+            warn(f"  left: {file['path']}: {file['reason']}")
         say(f"{size(result.get('bytes_freed', 0))} came free")
 
     _show(options, job, human)

@@ -143,7 +143,7 @@ def say_sharing(plan: SharePlan) -> None:
         say(f"{'':<8} of {file.keeper}")
     say(f"{size(plan.bytes_to_win)} to win with {counted(len(plan.files), 'file')}")
     for left in plan.left:
-        warn(f"  left: {left.reason}")
+        warn(f"  left: {left.path}: {left.reason}")
     if any(file.way == "hardlink" for file in plan.files):
         warn(
             "  A hard link is a second name of one file: whatever changes it in place changes it for both models. "

@@ -54,7 +54,7 @@ class SharedFile(BaseModel):
 
 
 class LeftFile(BaseModel):
-    """A file that stays as it is, and why: a stable ``code``, and words."""
+    """A file that stays as it is, and why: a stable ``code``, and a sentence about it."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -85,6 +85,7 @@ class ShareRequest(BaseModel):
     hard_links: bool = False
 
 
+_HARD_LINKED = ("hard_linked", "It has more names (hard links) elsewhere, so its room would stay taken.")
 _NO_SHARING = ("no_sharing", "This filesystem can neither share bytes (btrfs, XFS) nor hold hard links.")
 
 
@@ -191,7 +192,7 @@ class Sharing:
         keepers = [_plan_set(some, way, plan) for some in sets.values()]
         for look in (look for names in keepers[1:] for look in names):
             other = keepers[0][0].path
-            reason = f"{look.path} has another owner or other permissions than {other}, and one file has one."
+            reason = f"It has another owner or other permissions than {other}, which one file cannot have."
             plan.left.append(_left(look, "other_owner", reason))
 
     def _look(self, model_id: str, path: Path) -> _Look:
@@ -200,15 +201,15 @@ class Sharing:
             status = path.lstat()
             device = (self._library.root / INCOMING).stat().st_dev
         except OSError:
-            raise CannotShareError(f"{path} is not there. Scan the library.", "not_there") from None
+            raise CannotShareError("It is not there. Scan the library.", "not_there") from None
         if not stat.S_ISREG(status.st_mode) or real_path(path) != path:
-            raise CannotShareError(f"{path} is a link, or reached through one.", "is_link")
+            raise CannotShareError("It is a link, or reached through one.", "is_link")
         if status.st_dev != device:
             raise CannotShareError(
-                f"{path} lies on another drive than the rest of the library.", "other_filesystem"
+                "It lies on another drive than the rest of the library.", "other_filesystem"
             )
         if not status.st_mode & stat.S_IWUSR or not os.access(path, os.W_OK):
-            return _Look(model_id, path, status, ("read_only", f"{path} is write-protected."))
+            return _Look(model_id, path, status, ("read_only", "It is write-protected."))
         return _Look(model_id, path, status, None)
 
 
@@ -246,10 +247,7 @@ def _with_other_names(names: list[_Look]) -> list[_Look]:
     looks = []
     for look in names:
         more = look.status.st_nlink - here[inode_of(look.status)]
-        reason = f"{look.path} has {more} more names (hard links) elsewhere, so its room would stay taken."
-        looks.append(
-            look._replace(refusal=("hard_linked", reason)) if more > 0 and look.refusal is None else look
-        )
+        looks.append(look._replace(refusal=_HARD_LINKED) if more > 0 and look.refusal is None else look)
     return looks
 
 

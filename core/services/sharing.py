@@ -86,5 +86,5 @@ def _not_agreed(file: SharedFile) -> LeftFile:
         model_id=file.model_id,
         path=file.path,
         code="hard_links_not_agreed",
-        reason=f"{file.path} could only become a hard link, which was not agreed to (hard_links).",
+        reason="It could only become a hard link, which was not agreed to (hard_links).",
     )

@@ -207,7 +207,7 @@ describe('links in the place of copies', () => {
           fake.routes['GET /duplicates'] = () => ({ status: 200, body: { groups: [group], bytes_to_win: 4_000_000_000, files_to_hash: 0 } })
           fake.routes['POST /duplicates/share/preview'] = () => ({
             status: 200,
-            body: { files: [{ ...sharing, path: '/lib/two', way }], left: [{ model_id: 'p', path: '/lib/part', code: 'read_only', reason: '/lib/part is write-protected.' }], bytes_to_win: 2_000_000_000 }
+            body: { files: [{ ...sharing, path: '/lib/two', way }], left: [{ model_id: 'p', path: '/lib/part', code: 'read_only', reason: 'It is write-protected.' }], bytes_to_win: 2_000_000_000 }
           })
           fake.routes['POST /duplicates/share'] = ({ body }) => ({ status: 202, body: { job: fake.newJob('share', { items: [{ name: '/lib/two', state: 'queued', message: null, model_id: 'm', current: 0, total: 0 }], asked: body }) } })
         }
@@ -225,7 +225,7 @@ describe('links in the place of copies', () => {
       expect(dialog.textContent).toContain('1 file of the library becomes a second name (hard link) of another model’s file. 2 GB come free.')
       expect(dialog.textContent).toContain('changes it for both')
       expect(dialog.textContent).toContain('1 file stays as it is')
-      expect(dialog.textContent).toContain('Stays: /lib/part is write-protected.')
+      expect(dialog.textContent).toContain('Stays as it is. It is write-protected.')
       expect(dialog.textContent).not.toContain('become links')
       const asked = (/** @type {string} */ path) => page.fake.requests.find((one) => one.path === path)?.body
       expect(asked('/duplicates/share/preview')).toEqual({ sha256: ['dd'] })
@@ -264,7 +264,7 @@ describe('links in the place of copies', () => {
       page.fake.routes['POST /duplicates/share/preview'] = () => ({ status: 200, body: { files: [], left: [{ model_id: 'p', path: '/lib/two', code: 'hard_linked', reason: 'It has more names.' }], bytes_to_win: 0 } })
       page.button('Store equal bytes once…').click()
       await settle()
-      expect(page.find('.lib-dialog').textContent).toContain('Stays: It has more names.')
+      expect(page.find('.lib-dialog').textContent).toContain('Stays as it is. It has more names.')
       expect(page.button('Store 0 files once').disabled).toBe(true)
     })
   })
