@@ -32,19 +32,19 @@ class Shares:
 
         def work(job: JobContext) -> dict[str, Any]:
             job.stage("share", total=sum(2 * file.size_bytes for file in files), unit="bytes")
-            done = shared = freed = 0
+            result: dict[str, Any] = {"shared": 0, "failed": 0, "bytes_freed": 0}
+            result["left"] = [file.model_dump() for file in left]
+            job.job.result = result  # told as it grows: a job that is cancelled has one, too
+            done = 0
             for file, item in zip(files, job.job.items, strict=True):
                 if self._share(file, item, job, done):
-                    shared += 1
-                    freed += file.bytes_to_win
+                    result["shared"] += 1
+                    result["bytes_freed"] += file.bytes_to_win
+                else:
+                    result["failed"] += 1
                 done += 2 * file.size_bytes
                 job.advance(done)
-            return {
-                "shared": shared,
-                "failed": len(files) - shared,
-                "bytes_freed": freed,
-                "left": [file.model_dump() for file in left],
-            }
+            return result
 
         items = [JobItem(name=file.path, model_id=file.model_id, total=2 * file.size_bytes) for file in files]
         return self._jobs.submit("share", work, lane="share", items=items)

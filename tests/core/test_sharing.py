@@ -380,6 +380,7 @@ def test_cancelled_between_two_files_what_is_done_stays(librarian, finished, twi
     monkeypatch.setattr(sharing.Sharing, "share", share_then_cancel)
     job = finished(librarian.shares.start(EVERYTHING))
     assert (job.state, [item.state for item in job.items]) == ("cancelled", ["done", "cancelled"])
+    assert (job.result["shared"], job.result["bytes_freed"]) == (1, files[0].stat().st_size)
     assert (len(inodes(*files)), left_behind(librarian)) == (2, [])
     monkeypatch.undo()
     assert finished(librarian.shares.start(EVERYTHING)).result["shared"] == 1
