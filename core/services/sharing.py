@@ -27,8 +27,12 @@ class Shares:
         Cancelled, what is done stays and the others are as they were.
         """
         plan = self._sharing.plan(request.sha256)
-        files = [file for file in plan.files if file.way == "clone" or request.hard_links]
-        left = plan.left + [_not_agreed(file) for file in plan.files if file not in files]
+        files, left = [], plan.left
+        for file in plan.files:
+            if file.way == "clone" or request.hard_links:
+                files.append(file)
+            else:
+                left.append(_not_agreed(file))
 
         def work(job: JobContext) -> dict[str, Any]:
             job.stage("share", total=sum(2 * file.size_bytes for file in files), unit="bytes")
