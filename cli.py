@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from .core.errors import InvalidRequestError, LibrarianError, NotFoundError
 from .core.formats.pickle_scan import PickleScan
 from .core.importing import ImportMode, ImportRequest
+from .core.importing.sharing import ShareRequest
 from .core.jobs import Job
 from .core.librarian import Librarian
 from .core.library import ModelQuery
@@ -27,7 +28,7 @@ from .core.settings import Surroundings, app_of_models_folder, default_data_dir,
 from .core.storage.disk import storage_error
 from .core.storage.names import is_text
 from .core.version import VERSION
-from .terminal import counted, exit_status, follow, say, say_plan, size, warn
+from .terminal import counted, exit_status, follow, say, say_plan, say_sharing, size, warn
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -85,7 +86,7 @@ def surroundings_of(options: argparse.Namespace) -> Surroundings:
 def _recover(librarian: Librarian) -> None:
     """Mend imports that were cut off, and say which."""
     for recovered in librarian.importer.recover():
-        warn(f"The import of {recovered.source} was cut off earlier and is now {recovered.outcome}.")
+        warn(f"{recovered.what} of {recovered.source} was cut off earlier and is now {recovered.outcome}.")
 
 
 @contextmanager
@@ -329,11 +330,15 @@ def _resolve(options: argparse.Namespace) -> int:
 
 
 def _duplicates(options: argparse.Namespace) -> int:
+    if options.yes and not options.share:
+        raise InvalidRequestError("--yes belongs to --share, which says what would be done.")
     status = 0
     with _librarian(options) as librarian:
         if librarian.library.usage.count_unhashed():
             job = follow(librarian, librarian.scans.hash_in_background(hurry=True), draws=not options.json)
             status = exit_status(job)
+        if options.share:
+            return _share(options, librarian) or status
         report = librarian.models.duplicates()
 
         def human() -> None:
@@ -347,6 +352,27 @@ def _duplicates(options: argparse.Namespace) -> int:
 
         _show(options, report, human)
     return status
+
+
+def _share(options: argparse.Namespace, librarian: Librarian) -> int:
+    """Say what sharing would do; with ``--yes``, do it."""
+    if not options.yes:
+        plan = librarian.shares.preview(ShareRequest())
+        _show(options, plan, lambda: say_sharing(plan))
+        return 0
+    _recover(librarian)
+    job = follow(librarian, librarian.shares.start(ShareRequest(hard_links=True)), draws=not options.json)
+
+    def human() -> None:
+        for item in job.items:
+            say(f"{item.state:<10} {item.name}" + (f"  {item.message}" if item.message else ""))
+        result = job.result or {}
+        for file in result.get("left", ()):
+            warn(f"  left: {file['path']}: {file['reason']}")
+        say(f"{size(result.get('bytes_freed', 0))} came free")
+
+    _show(options, job, human)
+    return exit_status(job)
 
 
 def _storage(options: argparse.Namespace) -> int:
@@ -582,7 +608,13 @@ def _parser() -> argparse.ArgumentParser:
         "workflow", metavar="WORKFLOW.json", help="as ComfyUI saves or exports it; - for the input"
     )
     resolve.add_argument("--app", help="for this app rather than the first")
-    command("duplicates", _duplicates, "list files with the same bytes")
+    duplicates = command("duplicates", _duplicates, "list files with the same bytes")
+    duplicates.add_argument(
+        "--share", action="store_true", help="say what storing equal files of the library once would do"
+    )
+    duplicates.add_argument(
+        "--yes", action="store_true", help="do it: as clones, and where those cannot be, as hard links"
+    )
     command("storage", _storage, "say what takes the room")
     links = commands.add_parser(
         "links",

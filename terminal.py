@@ -8,6 +8,7 @@ import unicodedata
 
 from pydantic import BaseModel
 
+from .core.importing.sharing import SharePlan
 from .core.jobs import Job, JobProgress
 from .core.librarian import Librarian
 from .core.linking import Plan
@@ -133,6 +134,23 @@ def exit_status(job: Job) -> int:
     elif job.error is not None and all(item.message != job.error.message for item in job.items):
         warn(f"librarian: {job.error.message}")
     return 1
+
+
+def say_sharing(plan: SharePlan) -> None:
+    """Print what storing equal files once would do."""
+    for file in plan.files:
+        say(f"{file.way:<8} {file.path}  ({size(file.bytes_to_win)})")
+        say(f"{'':<8} of {file.keeper}")
+    say(f"{size(plan.bytes_to_win)} to win with {counted(len(plan.files), 'file')}")
+    for left in plan.left:
+        warn(f"  left: {left.path}: {left.reason}")
+    if any(file.way == "hardlink" for file in plan.files):
+        warn(
+            "  A hard link is a second name of one file: whatever changes it in place changes it for both models. "
+            "Librarian never does that."
+        )
+    if plan.files:
+        warn("  Nothing was changed. To do it, add --yes")
 
 
 def say_plan(plan: Plan) -> None:

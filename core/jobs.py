@@ -19,7 +19,7 @@ from .turns import give_way
 logger = logging.getLogger(__name__)
 
 JobKind = Literal[
-    "import", "scan", "hash", "edit", "sync", "lookup", "pickles", "health", "repair", "download"
+    "import", "scan", "hash", "edit", "sync", "lookup", "pickles", "health", "repair", "download", "share"
 ]
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 ItemState = Literal["queued", "running", "done", "skipped", "failed", "cancelled"]

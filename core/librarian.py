@@ -30,6 +30,7 @@ from .services.places import Places
 from .services.preferences import Preferences
 from .services.reports import JobCounts, LibraryReport, StatusReport, Warning
 from .services.scans import Scans
+from .services.sharing import Shares
 from .services.workflows import Workflows
 from .settings import KnownLibrary, Surroundings
 from .sources import Civitai, HuggingFace, Lookup, Remote, RemoteChange
@@ -43,9 +44,9 @@ logger = logging.getLogger(__name__)
 class Librarian:
     """Builds the parts, owns their life, and is what every door calls.
 
-    What can be done is grouped by what it is about: ``models``, ``imports``, ``downloads``, ``scans``, ``links``,
-    ``lookups``, ``workflows``, ``preferences``. Methods block (they touch disks and databases): call them from a
-    thread, never from an event loop. `start` begins the background work, `close` ends everything.
+    What can be done is grouped by what it is about: ``models``, ``imports``, ``shares``, ``downloads``, ``scans``,
+    ``links``, ``lookups``, ``workflows``, ``preferences``. Methods block (they touch disks and databases):
+    call them from a thread, never from an event loop. `start` begins the background work, `close` ends everything.
     """
 
     def __init__(self, surroundings: Surroundings) -> None:
@@ -85,6 +86,7 @@ class Librarian:
         self.pickles = Pickles(self.library, self.jobs, self.events)
         self.models = Models(self.library, self.linker, self.jobs, places, self.pickles)
         self.imports = Imports(self.importer, self.uploads, self.linker, self.jobs, places)
+        self.shares = Shares(self.importer.sharing, self.jobs)
         self.scans = Scans(self.library, self.jobs, places)
         self.links = Links(self.linker, self.jobs)
         self.workflows = Workflows(self.library, self.linker, self.models)

@@ -1,4 +1,4 @@
-"""``/models``, ``/facets``."""
+"""``/models``, ``/facets``, ``/duplicates``, ``/storage``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from ..core.importing.sharing import SharePlan, ShareRequest
 from ..core.librarian import Librarian
 from ..core.library import BulkEdit, DuplicateReport, Facets, ModelQuery, SearchResult, StorageReport
 from ..core.library.edits import MAX_EDITED
@@ -70,6 +71,16 @@ def delete(librarian: Librarian, model_id: str, query: DeleteQuery) -> DeleteRep
 def duplicates(librarian: Librarian) -> DuplicateReport:
     """Files with the same bytes."""
     return librarian.models.duplicates()
+
+
+def preview_sharing(librarian: Librarian, body: ShareRequest) -> SharePlan:
+    """Say what storing equal files of the library once would do. Changes nothing."""
+    return librarian.shares.preview(body)
+
+
+def share(librarian: Librarian, body: ShareRequest) -> JobAccepted:
+    """Store equal files of the library once: as clones, or as hard links if that is agreed to."""
+    return JobAccepted(job=librarian.shares.start(body))
 
 
 def storage(librarian: Librarian) -> StorageReport:

@@ -59,6 +59,8 @@ ROUTES = (
     Route("POST", "/jobs/{job_id}/cancel", "jobs", "cancel"),
     Route("POST", "/scan", "jobs", "scan"),
     Route("GET", "/duplicates", "models", "duplicates"),
+    Route("POST", "/duplicates/share", "models", "share"),
+    Route("POST", "/duplicates/share/preview", "models", "preview_sharing"),
     Route("GET", "/storage", "models", "storage"),
     Route("GET", "/links", "links", "links"),
     Route("POST", "/mappings/preview", "links", "preview"),

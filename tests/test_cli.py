@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,6 +164,31 @@ def test_ctrl_c_cancels_and_says_so(librarian_command, make_model, models_folder
     assert (status, interrupted) == (1, ["hash"])
     assert "Cancelled" in output
     assert "2 files of equal size not compared" in output
+
+
+def test_equal_files_of_the_library_are_shared_once_that_was_said(
+    librarian_command, make_model, downloads, surroundings
+):
+    librarian_command("import", str(make_model(downloads / "up.safetensors")))
+    folder = surroundings.library_root / "vision" / "esrgan" / "up"
+    shutil.copytree(folder, folder.with_name("up2"))
+    one, other = folder / "up.safetensors", folder.with_name("up2") / "up.safetensors"
+    librarian_command("scan")
+    status, output = librarian_command("duplicates", "--share")
+    assert status == 0
+    assert f"{other}  (1.7 KB)" in output
+    assert "1.7 KB to win with 1 file" in output
+    assert "add --yes" in output
+    assert not one.samefile(other)
+    status, output = librarian_command("duplicates", "--share", "--json")
+    assert (status, json.loads(output)["files"][0]["path"]) == (0, str(other))
+    status, output = librarian_command("duplicates", "--share", "--yes")
+    assert (status, "1.7 KB came free" in output) == (0, True)
+    assert one.read_bytes() == other.read_bytes()
+    status, output = librarian_command("duplicates", "--share", "--yes", "--json")
+    assert (status, json.loads(output)["result"]["shared"]) == (0, 0)
+    status, output = librarian_command("duplicates", "--yes")
+    assert (status, "--share" in output) == (1, True)
 
 
 def hash_until_cancelled(_library, _model_id, told):

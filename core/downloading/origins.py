@@ -13,8 +13,8 @@ from ..errors import InvalidRequestError, NotFoundError
 from ..formats.classify import model_type_of, name_subtype, name_words
 from ..formats.pipeline_files import files_of, variants_of
 from ..formats.pipelines import MODEL_INDEX
-from ..formats.shards import parse_shard
-from ..importing.grouping import is_shard_index, is_weights
+from ..formats.shards import is_weights, parse_shard
+from ..importing.grouping import is_shard_index
 from ..network import HttpStatusError, NetworkManager
 from ..settings import FOLDER_ALIASES
 from ..sources import Civitai, HubFile, HubModel, HuggingFace

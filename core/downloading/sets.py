@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ..errors import PickleNotAcknowledgedError
 from ..formats.pipelines import MODEL_INDEX
-from ..formats.shards import parse_shard
-from ..importing.grouping import FileGroup, group_named, is_weights
+from ..formats.shards import is_weights, parse_shard
+from ..importing.grouping import FileGroup, group_named
 from ..importing.records import Staged
 from .records import DownloadRequest, PlannedFile
 

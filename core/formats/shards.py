@@ -6,9 +6,12 @@ to fit (``name.ext.part1``, ``name.ext.part1of3``), and plain numbers (``name_00
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
+
+from ..settings import MODEL_EXTENSIONS
 
 MAX_SHARDS = 10_000
 """A name that tells of more parts is just a name: the largest sets on Hugging Face have some hundred."""
@@ -131,3 +134,11 @@ def _set(group: dict[str, Shard], total: int | None) -> ShardSet:
         problem = f"It has a part {max(there)}, but its files tell of {total}."
     missing = () if problem else tuple(index for index in range(first, last + 1) if index not in there)
     return ShardSet(stem, suffix, total, parts, missing, problem)
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file's name is one that weights have, whole or in pieces."""
+    if os.path.splitext(name)[1].lower() in MODEL_EXTENSIONS:
+        return True
+    shard = parse_shard(name)
+    return shard is not None and shard.suffix.lower() in MODEL_EXTENSIONS

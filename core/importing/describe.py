@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from ..errors import InvalidRequestError
+from ..formats.shards import is_weights
 from ..formats.sidecars import Told, with_told
 from ..library import Model, ModelFile
 from ..library.records import EDITABLE_FIELDS, Hashes, Storage, weight_size_gb
 from ..storage.disk import storage_error
 from ..storage.names import shown
-from .grouping import FileGroup, Member, is_weights
+from .grouping import FileGroup, Member
 from .inspect import Examined
 from .neighbours import ending_beside, neighbours_of
 from .records import ImportItem, Staged

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import CancelledError, LibrarianError
+from ..formats.shards import is_weights
 from ..library import Library
 from ..library.index import IndexedFile
 from ..library.library import sha256_of
-from .grouping import is_weights
 
 SAMPLE_BYTES = 64 * 1024
 

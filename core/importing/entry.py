@@ -44,12 +44,14 @@ class Entry(BaseModel):
     """What one import is doing, as it stands on disk before each step that a crash could cut in two.
 
     ``placing`` means that the staged folder may have its final name already. ``folder`` is what the sources lie in
-    if the model is a folder. ``replaces`` is the model in place that becomes this one.
+    if the model is a folder. ``replaces`` is the model in place that becomes this one. With ``shares`` the one source
+    is a model's own file, and ``sharing`` means that the staged one may have taken its place.
     """
 
     model_id: str = ""
     originals: Fate = "keep"
-    state: Literal["staging", "placing"] = "staging"
+    state: Literal["staging", "placing", "sharing"] = "staging"
+    shares: bool = False
     files: list[EntryFile]
     folder: Path | None = None
     replaces: str | None = None

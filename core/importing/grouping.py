@@ -12,8 +12,7 @@ from typing import NamedTuple
 from ..errors import InvalidRequestError, LibrarianError, NotAModelError, NotFoundError, OutsideRootsError
 from ..formats import ModelFormat
 from ..formats.pipelines import MODEL_INDEX, Pipeline, main_component, read_model_index
-from ..formats.shards import ShardSet, group_shards, parse_shard
-from ..settings import MODEL_EXTENSIONS
+from ..formats.shards import ShardSet, group_shards, is_weights, parse_shard
 from ..storage.disk import storage_error
 from ..storage.names import shown
 from ..storage.roots import AllowedRoots
@@ -225,14 +224,6 @@ def _kind(entry: os.DirEntry[str]) -> str:
         return "folder" if entry.is_dir() else "file" if entry.is_file() else ""
     except OSError:  # a circle of links
         return ""
-
-
-def is_weights(name: str) -> bool:
-    """Whether a file's name is one that weights have, whole or in pieces."""
-    if os.path.splitext(name)[1].lower() in MODEL_EXTENSIONS:
-        return True
-    shard = parse_shard(name)
-    return shard is not None and shard.suffix.lower() in MODEL_EXTENSIONS
 
 
 def is_shard_index(name: str) -> bool:

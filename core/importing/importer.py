@@ -39,6 +39,7 @@ from .journal import Journal, Recovered, Staging, require_library
 from .naming import file_names, folder_name, model_names
 from .originals import LeaveLink, Originals
 from .records import ImportItem, ImportRequest, Inspection
+from .sharing import Sharing
 from .source import Source
 from .transfer import Progress, Transferred, verify_copy
 from .uploads import Uploads
@@ -91,6 +92,7 @@ class Importer:
     ) -> None:
         self._library = library
         self._journal = Journal(library.metadata, Originals(leave_link))
+        self.sharing = Sharing(library, self._journal)
         self._leave_link = leave_link
         self._uploads = uploads
         self._app_folders = app_folders
@@ -111,7 +113,7 @@ class Importer:
         return inspect_uploads(dict(zip(ids, self._uploads.staged(ids), strict=True)), self._library)
 
     def recover(self) -> list[Recovered]:
-        """Finish or undo what an earlier run left half done, and index what it finished."""
+        """Finish or undo what an earlier run left half done, also of sharing; and index what it finished."""
         recovered = list(self._journal.recover())
         for entry in recovered:
             if entry.outcome == "finished":

@@ -11,6 +11,7 @@ from ..errors import LibrarianError, NotAModelError, NotFoundError
 from ..formats import FileFacts, Guess, SecurityTier, classify, identify
 from ..formats.facts import facts_of
 from ..formats.pipelines import MODEL_INDEX, classify_pipeline, read_model_index
+from ..formats.shards import is_weights
 from ..library import Library
 from ..storage.disk import storage_error
 from ..storage.names import is_text, safe_name, shown
@@ -18,7 +19,7 @@ from ..storage.preflight import Finding, NewFile, findings
 from ..storage.roots import AllowedRoots
 from ..storage.sandbox import sandbox
 from .duplicates import FileBytes, model_with_files
-from .grouping import FileGroup, Member, group_named, group_paths, is_shard_index, is_weights
+from .grouping import FileGroup, Member, group_named, group_paths, is_shard_index
 from .neighbours import ending_beside
 from .records import GroupFile, ImportGroup, ImportWarning, Inspection, Staged
 

@@ -5,7 +5,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -71,7 +71,7 @@ class Staging:
 
 
 class Recovered(BaseModel):
-    """What became of an import, such as one that was cut off.
+    """What became of an import, or of one file that was to share its bytes (``shares``), such as one that was cut off.
 
     ``notes`` say what the person should know of it; with ``pending`` some links could not be left where its files
     were, or some files could not be given back, which is tried again at the next start.
@@ -83,6 +83,12 @@ class Recovered(BaseModel):
     replaces: str | None = None
     notes: list[str] = Field(default_factory=list)
     pending: bool = False
+    shares: bool = False
+
+    @property
+    def what(self) -> str:
+        """What was done to the source, as a sentence begins."""
+        return "Sharing the bytes" if self.shares else "The import"
 
 
 def require_library(root: Path) -> None:
@@ -163,7 +169,9 @@ class Journal:
                 continue
             recovered = self._close(staging)
             if recovered is not None:
-                logger.info("the import of %s was cut off and is now %s", recovered.source, recovered.outcome)
+                logger.info(
+                    "%s of %s was cut off and is now %s", recovered.what, recovered.source, recovered.outcome
+                )
                 yield recovered
 
     def _close(self, staging: Staging) -> Recovered | None:
@@ -183,6 +191,8 @@ class Journal:
 
     def _settle(self, staging: Staging, entry: Entry) -> Recovered:
         """The one way in which an import ends, whether it ran through, failed, or was killed."""
+        if entry.shares:
+            return _settle_shared(staging, entry)
         final = self._metadata.folder(entry.model_id)
         done = (
             entry.state == "placing" and not os.path.lexists(staging.model_folder) and _is_whole(final, entry)
@@ -204,6 +214,21 @@ class Journal:
             recovered.notes = _give_back_all(staging, entry)
             recovered.pending = bool(recovered.notes)
         return recovered
+
+
+def _settle_shared(staging: Staging, entry: Entry) -> Recovered:
+    """One file has taken the place of another, or not; the folder goes with what is left in it."""
+    [file] = entry.files
+    done = entry.state == "sharing" and not os.path.lexists(staging.model_folder / file.staged_name)
+    if done:
+        with suppress(FileNotFoundError):  # the model was deleted since
+            fsync_directory(file.source.parent)
+    return Recovered(
+        model_id=entry.model_id,
+        source=str(file.source),
+        outcome="finished" if done else "undone",
+        shares=True,
+    )
 
 
 def _is_ours(folder: Path) -> bool:

@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from ..errors import SourceChangedError, StorageError
 from ..storage.disk import begin_writing_back, bypass_cache, storage_error, use_cache
-from .reflink import clone
+from ..storage.reflink import clone
 
 BLOCK_BYTES = 2 * 1024 * 1024
 """What is read at once: so much that handing it from thread to thread costs nothing beside it."""

@@ -220,10 +220,16 @@ class Index:
         """Remember the hashes of one file."""
         with self._database.write() as db:
             db.execute("UPDATE model_files SET sha256 = ?, blake3 = ? WHERE path = ?", (sha256, blake3, path))
-            # A deep scan that runs meanwhile must not write its older state over it.
+            _note_change(db, path)
+
+    def set_state(self, path: str, status: os.stat_result) -> None:
+        """Another file with the same bytes has taken the place of one: its hashes stay true."""
+        with self._database.write() as db:
             db.execute(
-                "INSERT INTO model_changes (model) SELECT model FROM model_files WHERE path = ?", (path,)
+                "UPDATE model_files SET mtime_ns = ?, inode = ? WHERE path = ? AND size = ?",
+                (status.st_mtime_ns, inode_of(status), path, status.st_size),
             )
+            _note_change(db, path)
 
     def last_change(self) -> int:
         """The number of the last change of any model."""
@@ -519,6 +525,11 @@ def _preview_url(row: sqlite3.Row, preview: Preview) -> str:
     version = datetime.fromisoformat(row["updated_date"]).timestamp()
     kind = "v" if preview is Preview.VIDEO else ""
     return f"librarian/previews/{quote(row['model_id'])}?v={version:.0f}{kind}"
+
+
+def _note_change(db: sqlite3.Connection, path: str) -> None:
+    """A deep scan that runs meanwhile must not write its older state of a file over it."""
+    db.execute("INSERT INTO model_changes (model) SELECT model FROM model_files WHERE path = ?", (path,))
 
 
 def _files(db: sqlite3.Connection, key: int) -> list[sqlite3.Row]:

@@ -223,6 +223,11 @@ class Library:
         self.index.put([IndexedModel(model, files, metadata_mtime_ns=mtime_ns)])
         self._announce(LibraryChange(changed=[model.model_id]))
 
+    def note_shared(self, model_id: str, path: Path) -> None:
+        """A model's file has the bytes that it had, but is another one on the disk. Raises `OSError`."""
+        self.index.set_state(str(path), path.lstat())
+        self._announce(LibraryChange(changed=[model_id]))
+
     def hand_over(self, old_id: str, new_id: str) -> None:
         """A model has become another one: its last use is that one's, and it is not listed any more."""
         with self._database.write() as db:

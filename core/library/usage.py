@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import sqlite3
 from array import array
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 from pydantic import BaseModel, ConfigDict
 
 from ..formats import ModelFormat, SecurityTier
+from ..formats.shards import is_weights
 from ..storage.database import Database
+from ..storage.reflink import places_on_disk
 from .records import Storage
 
 
 class DuplicateFile(BaseModel):
-    """One of several files that hold the same bytes, and what of its model decides whether a link can replace it."""
+    """One of several files that hold the same bytes, and what of its model decides what can become of it."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -26,14 +32,20 @@ class DuplicateFile(BaseModel):
     official_name: str
     model_format: ModelFormat
     security_tier: SecurityTier
+    can_share: bool = False
 
 
 class DuplicateGroup(BaseModel):
-    """Files with the same bytes. Links to one file count once; ``bytes_to_win`` is what links would free."""
+    """Files with the same bytes that are stored more than once; ``bytes_to_win`` is what storing them once would free.
+
+    Names of one file count once, and so do clones. ``to_share`` is how many of the library's own need not be
+    stored since another one ``can_share`` its bytes.
+    """
 
     sha256: str
     size_bytes: int
     bytes_to_win: int
+    to_share: int = 0
     files: list[DuplicateFile]
 
 
@@ -76,37 +88,51 @@ class Usage:
         self._database = database
 
     def duplicates(self) -> DuplicateReport:
-        """Groups of files with equal bytes, among those whose hash is known."""
-        rows = self._database.read().execute(
-            "SELECT f.sha256, f.size, f.inode, f.path, m.model_id, m.storage, m.official_name, m.model_format, "
-            "m.security_tier FROM model_files f "
-            "JOIN models m ON m.id = f.model WHERE f.sha256 IN "
-            "(SELECT sha256 FROM model_files WHERE sha256 IS NOT NULL GROUP BY sha256 HAVING count(*) > 1) "
-            "ORDER BY f.sha256, m.storage DESC, f.path"
-        )
-        groups: dict[str, DuplicateGroup] = {}
-        inodes: dict[str, set[str]] = {}
-        for row in rows:
-            seen = inodes.setdefault(row["sha256"], set())
-            if row["inode"] in seen:
-                continue
-            seen.add(row["inode"])
-            group = groups.setdefault(
-                row["sha256"],
-                DuplicateGroup(sha256=row["sha256"], size_bytes=row["size"], bytes_to_win=0, files=[]),
+        """Groups of weights with equal bytes, among those whose hash is known."""
+        found = []
+        for sha256, rows in self._equal_weights():
+            copies = [names[0] for names in copies_on_disk(rows, _state)]
+            sharing = Counter(_device(row) for row in copies if _may_share(row))
+            group = DuplicateGroup(
+                sha256=sha256,
+                size_bytes=copies[0]["size"],
+                bytes_to_win=copies[0]["size"] * (len(copies) - 1),
+                to_share=sum(count - 1 for count in sharing.values()),
+                files=[
+                    DuplicateFile(
+                        **{field: row[field] for field in DuplicateFile.model_fields if field != "can_share"},
+                        can_share=_may_share(row) and sharing[_device(row)] > 1,
+                    )
+                    for row in copies
+                ],
             )
-            group.files.append(DuplicateFile(**{field: row[field] for field in DuplicateFile.model_fields}))
-            group.bytes_to_win = group.size_bytes * (len(group.files) - 1)
-        found = sorted(
-            # Equal files within one model, such as two text encoders, are none that a person could give up.
-            (group for group in groups.values() if len({file.model_id for file in group.files}) > 1),
-            key=lambda group: -group.bytes_to_win,
-        )
+            # Equal files of one model that stays where it is are none that a person could give up.
+            if group.to_share or len({file.model_id for file in group.files}) > 1:
+                found.append(group)
+        found.sort(key=lambda group: -group.bytes_to_win)
         return DuplicateReport(
             groups=found,
             bytes_to_win=sum(group.bytes_to_win for group in found),
             files_to_hash=self.count_unhashed(),
         )
+
+    def to_share(self, digests: Collection[str] | None = None) -> Iterator[list[tuple[str, Path]]]:
+        """Model id and path of the library's own weights with the same bytes; if given, of these SHA-256."""
+        wanted = None if digests is None else frozenset(digests)
+        for sha256, rows in self._equal_weights():
+            files = [(row["model_id"], Path(row["path"])) for row in rows if _may_share(row)]
+            if len(files) > 1 and (wanted is None or sha256 in wanted):
+                yield files
+
+    def _equal_weights(self) -> Iterator[tuple[str, list[sqlite3.Row]]]:
+        """The files of each SHA-256 that several have, the library's first. Settings beside weights are none."""
+        rows = self._database.read().execute(
+            f"{_FILES} WHERE f.sha256 IN ({_TWICE}) ORDER BY f.sha256, m.storage DESC, f.path"
+        )
+        for sha256, files in groupby(rows, lambda row: str(row["sha256"])):
+            weights = [row for row in files if is_weights(row["path"])]
+            if weights:
+                yield sha256, weights
 
     def count_unhashed(self) -> int:
         """How many files share their size with another and have no hash yet."""
@@ -139,41 +165,95 @@ class Usage:
     def storage(self) -> StorageReport:
         """Sizes by ComfyUI folder, family and drive."""
         db = self._database.read()
-        by_type = [
-            Share(name=row[0], models=row[1], size_bytes=row[2]) for row in db.execute(_BY.format("subtype"))
-        ]
-        by_family = [
-            Share(name=row[0], models=row[1], size_bytes=row[2]) for row in db.execute(_BY.format("family"))
-        ]
-        drives: dict[str, DriveShare] = {}
-        rows = db.execute(
-            "SELECT substr(inode, 1, instr(inode, ':') - 1), min(path), count(DISTINCT model), sum(size) "
-            "FROM (SELECT min(path) AS path, inode, model, size FROM model_files GROUP BY inode) GROUP BY 1"
+        by_type, by_family = (
+            {
+                name: Share(name=name, models=models, size_bytes=size)
+                for name, models, size in db.execute(_BY.format(by))
+            }
+            for by in ("subtype", "family")
         )
+        drives: dict[str, DriveShare] = {}
+        names: dict[str, str] = {}
         mounts = _mounts()
-        for device, path, models, size in rows:
-            name = mounts.get(device) or str(Path(path).anchor)
+        for device, path, models, size in db.execute(_BY_DEVICE):
+            name = names[device] = mounts.get(device) or str(Path(path).anchor)
             drive = drives.setdefault(name, DriveShare(name=name, models=0, size_bytes=0))
             drive.models += models
             drive.size_bytes += size
             with suppress(OSError):
                 usage = psutil.disk_usage(name)
                 drive.total_bytes, drive.free_bytes = usage.total, usage.free
-        by_drive = sorted(drives.values(), key=lambda drive: -drive.size_bytes)
+        rows = db.execute(
+            f"{_FILES} WHERE f.sha256 IN ({_TWICE}) OR f.inode IN ({_NAMED_TWICE}) ORDER BY f.id"
+        )
+        for _, *others in copies_on_disk(rows, _state):
+            for row in others:
+                on = drives.get(
+                    names.get(_device(row), "")
+                )  # none for what came only now: it was not counted
+                for share in filter(None, (by_type.get(row["subtype"]), by_family.get(row["family"]), on)):
+                    share.size_bytes -= row["size"]
         return StorageReport(
-            size_bytes=sum(drive.size_bytes for drive in by_drive),
-            by_type=by_type,
-            by_family=by_family,
-            by_drive=by_drive,
+            size_bytes=sum(drive.size_bytes for drive in drives.values()),
+            by_type=_largest_first(by_type.values()),
+            by_family=_largest_first(by_family.values()),
+            by_drive=_largest_first(drives.values()),
         )
 
 
+Kept = TypeVar("Kept")
+Shared = TypeVar("Shared", bound=Share)
+
+
+def copies_on_disk(files: Iterable[Kept], state: Callable[[Kept], tuple[str, str]]) -> list[list[Kept]]:
+    """Files by the bytes on disk that they are: names of one file are together, and clones of each other.
+
+    ``state`` answers a file's `inode_of` and its path.
+    """
+    copies: dict[object, list[Kept]] = {}
+    of_inode: dict[str, object] = {}
+    for file in files:
+        inode, path = state(file)
+        if inode not in of_inode:
+            places = places_on_disk(Path(path))
+            of_inode[inode] = (inode.partition(":")[0], places) if places is not None else inode
+        copies.setdefault(of_inode[inode], []).append(file)
+    return [*copies.values()]
+
+
+def _state(row: sqlite3.Row) -> tuple[str, str]:
+    return row["inode"], row["path"]
+
+
+def _device(row: sqlite3.Row) -> str:
+    return str(row["inode"].partition(":")[0])
+
+
+def _may_share(row: sqlite3.Row) -> bool:
+    """Whether the bytes of weights may be stored once with those of others."""
+    return row["storage"] == "owned" and row["problem"] is None
+
+
+def _largest_first(shares: Iterable[Shared]) -> list[Shared]:
+    return sorted(shares, key=lambda share: (-share.size_bytes, share.name))
+
+
+_FILES = (
+    "SELECT f.sha256, f.size, f.inode, f.path, m.model_id, m.storage, m.official_name, m.model_format, "
+    "m.security_tier, m.subtype, m.family, m.problem FROM model_files f JOIN models m ON m.id = f.model"
+)
+_TWICE = "SELECT sha256 FROM model_files WHERE sha256 IS NOT NULL GROUP BY sha256 HAVING count(*) > 1"
+_NAMED_TWICE = "SELECT inode FROM model_files GROUP BY inode HAVING count(*) > 1"
 _UNHASHED = (
     "SELECT m.id, f.size FROM model_files f JOIN models m ON m.id = f.model "
     "WHERE f.sha256 IS NULL AND f.position = 0 AND m.problem IS NULL AND f.size > 0 AND EXISTS "
     "(SELECT 1 FROM model_files o WHERE o.size = f.size AND o.id != f.id AND o.inode != f.inode)"
 )
-_BY = "SELECT {0}, count(*), sum(size_bytes) FROM models GROUP BY 1 ORDER BY 3 DESC, 1"
+_BY_DEVICE = (
+    "SELECT substr(inode, 1, instr(inode, ':') - 1), min(path), count(DISTINCT model), sum(size) "
+    "FROM model_files GROUP BY 1"
+)
+_BY = "SELECT {0}, count(*), sum(size_bytes) FROM models GROUP BY 1"
 
 
 def _mounts() -> dict[str, str]:

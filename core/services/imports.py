@@ -46,7 +46,7 @@ class Imports:
             self._jobs.record(
                 Job(
                     id=os.urandom(16).hex(),
-                    kind="import",
+                    kind="share" if recovered.shares else "import",
                     state="interrupted",
                     items=[
                         JobItem(
@@ -54,7 +54,10 @@ class Imports:
                             state="done" if recovered.outcome == "finished" else "cancelled",
                             model_id=recovered.model_id or None,
                             message=" ".join(
-                                [f"The import was cut off and is now {recovered.outcome}.", *recovered.notes]
+                                [
+                                    f"{recovered.what} was cut off and is now {recovered.outcome}.",
+                                    *recovered.notes,
+                                ]
                             ),
                         )
                     ],

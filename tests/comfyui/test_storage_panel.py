@@ -103,6 +103,46 @@ def test_a_copy_becomes_a_link(panel: Page, server: RealComfyUI, own_errors) -> 
     assert own_errors(panel) == []
 
 
+def test_equal_models_of_the_library_are_stored_once(panel: Page, server: RealComfyUI, own_errors) -> None:
+    """A person copied a model's folder in the library; the copy has become a model of its own."""
+    [one] = library_of(server).glob("*/*/one/one.safetensors")
+    shutil.copytree(one.parent, one.parent.with_name("one-again"))
+    other = one.parent.with_name("one-again") / one.name
+    content, size = one.read_bytes(), one.stat().st_size
+
+    def sizes() -> tuple[int, int]:
+        return server.get_json("/librarian/storage")["size_bytes"], len(
+            server.get_json("/librarian/models")["models"]
+        )
+
+    place(panel, "Storage")
+    panel.locator(".lib-header").get_by_role("button", name="Menu").click()
+    panel.get_by_role("menuitem").first.click()
+    expect(panel.get_by_text("1 file of the library could share its bytes")).to_be_visible(timeout=30_000)
+    before = sizes()
+    panel.get_by_role("button", name="Store equal bytes once…").click()
+    dialog = panel.get_by_role("dialog")
+    expect(
+        dialog.get_by_text(re.compile("1 file of the library becomes a (clone|second name)"))
+    ).to_be_visible()
+    by_hard_link = dialog.get_by_text(re.compile("changes it for both")).count() == 1
+    assert not one.samefile(other)
+    panel.get_by_role("button", name="Store 1 file once", exact=True).click()
+    expect(panel.get_by_text("1 file shares its bytes now.")).to_be_visible(timeout=30_000)
+    expect(panel.get_by_text("No file is there twice.")).to_be_visible()
+    assert one.samefile(other) == by_hard_link
+    assert one.read_bytes() == other.read_bytes() == content
+    assert sizes() == (before[0] - size, before[1])
+
+    # One of the two is deleted for good; the other is as it was, and what links to it works.
+    again = other.parent.relative_to(library_of(server)).as_posix()
+    assert panel.request.delete(f"/librarian/models/{again}?files=permanent").ok
+    assert not other.exists()
+    assert one.read_bytes() == content
+    assert (server.models_dir / "loras" / "one.safetensors").read_bytes() == content
+    assert own_errors(panel) == []
+
+
 def test_adopted_and_deleted_together(panel: Page, server: RealComfyUI, own_errors) -> None:
     three, four = (server.models_dir / path for path in ("loras/three.safetensors", "vae/four.safetensors"))
     content = [path.read_bytes() for path in (three, four)]

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from model_librarian.core.errors import InvalidRequestError, LibrarianError, NotAModelError, StorageError
-from model_librarian.core.importing import ImportRequest, journal, originals, reflink, source, transfer
+from model_librarian.core.importing import ImportRequest, journal, originals, source, transfer
 from model_librarian.core.importing.entry import Entry
 from model_librarian.core.library import ModelQuery
 from model_librarian.core.services.reports import SettingsChange
+from model_librarian.core.storage import reflink
 from model_librarian.core.storage.trash import NoTrashError
 
 

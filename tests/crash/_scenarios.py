@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from model_librarian.core.errors import NotFoundError
-from model_librarian.core.importing import ImportRequest, originals, source, transfer
+from model_librarian.core.importing import ImportRequest, originals, sharing, source, transfer
+from model_librarian.core.importing.sharing import ShareRequest
 from model_librarian.core.jobs import Job
 from model_librarian.core.librarian import Librarian
+from model_librarian.core.library import usage
 from model_librarian.core.linking import LinkChoice, linker
 from model_librarian.core.services import removal
 from model_librarian.core.settings import Surroundings, app_of_models_folder
@@ -235,6 +237,22 @@ def _listed(world: World) -> None:
         librarian.models.edit(model, {"tags": ["mine"]})
 
 
+def _twice(world: World) -> None:
+    """Somebody copied a model of the library, folder and all, twice; each has words of its own."""
+    with world.librarian() as librarian:
+        [model] = [found for found in librarian.library.index.all_ids() if found.endswith("/c")]
+        folder = world.library / model
+        for name in ("c2", "c3"):
+            shutil.copytree(folder, folder.with_name(name))
+        run(librarian, librarian.scans.start("quick"))
+        for name in ("c2", "c3"):
+            librarian.models.edit(f"{model.rpartition('/')[0]}/{name}", {"notes": f"of {name}"})
+
+
+def _share(_world: World, librarian: Librarian) -> None:
+    run(librarian, librarian.shares.start(ShareRequest(hard_links=True)))
+
+
 class Scenario(NamedTuple):
     """What is done, and what it may do to the source that it imports.
 
@@ -283,13 +301,15 @@ SCENARIOS: dict[str, Scenario] = {
     "delete to the trash beside notes": Scenario(_delete("b", "trash"), _linked),
     "delete from the list": Scenario(_delete("c", "keep"), _linked),
     "uninstall": Scenario(_uninstall, _linked),
+    "share by hard link": Scenario(_share, _twice),
+    "share by reflink": Scenario(_share, _twice),
 }
 
 
 @contextmanager
 def conditions(world: World, name: str) -> Iterator[None]:
     """What the scenario's name says of the machine."""
-    kept = (os.link, source.same_filesystem, transfer.clone)
+    kept = (os.link, source.same_filesystem, transfer.clone, sharing.way_in, usage.places_on_disk)
     trashes = (removal, linker, originals)
     kept_trashes = [module.to_trash for module in trashes]
 
@@ -299,8 +319,19 @@ def conditions(world: World, name: str) -> Iterator[None]:
     def no_trash(path: Path) -> None:
         raise NoTrashError(f"{path} cannot go to the trash: there is none.")
 
+    clones = world.root / "data" / "clones"
+
+    def places_on_disk(path: Path) -> tuple[int, ...]:
+        """Where the bytes are that a file was made with, as a filesystem tells that shares them."""
+        place = path.lstat().st_ino
+        if clones.exists():
+            place = dict(map(int, line.split()) for line in clones.read_text().splitlines()).get(place, place)
+        return (place,)
+
     def clone(original: BinaryIO, file: BinaryIO) -> bool:
         file.write(original.read())
+        with clones.open("a") as lines:
+            lines.write(f"{os.fstat(file.fileno()).st_ino} {places_on_disk(Path(original.name))[0]}\n")
         return True
 
     if "no hard links" in name:
@@ -308,13 +339,14 @@ def conditions(world: World, name: str) -> Iterator[None]:
     if "other disk" in name:
         source.same_filesystem = lambda *_: False  # type: ignore[assignment]
     if "reflink" in name:
-        transfer.clone = clone
+        transfer.clone, usage.places_on_disk = clone, places_on_disk
+        sharing.way_in = lambda _: "clone"
     for module in trashes:
         module.to_trash = no_trash if "no trash" in name else world.to_trash
     try:
         yield
     finally:
-        os.link, source.same_filesystem, transfer.clone = kept  # type: ignore[assignment]
+        os.link, source.same_filesystem, transfer.clone, sharing.way_in, usage.places_on_disk = kept  # type: ignore[assignment]
         for module, to_trash in zip(trashes, kept_trashes, strict=True):
             module.to_trash = to_trash
 
@@ -438,6 +470,8 @@ def heal_and_check(
         librarian.start()
         assert librarian.scans.last() is not None
         assert run(librarian, librarian.scans.last()).state == "done"
+        for job in librarian.jobs.all():  # what the scan began: a world that was copied has other inodes
+            run(librarian, job)
         check(world, name, before, person)
         left = set(os.listdir(world.library / ".incoming")) - {"metadata.lock", "placed"}
         assert all(folder.startswith("upload-") for folder in left), left
@@ -455,9 +489,9 @@ def heal_and_check(
                     assert str(path) in registered, f"{path} was forgotten"
         if not told:
             _check_copies(world, name)
-        finished = _is_finished(world, name)
+        finished = _is_finished(world, name, librarian)
         SCENARIOS[name].work(world, librarian)
-        assert _is_finished(world, name), f"{name} cannot be ended afterwards"
+        assert _is_finished(world, name, librarian), f"{name} cannot be ended afterwards"
         incoming = world.library / ".incoming"
         left = set(os.listdir(incoming)) - {"metadata.lock", "placed"}
         assert all(name.startswith("upload-") for name in left), left
@@ -485,8 +519,14 @@ def _check_copies(world: World, name: str) -> None:
         assert len(outside) == 1, f"one copy of {path.name}, not {copies}"
 
 
-def _is_finished(world: World, name: str) -> bool:
+def _is_finished(world: World, name: str, librarian: Librarian) -> bool:
     scenario = SCENARIOS[name]
+    if name.startswith("share"):
+        for path in world.library.glob("*/*/c?/metadata.json"):
+            notes = json.loads(path.read_text())["notes"]
+            assert notes == librarian.models.details(str(path.parent.relative_to(world.library))).notes
+            assert notes == f"of {path.parent.name}"
+        return not librarian.shares.preview(ShareRequest()).files and not librarian.models.duplicates().groups
     if scenario.what is not None:
         folder = {"set": "big"}.get(scenario.what, scenario.what)
         places = list(world.library.glob(f"*/*/{folder}/metadata.json"))

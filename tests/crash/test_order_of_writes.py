@@ -130,3 +130,31 @@ def test_bytes_then_names_then_the_source(tmp_path, mode, disks):
     finally:
         if disks == 2:
             shutil.rmtree(downloads)
+
+
+def test_shared_bytes_then_the_journal_then_the_name(tmp_path):
+    (tmp_path / "models" / "upscale_models").mkdir(parents=True)
+    (tmp_path / "downloads").mkdir()
+    source = tmp_path / "downloads" / "new.safetensors"
+    source.write_bytes(scenarios.model_bytes(1))
+    places = ["--models", str(tmp_path / "models"), "--allow", str(tmp_path / "downloads")]
+    trace(tmp_path, "import", str(source), *places)
+    folder = tmp_path / "model-library" / "vision" / "esrgan" / "new"
+    shutil.copytree(folder, folder.with_name("new2"))
+    trace(tmp_path, "scan", *places)
+    calls = trace(tmp_path, "duplicates", "--share", "--yes", *places)
+    staged = "/model-library/.incoming/X/model/new.safetensors"
+    replaced = calls.index(f"rename {staged} /model-library/vision/esrgan/new2/new.safetensors")
+    before, after = calls[:replaced], calls[replaced:]
+    assert f"fsync {staged}" in before, "\n".join(calls)
+    journals = [
+        number
+        for number, call in enumerate(before)
+        if re.fullmatch(
+            r"rename /model-library/\.incoming/X/\.\w+\.tmp /model-library/\.incoming/X/journal\.json", call
+        )
+    ]
+    assert journals[0] < before.index(f"fsync {staged}") < journals[1]
+    assert "fsync /model-library/.incoming/X" in before[journals[1] :]
+    assert "fsync /model-library/vision/esrgan/new2" in after
+    assert (folder.with_name("new2") / "new.safetensors").read_bytes() == source.read_bytes()

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 
 import pytest
 
@@ -438,6 +439,8 @@ async def test_openapi_describes_every_call(api):
         ("GET", "/librarian/models/{model_id}"),
         ("POST", "/librarian/imports"),
         ("POST", "/librarian/mappings/apply"),
+        ("POST", "/librarian/duplicates/share"),
+        ("POST", "/librarian/duplicates/share/preview"),
         ("POST", "/librarian/jobs/{job_id}/cancel"),
     ]:
         assert call in calls
@@ -483,6 +486,39 @@ async def test_many_models_are_edited_alike(api, make_model, models_folder):
     for wrong in ({}, {"add_tags": [""]}, {"fields": {"files": []}}, {"fields": {}, "more": 1}):
         status, answer = await api("PATCH", "/models", {"model_ids": ids, **wrong})
         assert status == 400, answer
+
+
+async def test_equal_files_of_the_library_are_stored_once(api, make_model, downloads, surroundings):
+    path = str(make_model(downloads / "up.safetensors"))
+    _, answer = await api("POST", "/imports", {"items": [{"paths": [path]}]})
+    [model_id] = (await api.finished(answer["job"]))["result"]["imported"]
+    folder = surroundings.library_root / model_id
+    shutil.copytree(folder, folder.with_name("up2"))
+    one, other = folder / "up.safetensors", folder.with_name("up2") / "up.safetensors"
+    _, answer = await api("POST", "/scan", {"kind": "quick"})
+    await api.finished(answer["job"])
+    _, report = await api("GET", "/duplicates")
+    [group] = report["groups"]
+    assert (group["to_share"], {file["can_share"] for file in group["files"]}) == (1, {True})
+    status, plan = await api("POST", "/duplicates/share/preview", {"sha256": [group["sha256"]]})
+    assert status == 200
+    [file] = plan["files"]
+    assert (file["path"], file["keeper"], plan["left"]) == (str(other), str(one), [])
+    assert (file["bytes_to_win"], plan["bytes_to_win"]) == (group["size_bytes"], group["size_bytes"])
+    assert (await api("POST", "/duplicates/share/preview", {"sha256": []}))[1]["files"] == []
+    status, answer = await api(
+        "POST", "/duplicates/share", {"sha256": [group["sha256"]], "hard_links": file["way"] == "hardlink"}
+    )
+    assert status == 202
+    job = await api.finished(answer["job"])
+    assert (job["kind"], job["state"], job["result"]["shared"]) == ("share", "done", 1)
+    assert [(item["name"], item["state"]) for item in job["items"]] == [(str(other), "done")]
+    assert one.read_bytes() == other.read_bytes()
+    _, report = await api("GET", "/duplicates")
+    assert report["groups"] == []
+    for wrong in ({"sha256": "all"}, {"hard_links": "perhaps"}, {"paths": [str(one)]}):
+        status, answer = await api("POST", "/duplicates/share", wrong)
+        assert (status, answer["code"]) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ describe('links in the place of copies', () => {
   test('only what a link can replace counts', () => {
     const file = (/** @type {string} */ path, /** @type {string} */ storage, model_format = 'single-file') => ({ path, storage, model_format, model_id: path, official_name: path, security_tier: 'safe' })
     const way = (/** @type {any[]} */ ...files) => {
-      const { keeper, moves, copies, left } = wayOf({ sha256: '', size_bytes: 1, bytes_to_win: 1, files })
+      const { keeper, moves, copies, left } = wayOf({ sha256: '', size_bytes: 1, bytes_to_win: 1, to_share: 0, files })
       return [keeper?.path ?? null, moves, copies.map(({ path }) => path), left.map(({ path }) => path)]
     }
     expect(way(file('a', 'in-place'), file('b', 'owned'), file('c', 'owned'))).toEqual(['b', false, ['a'], ['c']])
@@ -193,6 +193,80 @@ describe('links in the place of copies', () => {
     page.button('Replace 3 copies').click()
     await settle()
     expect(page.text()).toContain('3 copies are links now.')
+  })
+
+  describe('equal files of the library', () => {
+    const file = (/** @type {string} */ name, model_format = 'single-file') => ({ model_id: `vision/esrgan/${name}`, path: `/lib/${name}`, storage: 'owned', official_name: name, model_format, security_tier: 'safe', can_share: true })
+    const group = { sha256: 'dd', size_bytes: 2_000_000_000, bytes_to_win: 4_000_000_000, to_share: 2, files: [file('one'), file('two'), file('part', 'diffusion-folder')] }
+    const sharing = { model_id: 'm', keeper: '/lib/one', size_bytes: 2_000_000_000, bytes_to_win: 2_000_000_000 }
+
+    /** @param {'clone' | 'hardlink'} way */
+    const openShare = (way) =>
+      openStorage({
+        prepare: (fake) => {
+          fake.routes['GET /duplicates'] = () => ({ status: 200, body: { groups: [group], bytes_to_win: 4_000_000_000, files_to_hash: 0 } })
+          fake.routes['POST /duplicates/share/preview'] = () => ({
+            status: 200,
+            body: { files: [{ ...sharing, path: '/lib/two', way }], left: [{ model_id: 'p', path: '/lib/part', code: 'read_only', reason: 'It is write-protected.' }], bytes_to_win: 2_000_000_000 }
+          })
+          fake.routes['POST /duplicates/share'] = ({ body }) => ({ status: 202, body: { job: fake.newJob('share', { items: [{ name: '/lib/two', state: 'queued', message: null, model_id: 'm', current: 0, total: 0 }], asked: body }) } })
+        }
+      })
+
+    test('are previewed, shared, and what became of each is told', async () => {
+      const page = await openShare('hardlink')
+      expect(page.text()).toContain('2 files of the library could share their bytes with other models: 4 GB would come free.')
+      expect(page.text()).not.toContain('could be a link')
+      page.find('[data-group=dd] summary').click()
+      expect(page.find('[data-group=dd]').textContent).toContain('Every model stays.')
+      page.button('Store equal bytes once…').click()
+      await settle()
+      const dialog = page.find('.lib-dialog')
+      expect(dialog.textContent).toContain('1 file of the library becomes a second name (hard link) of another model’s file. 2 GB come free.')
+      expect(dialog.textContent).toContain('changes it for both')
+      expect(dialog.textContent).toContain('1 file stays as it is')
+      expect(dialog.textContent).toContain('Stays as it is. It is write-protected.')
+      expect(dialog.textContent).not.toContain('become links')
+      const asked = (/** @type {string} */ path) => page.fake.requests.find((one) => one.path === path)?.body
+      expect(asked('/duplicates/share/preview')).toEqual({ sha256: ['dd'] })
+      expect([asked('/duplicates/share'), asked('/mappings/preview')]).toEqual([undefined, undefined])
+      page.button('Store 1 file once').click()
+      await settle()
+      expect(asked('/duplicates/share')).toEqual({ sha256: ['dd'], hard_links: true })
+      expect(asked('/imports')).toBeUndefined()
+      const [job] = page.fake.jobs
+      Object.assign(job, { state: 'done', items: [{ ...job.items[0], state: 'done' }] })
+      page.fake.routes['GET /duplicates'] = () => ({ status: 200, body: { groups: [], bytes_to_win: 0, files_to_hash: 0 } })
+      page.event('librarian.job', { ...job })
+      await settle()
+      expect(page.text()).toContain('1 file shares its bytes now. 2 GB came free.')
+      expect(page.text()).not.toContain('are links now')
+    })
+
+    test('clones need no warning and no agreement; what failed and what was cancelled is told', async () => {
+      const page = await openShare('clone')
+      page.button('Store equal bytes once…').click()
+      await settle()
+      expect(page.find('.lib-dialog').textContent).toContain('1 file of the library becomes a clone')
+      expect(page.find('.lib-dialog').textContent).not.toContain('hard link')
+      page.button('Store 1 file once').click()
+      await settle()
+      expect(page.fake.requests.find(({ path }) => path === '/duplicates/share')?.body).toEqual({ sha256: ['dd'], hard_links: false })
+      const [job] = page.fake.jobs
+      page.event('librarian.job', { ...Object.assign(job, { state: 'done', items: [{ ...job.items[0], state: 'failed', message: '/lib/two changed.' }] }) })
+      await settle()
+      expect(page.text()).toContain('1 copy is still there.')
+      expect(page.text()).toContain('/lib/two: /lib/two changed.')
+    })
+
+    test('of which none can be shared: nothing to confirm', async () => {
+      const page = await openShare('clone')
+      page.fake.routes['POST /duplicates/share/preview'] = () => ({ status: 200, body: { files: [], left: [{ model_id: 'p', path: '/lib/two', code: 'hard_linked', reason: 'It has more names.' }], bytes_to_win: 0 } })
+      page.button('Store equal bytes once…').click()
+      await settle()
+      expect(page.find('.lib-dialog').textContent).toContain('Stays as it is. It has more names.')
+      expect(page.button('Store 0 files once').disabled).toBe(true)
+    })
   })
 
   test('a preview that fails is said, and can be left', async () => {

@@ -12,9 +12,12 @@ const GATHER = 1500
 
 /** @typedef {{name: string, models: number, size_bytes: number, total_bytes?: number | null, free_bytes?: number | null}} Share */
 /** @typedef {{size_bytes: number, by_type: Share[], by_family: Share[], by_drive: Share[]}} StorageReport */
-/** @typedef {{model_id: string, path: string, storage: string, official_name: string, model_format: string, security_tier: string}} DuplicateFile */
-/** @typedef {{sha256: string, size_bytes: number, bytes_to_win: number, files: DuplicateFile[]}} DuplicateGroup */
+/** @typedef {{model_id: string, path: string, storage: string, official_name: string, model_format: string, security_tier: string, can_share: boolean}} DuplicateFile */
+/** @typedef {{sha256: string, size_bytes: number, bytes_to_win: number, to_share: number, files: DuplicateFile[]}} DuplicateGroup */
 /** @typedef {{groups: DuplicateGroup[], bytes_to_win: number, files_to_hash: number}} DuplicateReport */
+
+/** @typedef {{model_id: string, path: string, keeper: string, way: 'clone' | 'hardlink', size_bytes: number, bytes_to_win: number}} SharedFile */
+/** @typedef {{files: SharedFile[], left: {model_id: string, path: string, code: string, reason: string}[], bytes_to_win: number}} SharePlan */
 
 /**
  * @typedef {object} Way What can become of one group.
@@ -32,11 +35,12 @@ const GATHER = 1500
  * @property {{file: DuplicateFile, keeper: DuplicateFile, size: number}[]} byPlan copies that lie where the plan wants a link
  * @property {{file: DuplicateFile, keeper: DuplicateFile, size: number}[]} byAdoption copies elsewhere, which are adopted
  * @property {DuplicateFile[]} moved what goes into the library first
- * @property {number} bytes that come free
+ * @property {SharePlan & {sha256: string[]} | null} share what becomes of equal files of the library's own
+ * @property {number} bytes that links give back
  * @property {number} pickles how many files that are adopted need a yes
  */
 
-/** @typedef {{replaced: number, bytes: number, remaining: string[], problems: string[]}} Outcome `remaining` are paths of copies that are still copies */
+/** @typedef {{replaced: number, bytes: number, shared: number, sharedBytes: number, remaining: string[], problems: string[]}} Outcome `remaining` are paths of copies that are still copies */
 
 /** @param {DuplicateGroup} group @returns {Way} */
 export function wayOf(group) {
@@ -53,6 +57,15 @@ const bytesOf = (ways) => ways.reduce((sum, { group, copies }) => sum + group.si
 
 /** Bytes that links can give back by themselves. @param {DuplicateReport} report */
 export const bytesByLinks = (report) => bytesOf(report.groups.map(wayOf))
+
+/** How many of the library's own files need not be stored, and their bytes. @param {DuplicateGroup[]} groups */
+export function toShare(groups) {
+  const some = groups.filter(({ to_share }) => to_share > 0)
+  return {
+    count: some.reduce((sum, { to_share }) => sum + to_share, 0),
+    bytes: some.reduce((sum, { to_share, size_bytes }) => sum + to_share * size_bytes, 0)
+  }
+}
 
 /**
  * @typedef {object} StorageState
@@ -113,8 +126,11 @@ export function createStorage(api, { started, jobs }) {
     if (mine === sequence) store.set({ loading: false })
   }
 
-  /** @param {Way[]} ways @returns {Promise<Replacement>} */
-  async function preview(ways) {
+  /** @param {DuplicateGroup[]} groups @returns {Promise<Replacement>} */
+  async function preview(groups) {
+    const ways = groups.map(wayOf).filter(({ copies }) => copies.length > 0)
+    const sha256 = groups.filter(({ to_share }) => to_share > 0).map((group) => group.sha256)
+    const share = sha256.length > 0 ? { .../** @type {SharePlan} */ (await api.post('/duplicates/share/preview', { sha256 })), sha256 } : null
     const owned = ways.filter(({ moves }) => !moves).map(({ keeper }) => /** @type {DuplicateFile} */ (keeper).model_id)
     const plan = owned.length > 0 ? /** @type {Plan} */ (await api.post('/mappings/preview', { model_ids: owned })) : null
     const wanted = new Set((plan?.conflicts ?? []).filter(({ reason }) => reason === 'same_bytes').map(({ target }) => target))
@@ -126,7 +142,7 @@ export function createStorage(api, { started, jobs }) {
     const moved = ways.filter(({ moves }) => moves).map(({ keeper }) => /** @type {DuplicateFile} */ (keeper))
     const adopted = [...moved, ...byAdoption.map(({ file }) => file)]
     return {
-      ways, byPlan, byAdoption, moved,
+      ways, byPlan, byAdoption, moved, share,
       plan: byPlan.length > 0 ? plan : null,
       bytes: bytesOf(ways),
       pickles: adopted.filter(({ security_tier }) => security_tier === 'pickle').length
@@ -141,6 +157,10 @@ export function createStorage(api, { started, jobs }) {
     const still = new Set(duplicates.groups.flatMap(({ files }) => files.map(({ path }) => path)))
     const all = [...replacement.byPlan, ...replacement.byAdoption]
     const done = all.filter(({ file }) => !still.has(file.path))
+    const shares = jobIds.flatMap((id) => jobs.find(id)).filter((job) => job?.kind === 'share')
+    const sharing = new Set(shares.flatMap((job) => job?.items ?? []).filter(({ state }) => state === 'done').map(({ name }) => name))
+    const toBeShared = replacement.share?.files ?? []
+    const shared = toBeShared.filter(({ path }) => sharing.has(path))
     const problems = jobIds.flatMap((id) => {
       const job = jobs.find(id)
       const items = (job?.items ?? []).filter((item) => item.state === 'failed').map((item) => `${item.name}: ${item.message}`)
@@ -151,7 +171,9 @@ export function createStorage(api, { started, jobs }) {
       outcome: {
         replaced: done.length,
         bytes: done.reduce((sum, { size }) => sum + size, 0),
-        remaining: all.filter((one) => !done.includes(one)).map(({ file }) => file.path),
+        shared: shared.length,
+        sharedBytes: shared.reduce((sum, { bytes_to_win }) => sum + bytes_to_win, 0),
+        remaining: [...all.filter((one) => !done.includes(one)).map(({ file }) => file.path), ...toBeShared.filter((one) => !shared.includes(one)).map(({ path }) => path)],
         problems: [...new Set(problems)]
       }
     }
@@ -183,12 +205,12 @@ export function createStorage(api, { started, jobs }) {
       gathering = setTimeout(load, GATHER)
     },
 
-    /** Look what links in the place of copies would do. Changes nothing. @param {DuplicateGroup[]} groups */
+    /** Look what storing equal files once would do. Changes nothing. @param {DuplicateGroup[]} groups */
     async prepare(groups) {
       const mine = ++preparation
       store.set({ preparing: true, replacement: null, replaceError: null, outcome: null })
       try {
-        const replacement = await preview(groups.map(wayOf).filter(({ copies }) => copies.length > 0))
+        const replacement = await preview(groups)
         if (mine === preparation) store.set({ preparing: false, replacement })
       } catch (error) {
         if (mine === preparation) store.set({ preparing: false, replaceError: /** @type {ApiError} */ (error) })
@@ -206,7 +228,7 @@ export function createStorage(api, { started, jobs }) {
     async replace(acknowledged) {
       const { replacement, starting } = store.get()
       if (!replacement || starting) return
-      const { plan, byPlan, byAdoption, moved } = replacement
+      const { plan, byPlan, byAdoption, moved, share } = replacement
       store.set({ starting: true, replaceError: null })
       /** @type {Job[]} */
       const begun = []
@@ -221,6 +243,9 @@ export function createStorage(api, { started, jobs }) {
         if (adopted.length > 0) {
           const items = adopted.map(({ path, security_tier }) => ({ paths: [path], mode: 'adopt', acknowledge_pickle: security_tier === 'pickle' && acknowledged }))
           begun.push((await api.post('/imports', { items, delete_originals: false, link: false })).job)
+        }
+        if (share && share.files.length > 0) {
+          begun.push((await api.post('/duplicates/share', { sha256: share.sha256, hard_links: share.files.some(({ way }) => way === 'hardlink') })).job)
         }
       } catch (error) {
         replaceError = /** @type {ApiError} */ (error)

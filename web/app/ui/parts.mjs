@@ -311,6 +311,7 @@ export function Dialog({ title, children, confirm, kind = 'primary', busy = fals
     // The harmless answer has the focus.
     const harmless = /** @type {HTMLElement | null} */ (dialog.querySelector('[data-cancel]'))
     harmless?.focus()
+    dialog.scrollTop = 0 // what it says comes before its answers, however long it is
     return () => {
       // While it is open, nothing outside it can take the focus.
       dialog.close()
