@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -90,9 +90,13 @@ def _recover(librarian: Librarian) -> None:
 
 
 @contextmanager
-def _librarian(options: argparse.Namespace) -> Iterator[Librarian]:
+def _librarian(options: argparse.Namespace, named: Iterable[str] = ()) -> Iterator[Librarian]:
+    """A Librarian for one command; whoever ``named`` files and folders to it says yes to them, this once."""
     surroundings = surroundings_of(options)
-    librarian = Librarian(surroundings)
+    folders = [path if path.is_dir() else path.parent for path in map(Path, named)]
+    librarian = Librarian(
+        surroundings.model_copy(update={"allowed_roots": [*surroundings.allowed_roots, *folders]})
+    )
     if Surroundings.remembered(surroundings.data_dir) is None:
         if options.models or options.library:
             surroundings.remember()
@@ -177,8 +181,9 @@ def _details(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    with _librarian(options) as librarian:
-        inspection = librarian.imports.inspect([_full(path) for path in options.paths])
+    paths = [_full(path) for path in options.paths]
+    with _librarian(options, paths) as librarian:
+        inspection = librarian.imports.inspect(paths)
 
         def human() -> None:
             names = Counter(group.name for group in inspection.groups)
@@ -198,9 +203,10 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    with _librarian(options) as librarian:
+    named = [_full(path) for path in options.paths]
+    with _librarian(options, named) as librarian:
         _recover(librarian)
-        found = librarian.imports.models_at([_full(path) for path in options.paths])
+        found = librarian.imports.models_at(named)
         nameless = [paths for paths in found if not all(map(is_text, paths))]
         for paths in nameless:
             warn(f"librarian: {paths[0]} is no valid Unicode. Rename it, then import it.")

@@ -98,12 +98,21 @@ def test_whatever_is_done_with_links_can_be_read_by_a_program(
     assert names <= json.loads(output).keys()
 
 
+def test_what_is_named_may_be_read_wherever_it_lies(librarian_command, make_model, tmp_path):
+    first, _ = (make_model(tmp_path / "elsewhere" / name) for name in ("a.safetensors", "b.safetensors"))
+    assert librarian_command("inspect", str(first))[0] == 0
+    assert librarian_command("import", str(first))[0] == 0
+    status, output = librarian_command("import", str(tmp_path / "elsewhere"))
+    assert (status, "library already" in output, "b.safetensors: done" in output) == (0, True, True)
+
+
 def test_json_and_exit_statuses(librarian_command, downloads, make_torch_zip):
     status, output = librarian_command("search", "nothing", "--json")
     assert (status, json.loads(output)["total"]) == (0, 0)
     status, output = librarian_command("import", str(make_torch_zip(downloads / "u.pth")), "--json")
     assert (status, json.loads(output)["code"]) == (1, "pickle_not_acknowledged")
-    status, output = librarian_command("import", "/etc/hostname")
+    (downloads / "link.safetensors").symlink_to("/etc/hostname")
+    status, output = librarian_command("import", str(downloads / "link.safetensors"))
     assert status == 1
     assert "outside the folders" in output
     status, output = librarian_command("show", "none")
