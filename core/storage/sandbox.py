@@ -33,12 +33,18 @@ class Sandbox(NamedTuple):
             "container": say("a_container", "a container"),
         }[self.kind]
         more = ", …" if len(self.visible) > _MAX_SHOWN else ""
-        folders = ", ".join(self.visible[:_MAX_SHOWN]) + more or say("no_folder", "no folder of this machine")
+        if not self.visible:
+            return say(
+                "sandboxed_alone",
+                "Librarian runs in {sandbox} and sees no folder of this machine. {remedy}",
+                sandbox=name,
+                remedy=self.remedy,
+            )
         return say(
             "sandboxed",
             "Librarian runs in {sandbox} and sees {folders} only. {remedy}",
             sandbox=name,
-            folders=folders,
+            folders=", ".join(self.visible[:_MAX_SHOWN]) + more,
             remedy=self.remedy,
         )
 
