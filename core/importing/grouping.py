@@ -403,14 +403,27 @@ def _missing(pipeline: Pipeline, members: Iterable[Member]) -> str | None:
         components[component] = components.get(component, False) or is_weights(member.name)
     absent = [part.name for part in pipeline.components if part.name not in components]
     if absent:
-        which = "The folder of one component is" if len(absent) == 1 else "The folders of some components are"
-        return (
-            f"{which} missing: {shown(', '.join(absent[:10]))}. Choose the whole folder of the model, or download "
-            "what is missing."
+        which = shown(", ".join(absent[:10]))
+        if len(absent) == 1:
+            return say(
+                "component_missing",
+                "The folder of one component is missing: {name}. Choose the whole folder of the model, or download "
+                "what is missing.",
+                name=which,
+            )
+        return say(
+            "components_missing",
+            "The folders of some components are missing: {names}. Choose the whole folder of the model, or download "
+            "what is missing.",
+            names=which,
         )
     empty = [part.name for part in pipeline.components if part.has_weights and not components[part.name]]
     if empty:
-        return f"There are no weights in {shown(', '.join(empty[:10]))}. Download what is missing."
+        return say(
+            "no_weights",
+            "There are no weights in {names}. Download what is missing.",
+            names=shown(", ".join(empty[:10])),
+        )
     for folder, inside in by_folder.items():
         by_name = {member.name.rpartition("/")[2]: member for member in inside}
         named = {name: _names_in_index(one.path) for name, one in by_name.items() if is_shard_index(name)}

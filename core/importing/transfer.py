@@ -197,7 +197,9 @@ def _open_source(source: Path) -> BinaryIO:
     try:
         return open(source, "rb", buffering=0)
     except FileNotFoundError as error:
-        raise SourceChangedError(say("no_longer_there", "{path} is not there any more.", path=source)) from error
+        raise SourceChangedError(
+            say("no_longer_there", "{path} is not there any more.", path=source)
+        ) from error
     except OSError as error:
         raise storage_error(error, source) from error
 
