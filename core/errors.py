@@ -16,7 +16,8 @@ class LibrarianError(Exception):
     @property
     def message(self) -> str:
         """The sentence shown to the person."""
-        return str(self.args[0]) if self.args else self.code
+        told = self.args[0] if self.args else self.code
+        return told if isinstance(told, str) else str(told)
 
 
 class InvalidRequestError(LibrarianError):

@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, computed_field
 
 from .errors import CancelledError, ConflictError, LibrarianError, NotFoundError, PausedError
 from .events import Events
+from .sentences import Said, Text, Told, said_of
 from .turns import give_way
 
 logger = logging.getLogger(__name__)
@@ -55,17 +56,22 @@ class JobItem(BaseModel):
     name: str
     state: ItemState = "queued"
     code: str | None = None
-    message: str | None = None
+    message: Text | None = None
     model_id: str | None = None
     current: int = 0
     total: int | None = None
 
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def said(self) -> Said | None:
+        """What ``message`` says, as code and parameters, where it has them."""
+        return said_of(self.message)
 
-class JobFailure(BaseModel):
+
+class JobFailure(Told):
     """Why a job failed."""
 
     code: str
-    message: str
 
 
 class Job(BaseModel):

@@ -19,6 +19,7 @@ from .linking import AddedApps, Linker, Mappings, RegisteredFolders
 from .linking.registry import Registry
 from .loop import LoopThread, end_tasks
 from .network import Answers, NetworkManager, NetworkSettings, is_host_entry
+from .sentences import say
 from .services.downloads import Downloads
 from .services.imports import Imports, leaving_links
 from .services.links import Links
@@ -139,7 +140,15 @@ class Librarian:
             instead = place / "model-library"
             logger.warning("%s Until then %s is used.", error.message, instead)
             self._warnings.append(
-                Warning(code="library_elsewhere", message=f"{error.message} Until then {instead} is used.")
+                Warning(
+                    code="library_elsewhere",
+                    message=say(
+                        "library_elsewhere",
+                        "{problem} Until then {place} is used.",
+                        problem=error.message,
+                        place=instead,
+                    ),
+                )
             )
             place.mkdir(parents=True, exist_ok=True)
             return place, Library(instead, place / "models.db", self.events)
@@ -228,14 +237,20 @@ class Librarian:
                 warnings.append(
                     Warning(
                         code="database_set_aside",
-                        message=f"A damaged database was kept as {place} and made anew.",
+                        message=say(
+                            "database_set_aside",
+                            "A damaged database was kept as {path} and made anew.",
+                            path=place,
+                        ),
                     )
                 )
         if not self.library.searchable:
             warnings.append(
                 Warning(
                     code="no_fts5",
-                    message="This Python's SQLite has no FTS5, so search is slower and simpler.",
+                    message=say(
+                        "no_fts5", "This Python's SQLite has no FTS5, so search is slower and simpler."
+                    ),
                 )
             )
         return warnings

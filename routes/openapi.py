@@ -24,6 +24,7 @@ _PROBLEM = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "code": {"type": "string"},
+        "said": {"$ref": _REFERENCE.format(model="Said")},
     },
 }
 

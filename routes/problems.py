@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from ..core import errors
+from ..core.sentences import said_of
 
 
 class BodyTooSlowError(errors.LibrarianError):
@@ -108,6 +109,9 @@ def problem(status: int, code: str, detail: str, **more: Any) -> web.Response:
 def problem_of(error: errors.LibrarianError) -> web.Response:
     """The problem document of an error."""
     more: dict[str, Any] = {}
+    said = said_of(error.message)
+    if said is not None:
+        more["said"] = said.model_dump()
     wait = getattr(error, "retry_after_s", None)
     if wait is not None:
         more["retry_after_s"] = wait

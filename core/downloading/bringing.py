@@ -14,6 +14,7 @@ from ..jobs import JobContext, JobItem
 from ..library import Library
 from ..loop import LoopThread
 from ..network import BadAnswerError, HostNotAllowedError, HttpStatusError, NetworkError
+from ..sentences import say
 from ..sources.lookup import is_outage
 from .errors import HashMismatchError, explained
 from .fetching import Fetching
@@ -187,9 +188,11 @@ class Bringing:
         size = self._uploads.set_aside(file.upload_id, path)
         file.aside = Aside(path=str(path), size=size, sha256=error.sha256 or "")
         file.received, file.etag = 0, None
-        message = (
-            f"{error.message} It was set aside and is no model. Try again; if the same comes once more, the file at "
-            "its source is not the published one, so ask its publisher."
+        message = say(
+            "set_aside",
+            "{problem} It was set aside and is no model. Try again; if the same comes once more, the file at its "
+            "source is not the published one, so ask its publisher.",
+            problem=error.message,
         )
         logger.warning("%s: %s It is kept as %s (%s bytes).", listed.name, message, path, size)
         file.state, file.reason = "failed", Reason(code=error.code, message=message)

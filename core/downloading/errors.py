@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import ConflictError, LibrarianError
 from ..network import HttpStatusError, NetworkError
+from ..sentences import say
 
 
 class DownloadExistsError(ConflictError):
@@ -49,6 +50,6 @@ def explained(error: NetworkError, page_url: str | None) -> NetworkError:
     """The error, with the page on which something can be done about it."""
     if isinstance(error, HttpStatusError) and error.status in (401, 403) and page_url:
         told = HttpStatusError(error.host, error.status)
-        told.args = (f"{error.message} Its page is {page_url}",)
+        told.args = (say("its_page", "{problem} Its page is {url}", problem=told.message, url=page_url),)
         return told
     return error

@@ -17,6 +17,7 @@ from ..errors import NotFoundError, UploadExpiredError, UploadTooLongError
 from ..importing.receiving import Upload, Writing
 from ..importing.uploads import Uploads
 from ..network import BadAnswerError, NetworkManager, NetworkUnavailableError, raise_for_status
+from ..sentences import say
 from .errors import HashMismatchError, SizeMismatchError, WebPageError
 from .records import PlannedFile
 
@@ -159,8 +160,14 @@ class Fetching:
         if published is not None and came != published:
             name = "SHA-256" if file.sha256 is not None else "Git SHA-1"
             raise HashMismatchError(
-                f"{file.path} arrived with other bytes than published ({name} {(came or '')[:12]}…, not "
-                f"{published[:12]}…).",
+                say(
+                    "hash_mismatch",
+                    "{path} arrived with other bytes than published ({algorithm} {came}…, not {published}…).",
+                    path=file.path,
+                    algorithm=name,
+                    came=(came or "")[:12],
+                    published=published[:12],
+                ),
                 upload.sha256,
             )
         return upload
@@ -206,7 +213,12 @@ class Fetching:
                 await self._write(response.aiter_raw(), writing, file, came)
             except UploadTooLongError as error:
                 raise SizeMismatchError(
-                    f"{file.path} was announced with {body.total} bytes, but its host sends more. It was cut off."
+                    say(
+                        "more_than_announced",
+                        "{path} was announced with {length} bytes, but its host sends more. It was cut off.",
+                        path=file.path,
+                        length=body.total,
+                    )
                 ) from error
             finally:
                 upload = await asyncio.shield(asyncio.wrap_future(writing.close()))
@@ -316,8 +328,12 @@ def _refuse_page(batch: list[bytes], file: PlannedFile) -> None:
     """Raise `WebPageError` for what begins like a web page."""
     if _PAGE.match(b"".join(batch)):
         raise WebPageError(
-            f"A web page came in place of {file.path}; a log-in page, perhaps. Open its page in the browser, and set a "
-            "token in the settings if it asks who you are."
+            say(
+                "web_page_came",
+                "A web page came in place of {path}; a log-in page, perhaps. Open its page in the browser, and set a "
+                "token in the settings if it asks who you are.",
+                path=file.path,
+            )
         )
 
 
@@ -328,8 +344,13 @@ def _understood(response: httpx.Response, file: PlannedFile, offset: int) -> _Bo
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in ("text/html", "application/xhtml+xml"):
         raise WebPageError(
-            f"{host} sent a web page in place of {file.path}; a log-in page, perhaps. Open its page in the browser, "
-            "and set a token in the settings if it asks who you are."
+            say(
+                "web_page_sent",
+                "{host} sent a web page in place of {path}; a log-in page, perhaps. Open its page in the browser, "
+                "and set a token in the settings if it asks who you are.",
+                host=host,
+                path=file.path,
+            )
         )
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise BadAnswerError(host, "the file comes in a form that was not asked for")
@@ -348,8 +369,15 @@ def _understood(response: httpx.Response, file: PlannedFile, offset: int) -> _Bo
         total = file.size
     if file.size is not None and abs(total - file.size) > (0 if file.exact else _ROUNDED_BYTES):
         raise SizeMismatchError(
-            f"{file.path} has {total} bytes at {host}, but {file.size} are published. Nothing was downloaded; look at "
-            "its page whether it was replaced."
+            say(
+                "size_mismatch",
+                "{path} has {length} bytes at {host}, but {published} are published. Nothing was downloaded; look at "
+                "its page whether it was replaced.",
+                path=file.path,
+                length=total,
+                host=host,
+                published=file.size,
+            )
         )
     etag = headers.get("etag", "")
     return _Body(start, total, etag if _STRONG.fullmatch(etag) else None)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..jobs import utc_now
+from ..sentences import Told
 
 Origin = Literal["huggingface", "civitai", "url"]
 
@@ -70,11 +71,10 @@ class DownloadRequest(BaseModel):
         return self
 
 
-class Reason(BaseModel):
+class Reason(Told):
     """Why something waits or failed: ``code`` is stable, ``message`` for people."""
 
     code: str
-    message: str
 
 
 class Aside(BaseModel):

@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from ..errors import NotAModelError, SourceChangedError
+from ..sentences import say
 from ..storage.disk import storage_error
 from .facts import FileFacts
 from .gguf import MAGIC as GGUF_MAGIC
@@ -30,7 +31,7 @@ def identify(path: Path, *, whole_size: int | None = None) -> FileFacts:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise NotAModelError(f"{path.name} is not a file.")
+                raise NotAModelError(say("not_a_file", "{name} is not a file.", name=path.name))
             size = max(status.st_size, whole_size or 0)
             start = file.read(_FIRST_BYTES)
             file.seek(0)
@@ -46,9 +47,9 @@ def identify(path: Path, *, whole_size: int | None = None) -> FileFacts:
             if facts is not None:
                 return facts
     except FileNotFoundError as error:
-        raise SourceChangedError(f"{path} is not there (any more).") from error
+        raise SourceChangedError(say("gone", "{path} is not there (any more).", path=path)) from error
     except IsADirectoryError as error:
-        raise NotAModelError(f"{path.name} is a folder.") from error
+        raise NotAModelError(say("is_a_folder", "{name} is a folder.", name=path.name)) from error
     except OSError as error:
         raise storage_error(error, path) from error
     raise NotAModelError(_what_it_is_instead(path, start))
@@ -57,20 +58,40 @@ def identify(path: Path, *, whole_size: int | None = None) -> FileFacts:
 def _what_it_is_instead(path: Path, start: bytes) -> str:
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:512].lower()
     if not start:
-        return f"{path.name} is empty: the download failed. Download it again."
+        return say("file_empty", "{name} is empty: the download failed. Download it again.", name=path.name)
     if text.startswith(b"version https://git-lfs"):
-        return f"{path.name} is a Git LFS pointer, not the model itself. Fetch it with «git lfs pull» or download it."
+        return say(
+            "git_lfs_pointer",
+            "{name} is a Git LFS pointer, not the model itself. Fetch it with «git lfs pull» or download it.",
+            name=path.name,
+        )
     if text.startswith((b"<!doctype html", b"<html", b"<?xml", b"<head", b"<!--")):
-        return f"{path.name} is a web page, not a model: the download failed or needed a login. Download it again."
+        return say(
+            "file_is_web_page",
+            "{name} is a web page, not a model: the download failed or needed a login. Download it again.",
+            name=path.name,
+        )
     if text.startswith(
         (b'{"error', b'{"message', b"{'error", b"access to", b"invalid username", b"entry not found")
     ):
-        return f"{path.name} is an error message of a server, not a model. Download it again."
+        return say(
+            "file_is_server_error",
+            "{name} is an error message of a server, not a model. Download it again.",
+            name=path.name,
+        )
     if not start.strip(b"\0"):
-        return f"{path.name} holds only zeros: the download never finished. Download it again."
+        return say(
+            "only_zeros",
+            "{name} holds only zeros: the download never finished. Download it again.",
+            name=path.name,
+        )
     if b"\0" not in start and _is_text(start):
-        return f"{path.name} is a text file, not a model."
-    return f"{path.name} is not a safetensors, GGUF, ONNX or torch file, or it is damaged."
+        return say("file_is_text", "{name} is a text file, not a model.", name=path.name)
+    return say(
+        "file_unknown",
+        "{name} is not a safetensors, GGUF, ONNX or torch file, or it is damaged.",
+        name=path.name,
+    )
 
 
 def _is_text(data: bytes) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import NotAModelError
+from ..sentences import say
 from ..storage.disk import storage_error
 from .classify import UNKNOWN, Family, Guess, classify
 from .facts import FileFacts
@@ -125,7 +126,13 @@ def read_model_index(path: Path) -> Pipeline:
 def pipeline_of(index: object, name: str = MODEL_INDEX) -> Pipeline:
     """What the JSON of a ``model_index.json`` says. Raises `NotAModelError` if it is no index of Diffusers."""
     if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
-        raise NotAModelError(f"{name} is damaged, or not the index of a Diffusers folder. Download it again.")
+        raise NotAModelError(
+            say(
+                "index_damaged",
+                "{name} is damaged, or not the index of a Diffusers folder. Download it again.",
+                name=name,
+            )
+        )
     components = [found for key, value in index.items() if (found := _component(key, value))]
     return Pipeline(
         index["_class_name"][:200],

@@ -5,6 +5,7 @@ from os import SEEK_CUR
 from typing import Any, BinaryIO
 
 from ..errors import NotAModelError
+from ..sentences import say
 
 MAX_ENTRIES = 1024
 MAX_KEY = 256
@@ -31,7 +32,9 @@ class BoundedReader:
         self._require(count)
         data = self._file.read(count)
         if len(data) != count:
-            raise NotAModelError(f"The {self._what} file ended inside its header.")
+            raise NotAModelError(
+                say("ended_in_header", "The {format} file ended inside its header.", format=self._what)
+            )
         self.position += count
         return data
 
@@ -54,7 +57,11 @@ class BoundedReader:
     def _require(self, count: int) -> None:
         if count < 0 or self.position + count > self._size:
             raise NotAModelError(
-                f"The {self._what} header claims more than the file holds: it is damaged or cut short."
+                say(
+                    "header_claims_more",
+                    "The {format} header claims more than the file holds: it is damaged or cut short.",
+                    format=self._what,
+                )
             )
 
 

@@ -14,6 +14,7 @@ from math import prod
 from typing import Any, BinaryIO
 
 from ..errors import NotAModelError
+from ..sentences import say
 from .facts import FileFacts, Tensor, facts_of
 from .reading import BoundedReader, keep, value_limit
 
@@ -56,15 +57,25 @@ def read_safetensors(file: BinaryIO, size: int) -> FileFacts:
     length = reader.number("<Q")
     if length > MAX_HEADER_BYTES:
         raise NotAModelError(
-            f"The safetensors header claims {length} bytes; more than {MAX_HEADER_BYTES} is never right."
+            say(
+                "header_too_long",
+                "The safetensors header claims {length} bytes; more than {limit} is never right.",
+                length=length,
+                limit=MAX_HEADER_BYTES,
+            )
         )
     header = _Header(reader.bytes(length))
     header.read()
     end = header.check_offsets()
     if 8 + length + end != size:
         raise NotAModelError(
-            f"The file has {size} bytes but its header describes {8 + length + end}: "
-            "the download was cut short or the file is damaged. Download it again."
+            say(
+                "cut_short",
+                "The file has {size} bytes but its header describes {described}: the download was cut short or the "
+                "file is damaged. Download it again.",
+                size=size,
+                described=8 + length + end,
+            )
         )
     return facts_of("safetensors", size, header.metadata, header.tensors)
 
@@ -129,7 +140,10 @@ class _Header:
             self._add(key, str(entry["dtype"])[:16], shape, begin, stop)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise NotAModelError(
-                "The safetensors header describes its tensors wrongly: the file is damaged."
+                say(
+                    "tensors_wrong",
+                    "The safetensors header describes its tensors wrongly: the file is damaged.",
+                )
             ) from error
 
     def _add(self, name: str, dtype: str, shape: tuple[int, ...], begin: int, stop: int) -> None:
@@ -222,4 +236,6 @@ _KNOWN_WORDS = {word: word for word in _BITS}
 
 
 def _not_json() -> NotAModelError:
-    return NotAModelError("The safetensors header is not valid JSON: the file is damaged.")
+    return NotAModelError(
+        say("header_no_json", "The safetensors header is not valid JSON: the file is damaged.")
+    )

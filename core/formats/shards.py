@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ..sentences import say
 from ..settings import MODEL_EXTENSIONS
 
 MAX_SHARDS = 10_000
@@ -113,7 +114,12 @@ def _sets(group: dict[str, Shard]) -> list[ShardSet]:
     if len(sets) > 1 and not all(shards.complete for shards in sets):
         totals = " and ".join(map(str, sorted(total for total in by_total if total)))
         counted = {name: shard for name, shard in group.items() if shard.total is not None}
-        sets = [_set(counted, None)._replace(missing=(), problem=f"Its files tell of {totals} parts.")]
+        sets = [
+            _set(counted, None)._replace(
+                missing=(),
+                problem=say("different_totals", "Its files tell of {totals} parts.", totals=totals),
+            )
+        ]
     if uncounted:
         guess = _set(uncounted, None)
         if len(uncounted) > 1 and len(guess.missing) <= len(uncounted):
@@ -129,9 +135,14 @@ def _set(group: dict[str, Shard], total: int | None) -> ShardSet:
     last = first + total - 1 if total is not None else max(there)
     problem = None
     if len(there) < len(parts):
-        problem = "Two of its files have the same number."
+        problem = say("same_number", "Two of its files have the same number.")
     elif max(there) > last:
-        problem = f"It has a part {max(there)}, but its files tell of {total}."
+        problem = say(
+            "part_beyond",
+            "It has a part {number}, but its files tell of {total}.",
+            number=max(there),
+            total=total,
+        )
     missing = () if problem else tuple(index for index in range(first, last + 1) if index not in there)
     return ShardSet(stem, suffix, total, parts, missing, problem)
 

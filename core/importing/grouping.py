@@ -13,6 +13,7 @@ from ..errors import InvalidRequestError, LibrarianError, NotAModelError, NotFou
 from ..formats import ModelFormat
 from ..formats.pipelines import MODEL_INDEX, Pipeline, main_component, read_model_index
 from ..formats.shards import ShardSet, group_shards, is_weights, parse_shard
+from ..sentences import say
 from ..storage.disk import storage_error
 from ..storage.names import shown
 from ..storage.roots import AllowedRoots
@@ -102,7 +103,9 @@ def group_named(files: Iterable[tuple[Path, str]], limit: int = MAX_FILES) -> li
         if not at.name or at.is_absolute() or ".." in at.parts or "\0" in name:
             raise InvalidRequestError(f"{shown(name)[:200]!r} can be no file's name.")
         if at in named:
-            raise InvalidRequestError(f"There are two files called {shown(name)[:200]}.")
+            raise InvalidRequestError(
+                say("two_of_a_name", "There are two files called {name}.", name=shown(name)[:200])
+            )
         named[at] = _File(path, at, True)
         _check_limit(len(named), limit)
     return [group._replace(folder=None) for group in _grouped(list(named.values()), {})]
@@ -147,16 +150,28 @@ class _Found:
     def take(self, path: Path) -> None:
         """Add a file, or what lies in a folder."""
         if not self._roots.contains(path):
-            raise OutsideRootsError(f"{shown(str(path))} is outside the folders that Librarian may use.")
+            raise OutsideRootsError(
+                say(
+                    "outside_folders",
+                    "{path} is outside the folders that Librarian may use.",
+                    path=shown(str(path)),
+                )
+            )
         if path.is_dir():
             self._walk(path)
         elif path.is_file():
             self.named.add(path)
             self._add(path)
         elif path.exists():
-            raise NotAModelError(f"{shown(path.name)} is not a file. Choose the model's file itself.")
+            raise NotAModelError(
+                say(
+                    "choose_the_file",
+                    "{name} is not a file. Choose the model's file itself.",
+                    name=shown(path.name),
+                )
+            )
         else:
-            raise NotFoundError(f"{shown(str(path))} is not there.")
+            raise NotFoundError(say("not_there", "{path} is not there.", path=shown(str(path))))
 
     def _walk(self, top: Path) -> None:
         to_do: list[tuple[Path, frozenset[tuple[int, int]], Path | None]] = [(top, frozenset(), None)]
@@ -215,7 +230,13 @@ class _Found:
 
 def _check_limit(count: int, limit: int) -> None:
     if count > limit:
-        raise InvalidRequestError(f"There are more than {limit} files here. Choose a folder further inside.")
+        raise InvalidRequestError(
+            say(
+                "too_many_files",
+                "There are more than {limit} files here. Choose a folder further inside.",
+                limit=limit,
+            )
+        )
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
@@ -274,16 +295,31 @@ def _set_group(shards: ShardSet, by_name: Mapping[str, _File], indexes: Iterable
 
 def _set_problem(shards: ShardSet) -> str | None:
     if shards.problem:
-        return (
-            f"{shown(shards.name)}: {shards.problem} Put the files of one model into a folder of their own."
+        return say(
+            "parts_contradict",
+            "{name}: {problem} Put the files of one model into a folder of their own.",
+            name=shown(shards.name),
+            problem=shards.problem,
         )
     if shards.missing:
         numbers = ", ".join(map(str, shards.missing[:20])) + (", …" if len(shards.missing) > 20 else "")
-        of = f" of {shards.total}" if shards.total else ""
-        which = f"part {numbers}{of} is" if len(shards.missing) == 1 else f"parts {numbers}{of} are"
-        return (
-            f"{shown(shards.name)}: {which} missing. Put all parts into one folder and choose all of them, "
-            "or the folder."
+        of = say("of_parts", " of {total}", total=shards.total) if shards.total else ""
+        if len(shards.missing) == 1:
+            return say(
+                "part_missing",
+                "{name}: part {number}{of} is missing. Put all parts into one folder and choose all of them, or the "
+                "folder.",
+                name=shown(shards.name),
+                number=numbers,
+                of=of,
+            )
+        return say(
+            "parts_missing",
+            "{name}: parts {numbers}{of} are missing. Put all parts into one folder and choose all of them, or the "
+            "folder.",
+            name=shown(shards.name),
+            numbers=numbers,
+            of=of,
         )
     return None
 
@@ -358,14 +394,27 @@ def _missing(pipeline: Pipeline, members: Iterable[Member]) -> str | None:
         components[component] = components.get(component, False) or is_weights(member.name)
     absent = [part.name for part in pipeline.components if part.name not in components]
     if absent:
-        which = "The folder of one component is" if len(absent) == 1 else "The folders of some components are"
-        return (
-            f"{which} missing: {shown(', '.join(absent[:10]))}. Choose the whole folder of the model, or download "
-            "what is missing."
+        which = shown(", ".join(absent[:10]))
+        if len(absent) == 1:
+            return say(
+                "component_missing",
+                "The folder of one component is missing: {name}. Choose the whole folder of the model, or download "
+                "what is missing.",
+                name=which,
+            )
+        return say(
+            "components_missing",
+            "The folders of some components are missing: {names}. Choose the whole folder of the model, or download "
+            "what is missing.",
+            names=which,
         )
     empty = [part.name for part in pipeline.components if part.has_weights and not components[part.name]]
     if empty:
-        return f"There are no weights in {shown(', '.join(empty[:10]))}. Download what is missing."
+        return say(
+            "no_weights",
+            "There are no weights in {names}. Download what is missing.",
+            names=shown(", ".join(empty[:10])),
+        )
     for folder, inside in by_folder.items():
         by_name = {member.name.rpartition("/")[2]: member for member in inside}
         named = {name: _names_in_index(one.path) for name, one in by_name.items() if is_shard_index(name)}

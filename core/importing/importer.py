@@ -23,6 +23,7 @@ from ..errors import (
 from ..jobs import JobContext, JobItem
 from ..library import Library, Model
 from ..library.metadata import IN_PLACE, INCOMING, METADATA_NAME, serialise
+from ..sentences import say
 from ..storage.atomic import write_atomic
 from ..storage.disk import require_writable, storage_error
 from ..storage.names import collision_key, is_text, shown
@@ -166,8 +167,12 @@ class Importer:
         acknowledged = item.acknowledge_pickle or (replaced is not None and replaced.pickle_acknowledged)
         if examined.security_tier == "pickle" and not acknowledged:
             raise PickleNotAcknowledgedError(
-                f"{group.name} is a pickle: it can run code when it is loaded. "
-                "Import it only if you trust where it comes from, and say so (acknowledge_pickle)."
+                say(
+                    "pickle_not_acknowledged",
+                    "{name} is a pickle: it can run code when it is loaded. Import it only if you trust where it comes "
+                    "from, and say so (acknowledge_pickle).",
+                    name=group.name,
+                )
             )
         names = file_names(group)
         coming = [NewFile(path, path.stat().st_size, name) for (path, *_), name in names.items()]
@@ -249,7 +254,10 @@ class Importer:
             else:
                 shown_item.state, shown_item.code = "skipped", "duplicate"
             return outcome
-        shown_item.state, shown_item.message = "failed", " ".join([shown_item.message, *left])
+        shown_item.state, shown_item.message = (
+            "failed",
+            " ".join([shown_item.message, *left]) if left else shown_item.message,
+        )
         return None
 
     def _size(self, item: ImportItem, paths: Iterable[Path]) -> int:
@@ -405,7 +413,13 @@ class Importer:
                 return Imported(model_id, True) if placed == model_id else _duplicate(placed)
             if self._same_model(model_id, model):
                 return _duplicate(model_id)
-        raise StorageError(f"{model.model_type}/{model.family} has a model of this name and content already.")
+        raise StorageError(
+            say(
+                "same_name_and_content",
+                "{place} has a model of this name and content already.",
+                place=f"{model.model_type}/{model.family}",
+            )
+        )
 
     def _list(self, arrival: Arrival, progress: ItemProgress) -> Imported:
         """Write down a model of which the files stay where they are."""
@@ -434,7 +448,11 @@ class Importer:
                 raise NotAModelError(f"{path.name} is not a file. Choose the model's file itself.")
         except FileNotFoundError as error:
             raise SourceChangedError(
-                f"{path} is not there (any more). Look where it went, and try again."
+                say(
+                    "went_away",
+                    "{path} is not there (any more). Look where it went, and try again.",
+                    path=path,
+                )
             ) from error
         except OSError as error:
             raise storage_error(error, path) from error
@@ -443,12 +461,19 @@ class Importer:
             folders = list(real.relative_to(root).parents)[:-1]
             reserved = bool(folders) and folders[-1].name in (INCOMING, IN_PLACE)
             if reserved or any((root / folder / METADATA_NAME).exists() for folder in folders):
-                raise InvalidRequestError(f"{path} belongs to a model that is in the library already.")
+                raise InvalidRequestError(
+                    say("in_library", "{path} belongs to a model that is in the library already.", path=path)
+                )
         app_folder = self._app_folder(real) if out_of_apps else None
         if app_folder is not None:
             raise InvalidRequestError(
-                f"{path} lies in {app_folder}, where an app looks for it, and is listed from there. "
-                "Adopt it: it moves into the library, and a link stays. Or leave it there."
+                say(
+                    "in_an_app",
+                    "{path} lies in {folder}, where an app looks for it, and is listed from there. Adopt it: it moves "
+                    "into the library, and a link stays. Or leave it there.",
+                    path=path,
+                    folder=app_folder,
+                )
             )
 
     def _app_folder(self, real: Path) -> Path | None:
@@ -527,7 +552,7 @@ class _Look:
 
 def _only(groups: Sequence[FileGroup]) -> FileGroup:
     if not groups:
-        raise NotAModelError("There is no model here. Choose a model's file or folder.")
+        raise NotAModelError(say("no_model_here", "There is no model here. Choose a model's file or folder."))
     if len(groups) > 1:
         names = ", ".join(shown(group.name) for group in groups[:5]) + (", …" if len(groups) > 5 else "")
         raise InvalidRequestError(

@@ -13,6 +13,7 @@ from ..formats.facts import facts_of
 from ..formats.pipelines import MODEL_INDEX, classify_pipeline, read_model_index
 from ..formats.shards import is_weights
 from ..library import Library
+from ..sentences import Sentence, say
 from ..storage.disk import storage_error
 from ..storage.names import is_text, safe_name, shown
 from ..storage.preflight import Finding, NewFile, findings
@@ -54,7 +55,9 @@ def inspect(paths: Iterable[Path], library: Library, roots: AllowedRoots) -> Ins
         around = sandbox()
         if around is None:
             raise
-        raise NotFoundError(f"{error.message} {around.message}") from error
+        raise NotFoundError(
+            say("not_seen", "{problem} {around}", problem=error.message, around=around.message)
+        ) from error
     inspected = [inspect_group(group, library) for group in groups]
     return Inspection(groups=inspected, warnings=look_around(groups, library.root))
 
@@ -160,7 +163,11 @@ def examine(group: FileGroup, *, subtype: str | None = None) -> Examined:
     for member in group.members:
         if not is_text(str(member.path)):
             raise NotAModelError(
-                f"{shown(member.name)}: its name or that of a folder above it is no valid Unicode. Rename it."
+                say(
+                    "name_not_unicode",
+                    "{name}: its name or that of a folder above it is no valid Unicode. Rename it.",
+                    name=shown(member.name),
+                )
             )
     if group.format == "diffusion-folder":
         return _examine_pipeline(group, subtype)
@@ -212,7 +219,9 @@ def _examine_pipeline(group: FileGroup, subtype: str | None) -> Examined:
             if member == group.main:
                 main = facts
     if index is None:
-        raise NotAModelError(f"{group.name} has no {MODEL_INDEX}.")
+        raise NotAModelError(
+            say("no_model_index", "{name} has no {index}.", name=group.name, index=MODEL_INDEX)
+        )
     guess = classify_pipeline(read_model_index(index), main, group.name, subtype=subtype)
     return Examined(main, guess, _worst(tiers))
 
@@ -222,9 +231,10 @@ def _identify(member: Member, *, whole_size: int | None = None) -> FileFacts:
     try:
         return identify(member.path, whole_size=whole_size)
     except NotAModelError as error:
-        what = error.message.removeprefix(member.path.name)
-        colon = ": " if what == error.message else ""
-        raise NotAModelError(f"{shown(member.name)}{colon}{what}") from error
+        message, name = error.message, shown(member.name)
+        if isinstance(message, Sentence) and "name" in message.said.parameters:
+            raise NotAModelError(message.again(name=name)) from error
+        raise NotAModelError(say("file_problem", "{name}: {problem}", name=name, problem=message)) from error
 
 
 def _is_openvino(path: Path) -> bool:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ..errors import StorageError
 from ..library.metadata import INCOMING, METADATA_NAME, MetadataStore
+from ..sentences import say
 from ..storage.atomic import (
     free_name,
     fsync_directory,
@@ -95,7 +96,11 @@ def require_library(root: Path) -> None:
     """Raise `StorageError` unless the library is there: where its drive was, there may be an empty folder."""
     if not (root / LIBRARY_NAME).is_file():
         raise StorageError(
-            f"The library {root} cannot be reached. Connect its drive, or choose another folder."
+            say(
+                "library_unreachable",
+                "The library {root} cannot be reached. Connect its drive, or choose another folder.",
+                root=root,
+            )
         )
 
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
 
 from ..formats import Guess, ModelFormat, SecurityTier
+from ..sentences import Said, Text, Told, said_of
 from .transfer import Transferred
 
 ImportMode = Literal["auto", "copy", "move", "reflink", "in-place", "adopt"]
@@ -61,14 +62,19 @@ class ImportGroup(BaseModel):
     security_tier: SecurityTier = "unknown"
     duplicate_of: str | None = None
     importable: bool = False
-    problem: str | None = None
+    problem: Text | None = None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def problem_said(self) -> Said | None:
+        """What ``problem`` says, as in ``said`` elsewhere."""
+        return said_of(self.problem)
 
 
-class ImportWarning(BaseModel):
+class ImportWarning(Told):
     """What should be known before an import, or would stop it: ``code`` is stable, ``message`` for people."""
 
     code: str
-    message: str
 
 
 class Inspection(BaseModel):

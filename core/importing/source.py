@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..errors import InvalidRequestError, SourceChangedError, StorageError
+from ..sentences import say
 from ..storage.atomic import fsync_directory, fsync_file, make_directories
 from ..storage.disk import require_space, same_filesystem
 from ..storage.roots import AllowedRoots
@@ -112,7 +113,11 @@ class Source:
             return transferred
         if self._mode == "adopt" and refusal.errno in _NO_HARD_LINKS:
             raise InvalidRequestError(
-                f"The filesystem of {file.source} has no links, so none could be left there. Move or copy it instead."
+                say(
+                    "filesystem_without_links",
+                    "The filesystem of {path} has no links, so none could be left there. Move or copy it instead.",
+                    path=file.source,
+                )
             )
         if self._mode == "move" and refusal.errno != errno.EXDEV:
             transferred = self._hash(file, file.source)
@@ -123,7 +128,13 @@ class Source:
                     raise
             else:
                 if not file.is_of(staged.stat(follow_symlinks=False)):
-                    raise SourceChangedError(f"{file.source} was replaced while it was imported. Try again.")
+                    raise SourceChangedError(
+                        say(
+                            "replaced",
+                            "{path} was replaced while it was imported. Try again.",
+                            path=file.source,
+                        )
+                    )
                 fsync_file(staged)
                 fsync_directory(file.source.parent)
                 return transferred
@@ -145,8 +156,12 @@ class Source:
                 return cloned
             if self._mode == "reflink":
                 raise StorageError(
-                    f"{file.source} and the library are not on one filesystem that shares bytes (btrfs, XFS, APFS …). "
-                    "Copy it instead."
+                    say(
+                        "no_reflink",
+                        "{path} and the library are not on one filesystem that shares bytes (btrfs, XFS, APFS …). "
+                        "Copy it instead.",
+                        path=file.source,
+                    )
                 )
         self._require_room(staged.parent)
         transferred = copy_file(file.source, staged, self._advance, check)
@@ -165,7 +180,9 @@ class Source:
 
     def _check(self, file: EntryFile, opened: os.stat_result) -> None:
         if not file.is_of(opened):
-            raise SourceChangedError(f"{file.source} changed since it was looked at. Try again.")
+            raise SourceChangedError(
+                say("changed_since", "{path} changed since it was looked at. Try again.", path=file.source)
+            )
         self._roots.require_same(file.source, opened)
 
 

@@ -15,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 from blake3 import blake3
 
 from ..errors import SourceChangedError, StorageError
+from ..sentences import say
 from ..storage.disk import begin_writing_back, bypass_cache, storage_error, use_cache
 from ..storage.reflink import clone
 
@@ -113,7 +114,11 @@ def verify_copy(target: Path, transferred: Transferred, progress: Progress) -> N
         raise storage_error(error, target) from error
     if (size, digest.hexdigest()) != (transferred.size, transferred.blake3):
         raise StorageError(
-            f"{target} does not hold what it should. The original was kept. Check the drive and its cable."
+            say(
+                "written_wrong",
+                "{path} does not hold what it should. The original was kept. Check the drive and its cable.",
+                path=target,
+            )
         )
 
 
@@ -180,7 +185,11 @@ def _side_by_side(file: BinaryIO, source: Path, size: int, sinks: Sinks, progres
 def _require_unchanged(source: Path, before: os.stat_result, after: os.stat_result, done: int) -> None:
     if done != before.st_size or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise SourceChangedError(
-            f"{source} changed while it was read. Try again when nothing writes to it any more."
+            say(
+                "changed_while_read",
+                "{path} changed while it was read. Try again when nothing writes to it any more.",
+                path=source,
+            )
         )
 
 
@@ -188,7 +197,9 @@ def _open_source(source: Path) -> BinaryIO:
     try:
         return open(source, "rb", buffering=0)
     except FileNotFoundError as error:
-        raise SourceChangedError(f"{source} is not there any more.") from error
+        raise SourceChangedError(
+            say("no_longer_there", "{path} is not there any more.", path=source)
+        ) from error
     except OSError as error:
         raise storage_error(error, source) from error
 
@@ -198,7 +209,12 @@ def _read(file: BinaryIO, buffer: memoryview, source: Path) -> int:
         return file.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
     except OSError as error:
         raise StorageError(
-            f"{source} cannot be read to its end: {error.strerror or error}. Check its drive."
+            say(
+                "unreadable",
+                "{path} cannot be read to its end: {error}. Check its drive.",
+                path=source,
+                error=error.strerror or error,
+            )
         ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import ForbiddenError, UnavailableError
+from ..sentences import say
 
 
 class NetworkError(UnavailableError):
@@ -17,7 +18,7 @@ class OfflineError(NetworkError):
     code = "offline"
 
     def __init__(self) -> None:
-        super().__init__("Network access is switched off in Librarian's settings.")
+        super().__init__(say("offline", "Network access is switched off in Librarian's settings."))
 
 
 class HostNotAllowedError(NetworkError, ForbiddenError):
@@ -26,7 +27,9 @@ class HostNotAllowedError(NetworkError, ForbiddenError):
     code = "host_not_allowed"
 
     def __init__(self, host: str, why: str) -> None:
-        super().__init__(f"{host or 'This address'} was not contacted: {why}")
+        super().__init__(
+            say("host_not_allowed", "{host} was not contacted: {why}", host=host or "This address", why=why)
+        )
         self.host = host
 
 
@@ -36,7 +39,7 @@ class NetworkUnavailableError(NetworkError):
     code = "network_unavailable"
 
     def __init__(self, host: str, why: str) -> None:
-        super().__init__(f"{host} cannot be reached: {why}.")
+        super().__init__(say("network_unavailable", "{host} cannot be reached: {why}.", host=host, why=why))
         self.host = host
 
 
@@ -52,7 +55,12 @@ class CircuitBreakerOpen(NetworkError):
 
     def __init__(self, host: str, retry_after_s: float) -> None:
         super().__init__(
-            f"{host} failed several times in a row and is left alone; next try in {retry_after_s:.0f} s."
+            say(
+                "circuit_open",
+                "{host} failed several times in a row and is left alone; next try in {seconds} s.",
+                host=host,
+                seconds=round(retry_after_s),
+            )
         )
         self.host = host
         self.retry_after_s = retry_after_s
@@ -69,7 +77,14 @@ class RateLimitedError(NetworkError):
     code = "rate_limited"
 
     def __init__(self, host: str, retry_after_s: float) -> None:
-        super().__init__(f"The limit of calls to {host} is used up; try again in {retry_after_s:.0f} s.")
+        super().__init__(
+            say(
+                "rate_limited",
+                "The limit of calls to {host} is used up; try again in {seconds} s.",
+                host=host,
+                seconds=round(retry_after_s),
+            )
+        )
         self.host = host
         self.retry_after_s = retry_after_s
 
@@ -80,7 +95,7 @@ class BadAnswerError(NetworkError):
     code = "bad_answer"
 
     def __init__(self, host: str, why: str) -> None:
-        super().__init__(f"The answer of {host} cannot be used: {why}.")
+        super().__init__(say("bad_answer", "The answer of {host} cannot be used: {why}.", host=host, why=why))
         self.host = host
 
 
@@ -88,14 +103,27 @@ class BadAnswerError(NetworkError):
 UNREACHABLE = (OfflineError, CircuitBreakerOpen, NetworkUnavailableError, RateLimitedError)
 
 _EXPLAINED = {
-    401: ("remote_unauthorized", "wants to know who asks. Set an access token for it in the settings."),
-    403: (
-        "remote_forbidden",
-        "refuses access. Accept the model's licence on its page, and set the token of the account"
-        " that accepted it.",
+    401: say(
+        "remote_unauthorized",
+        "{host} wants to know who asks. Set an access token for it in the settings.",
+        host="",
     ),
-    404: ("remote_not_found", "has no such model or file; it may be private, renamed or deleted."),
-    451: ("remote_legally_blocked", "may not give this out for legal reasons, at least not where you are."),
+    403: say(
+        "remote_forbidden",
+        "{host} refuses access. Accept the model's licence on its page, and set the token of the account that "
+        "accepted it.",
+        host="",
+    ),
+    404: say(
+        "remote_not_found",
+        "{host} has no such model or file; it may be private, renamed or deleted.",
+        host="",
+    ),
+    451: say(
+        "remote_legally_blocked",
+        "{host} may not give this out for legal reasons, at least not where you are.",
+        host="",
+    ),
 }
 
 
@@ -110,8 +138,10 @@ class HttpStatusError(NetworkError):
     code = "remote_refused"
 
     def __init__(self, host: str, status: int) -> None:
-        code, advice = _EXPLAINED.get(status, (self.code, f"answered with HTTP status {status}."))
-        super().__init__(f"{host} {advice}")
-        self.code = code
+        told = _EXPLAINED.get(status) or say(
+            "remote_refused", "{host} answered with HTTP status {status}.", host="", status=status
+        )
+        super().__init__(told.again(host=host))
+        self.code = told.said.code
         self.host = host
         self.status = status

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidRequestError, LibrarianError
+from ..sentences import say
 from .breaker import Breaker, Pass, State
 from .errors import BadAnswerError, HttpStatusError, NetworkUnavailableError, OfflineError, RateLimitedError
 from .hosts import HostRules, host_key, host_key_of
@@ -279,10 +280,12 @@ class NetworkManager:
                 return response
             await response.aclose()
             if len(seen) > MAX_REDIRECTS:
-                raise BadAnswerError(host.key, f"it leads on more than {MAX_REDIRECTS} times")
+                raise BadAnswerError(
+                    host.key, say("leads_on", "it leads on more than {count} times", count=MAX_REDIRECTS)
+                )
             call.request = _next_request(call.request, response, host.key)
             if (call.request.method, str(call.request.url)) in seen:
-                raise BadAnswerError(host.key, "it leads around in a circle")
+                raise BadAnswerError(host.key, say("leads_in_a_circle", "it leads around in a circle"))
 
     async def _send(self, host: _Host, call: _Call, max_bytes: int | None) -> httpx.Response:
         """Send one request until it is answered, or may not be sent again."""
@@ -295,7 +298,10 @@ class NetworkManager:
             host.breaker.check()
             await self._wait_turn(host, call)
             if self._left(call) <= 0:
-                raise NetworkUnavailableError(host.key, f"no answer within {call.allowed_s:.0f} s")
+                raise NetworkUnavailableError(
+                    host.key,
+                    say("no_answer_within", "no answer within {seconds} s", seconds=round(call.allowed_s)),
+                )
             call.granted = host.breaker.enter()
             why = ""
             cause: Exception | None = None
@@ -318,7 +324,11 @@ class NetworkManager:
                 self._learn(host, response)
                 if response.status_code in _CANNOT:
                     host.breaker.failed(call.granted)
-                    why = f"it answers with HTTP status {response.status_code}"
+                    why = say(
+                        "answers_with_status",
+                        "it answers with HTTP status {status}",
+                        status=response.status_code,
+                    )
                 else:
                     host.breaker.succeeded(call.granted)
                     if response.status_code != 429:
@@ -572,16 +582,16 @@ def _reason(exc: Exception) -> str:
     import httpx
 
     if isinstance(exc, httpx.ConnectTimeout):
-        return "no connection in time"
+        return say("no_connection_in_time", "no connection in time")
     if isinstance(exc, (httpx.TimeoutException, TimeoutError, asyncio.TimeoutError)):
-        return "no answer in time"
+        return say("no_answer_in_time", "no answer in time")
     if isinstance(exc, httpx.ProxyError):
-        return "the proxy refused"
+        return say("proxy_refused", "the proxy refused")
     if isinstance(exc, ImportError):
-        return "the proxy that the environment names needs the package socksio"
+        return say("proxy_needs_socksio", "the proxy that the environment names needs the package socksio")
     if isinstance(exc, httpx.ConnectError):
-        return "no connection (" + (str(exc)[:200] or "refused") + ")"
-    return "the connection broke"
+        return say("no_connection", "no connection ({error})", error=str(exc)[:200] or "refused")
+    return say("connection_broke", "the connection broke")
 
 
 def _tightness(limit: RateLimitStatus) -> float:

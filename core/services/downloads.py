@@ -24,6 +24,7 @@ from ..jobs import Job, JobContext, JobItem, JobRunner
 from ..library import Library
 from ..loop import LoopThread
 from ..network import NetworkError, NetworkManager
+from ..sentences import say
 from ..sources.lookup import is_outage
 from ..storage.disk import require_space, require_writable, storage_error
 from .arrivals import Arrivals
@@ -242,7 +243,12 @@ class Downloads:
         return [
             Warning(
                 code="download_kept_aside",
-                message=f"{file.path} came with other bytes than published and is kept aside as {file.aside.path}.",
+                message=say(
+                    "download_kept_aside",
+                    "{path} came with other bytes than published and is kept aside as {aside}.",
+                    path=file.path,
+                    aside=file.aside.path,
+                ),
             )
             for download in self.all()
             for file in download.files

@@ -11,13 +11,13 @@ from ..jobs import JobProgress
 from ..library import Model, ModelFile
 from ..linking import Link
 from ..network import NetworkStatus
+from ..sentences import Told
 
 
-class Warning(BaseModel):
+class Warning(Told):
     """Something the person should know about the state of things."""
 
     code: str
-    message: str
 
 
 class LibraryReport(BaseModel):

@@ -5,6 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from ..sentences import Told
+
 MatchMethod = Literal["hash", "filename_exact", "filename_fuzzy"]
 
 
@@ -192,7 +194,7 @@ class LookupCandidate(BaseModel):
     page_url: str
 
 
-class SourceProblem(BaseModel):
+class SourceProblem(Told):
     """Why one provider's part of an answer is missing.
 
     Attributes:
@@ -203,7 +205,6 @@ class SourceProblem(BaseModel):
 
     provider: Provider
     code: str
-    message: str
 
 
 class LookupResult(BaseModel):

@@ -17,6 +17,7 @@ from typing import BinaryIO
 import psutil
 
 from ..errors import InsufficientSpaceError, StorageError
+from ..sentences import say
 from .mounts import ROOT, mount_of
 
 if sys.platform == "linux":
@@ -99,10 +100,19 @@ def require_space(folder: Path, size: int) -> None:
     """Raise `InsufficientSpaceError` unless ``size`` bytes and a margin are free at ``folder``."""
     free = shutil.disk_usage(existing_ancestor(folder)).free
     if free < size + SPACE_MARGIN_BYTES:
-        raise InsufficientSpaceError(
-            f"Not enough room at {folder}: {gigabytes(size + SPACE_MARGIN_BYTES)} needed, {gigabytes(free)} free. "
-            "Free some room, or move the library to a larger disk."
-        )
+        raise InsufficientSpaceError(no_room(folder, size, free))
+
+
+def no_room(folder: Path, size: int, free: int) -> str:
+    """Says that ``size`` bytes and a margin do not fit where only ``free`` bytes are."""
+    return say(
+        "insufficient_space",
+        "Not enough room at {place}: {needed_bytes} needed, {free_bytes} free. Free some room, or move the library "
+        "to a larger disk.",
+        place=folder,
+        needed_bytes=size + SPACE_MARGIN_BYTES,
+        free_bytes=free,
+    )
 
 
 def require_writable(folder: Path) -> None:
@@ -121,7 +131,11 @@ def why_not_writable(place: Path, root: Path = ROOT) -> str | None:
         return None
     if sys.platform != "win32" and os.statvfs(place).f_flag & os.ST_RDONLY:
         return _read_only(place, root)
-    return f"{place} is read-only for this user. Change its permissions or choose another folder."
+    return say(
+        "not_writable",
+        "{place} is read-only for this user. Change its permissions or choose another folder.",
+        place=place,
+    )
 
 
 def is_dirty_ntfs(place: Path, root: Path = ROOT) -> bool:
@@ -146,31 +160,59 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     place = error.filename if isinstance(error.filename, str) else path
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return InsufficientSpaceError(
-            f"The disk became full while writing {place}. Nothing was changed. Free some room and try again."
+            say(
+                "disk_full",
+                "The disk became full while writing {place}. Nothing was changed. Free some room and try again.",
+                place=place,
+            )
         )
     if error.errno == errno.EROFS:
         return StorageError(_read_only(Path(place)))
     if error.errno in (errno.EACCES, errno.EPERM):
-        return StorageError(f"No permission for {place}. Change its permissions, or choose another folder.")
+        return StorageError(
+            say(
+                "no_permission",
+                "No permission for {place}. Change its permissions, or choose another folder.",
+                place=place,
+            )
+        )
     if error.errno == errno.EFBIG:
         return StorageError(
-            f"{place} is too large for its drive, such as one with FAT32. Choose another drive."
+            say(
+                "too_large_for_drive",
+                "{place} is too large for its drive, such as one with FAT32. Choose another drive.",
+                place=place,
+            )
         )
     if error.errno == errno.ENAMETOOLONG:
-        return StorageError(f"{place} has a name that is too long for its drive. Shorten it.")
-    return StorageError(f"{place}: {error.strerror or error}. Check the drive and try again.")
-
-
-def gigabytes(size: int) -> str:
-    """A size in bytes as people read it."""
-    return f"{size / 2**30:.2f} GiB"
+        return StorageError(
+            say(
+                "name_too_long_for_drive",
+                "{place} has a name that is too long for its drive. Shorten it.",
+                place=place,
+            )
+        )
+    return StorageError(
+        say(
+            "drive_failed",
+            "{place}: {error}. Check the drive and try again.",
+            place=place,
+            error=error.strerror or error,
+        )
+    )
 
 
 def _read_only(place: Path, root: Path = ROOT) -> str:
     if is_dirty_ntfs(place, root):
-        return (
-            f"{place} is on a Windows drive (NTFS) that is mounted read-only: it was not shut down cleanly, or has "
+        return say(
+            "ntfs_read_only",
+            "{place} is on a Windows drive (NTFS) that is mounted read-only: it was not shut down cleanly, or has "
             "errors. Shut Windows down fully (not to sleep) or run «chkdsk /f» there, or unmount the drive and run "
-            "«sudo ntfsfix -d» on it; then mount it again."
+            "«sudo ntfsfix -d» on it; then mount it again.",
+            place=place,
         )
-    return f"{place} lies on a read-only filesystem. Make it writable, or choose another folder."
+    return say(
+        "read_only_filesystem",
+        "{place} lies on a read-only filesystem. Make it writable, or choose another folder.",
+        place=place,
+    )

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..errors import InsufficientSpaceError, StorageError
+from ..sentences import say
 from .disk import (
     SPACE_MARGIN_BYTES,
     existing_ancestor,
-    gigabytes,
     is_dirty_ntfs,
+    no_room,
     same_filesystem,
     why_not_writable,
 )
@@ -86,19 +87,27 @@ def findings(files: Sequence[NewFile], target: Path, way: Way, root: Path = ROOT
     elif is_dirty_ntfs(place, root):
         yield Finding(
             "ntfs_dirty",
-            f"{place} is on a Windows drive (NTFS) that is marked as dirty. Check it before it gets worse: run "
-            "«chkdsk /f» in Windows, or «sudo ntfsfix -d» on the unmounted drive.",
+            say(
+                "ntfs_dirty",
+                "{place} is on a Windows drive (NTFS) that is marked as dirty. Check it before it gets worse: run "
+                "«chkdsk /f» in Windows, or «sudo ntfsfix -d» on the unmounted drive.",
+                place=place,
+            ),
         )
     mount = mount_of(place, root)
     yield from _names_and_sizes(files, place, mount)
     written = _written(files, place, way, root)
     yield from _room(sum(file.size for file in written), len(files), place)
     if way in _MOVES and written:
-        size = gigabytes(sum(file.size for file in written))
         yield Finding(
             "cross_filesystem",
-            f"{shown(written[0].path.name)} lies on another drive or mount than the library. To move it, {size} "
-            "are copied and verified; only then is the original deleted.",
+            say(
+                "cross_filesystem",
+                "{name} lies on another drive or mount than the library. To move it, {size_bytes} are copied and "
+                "verified; only then is the original deleted.",
+                name=shown(written[0].path.name),
+                size_bytes=sum(file.size for file in written),
+            ),
         )
     around = sandbox(root)
     if around is not None:
@@ -106,8 +115,12 @@ def findings(files: Sequence[NewFile], target: Path, way: Way, root: Path = ROOT
         if around.kind == "container" and mount is not None and mount.fstype in ("overlay", "aufs"):
             yield Finding(
                 "container_layer",
-                f"{target} lies inside the container and is lost with it. Let the library lie in a folder that is "
-                "given to the container.",
+                say(
+                    "container_layer",
+                    "{target} lies inside the container and is lost with it. Let the library lie in a folder that is "
+                    "given to the container.",
+                    target=target,
+                ),
             )
 
 
@@ -118,7 +131,11 @@ def _sources(files: Iterable[NewFile], way: Way, root: Path) -> Iterator[Finding
             path.stat()  # one that is not there is another story
             yield Finding(
                 "not_readable",
-                f"No permission to read {shown(str(path))}. Change its permissions, or run Librarian as its owner.",
+                say(
+                    "not_readable",
+                    "No permission to read {path}. Change its permissions, or run Librarian as its owner.",
+                    path=shown(str(path)),
+                ),
                 StorageError,
             )
         if way not in _MOVES:
@@ -131,13 +148,22 @@ def _sources(files: Iterable[NewFile], way: Way, root: Path) -> Iterator[Finding
             if mount is not None and mount.fstype in _NO_LINKS:
                 yield Finding(
                     "no_links",
-                    f"{path.parent} is on a drive ({mount.fstype}) that cannot hold links, so none could be left "
-                    "there. Move or copy it instead.",
+                    say(
+                        "no_links",
+                        "{place} is on a drive ({filesystem}) that cannot hold links, so none could be left there. "
+                        "Move or copy it instead.",
+                        place=path.parent,
+                        filesystem=mount.fstype,
+                    ),
                     StorageError,
                 )
         if problem:
             yield Finding(
-                "not_removable", f"{problem} To leave the original there, import a copy.", StorageError
+                "not_removable",
+                say(
+                    "not_removable", "{problem} To leave the original there, import a copy.", problem=problem
+                ),
+                StorageError,
             )
 
 
@@ -147,7 +173,11 @@ def _why_not_removable(path: Path) -> str | None:
         return None
     folder, user = path.parent.stat(), os.geteuid()
     if folder.st_mode & stat.S_ISVTX and user not in (0, folder.st_uid, path.lstat().st_uid):
-        return f"{shown(str(path))} belongs to another user, and its folder lets only owners remove files."
+        return say(
+            "not_yours",
+            "{path} belongs to another user, and its folder lets only owners remove files.",
+            path=shown(str(path)),
+        )
     return None
 
 
@@ -157,23 +187,42 @@ def _names_and_sizes(files: Iterable[NewFile], place: Path, mount: Mount | None)
         if mount is not None and mount.fstype in _FAT and size > FAT_LIMIT_BYTES:
             yield Finding(
                 "file_too_large",
-                f"{shown(path.name)} has {gigabytes(size)}, but {place} is on a FAT drive, which holds files of at "
-                "most 4 GiB. Format it as exFAT, NTFS or ext4, or choose another drive for the library.",
+                say(
+                    "file_too_large",
+                    "{name} has {size_bytes}, but {place} is on a FAT drive, which holds files of at most 4 GiB. "
+                    "Format it as exFAT, NTFS or ext4, or choose another drive for the library.",
+                    name=shown(path.name),
+                    size_bytes=size,
+                    place=place,
+                ),
                 StorageError,
             )
         longest = max(name.split("/"), key=lambda part: len(os.fsencode(part)))
         if len(os.fsencode(longest)) > name_max:
             yield Finding(
                 "name_too_long",
-                f"«{shown(longest[:40])}…» has {len(os.fsencode(longest))} bytes, but names at {place} can have "
-                f"{name_max}. Give the file a shorter name.",
+                say(
+                    "name_too_long",
+                    "«{name}…» has {length} bytes, but names at {place} can have {limit}. Give the file a shorter "
+                    "name.",
+                    name=shown(longest[:40]),
+                    length=len(os.fsencode(longest)),
+                    place=place,
+                    limit=name_max,
+                ),
                 StorageError,
             )
         elif len(os.fsencode(place / name)) >= path_max:
             yield Finding(
                 "name_too_long",
-                f"The path of «{shown(longest[:40])}» below {place} would be longer than {path_max} bytes. Give the "
-                "file a shorter name, or let the library lie in a folder further up.",
+                say(
+                    "path_too_long",
+                    "The path of «{name}» below {place} would be longer than {limit} bytes. Give the file a shorter "
+                    "name, or let the library lie in a folder further up.",
+                    name=shown(longest[:40]),
+                    place=place,
+                    limit=path_max,
+                ),
                 StorageError,
             )
 
@@ -210,12 +259,7 @@ def _stays(folder: Path, place: Path, way: Way, root: Path) -> bool:
 def _room(size: int, count: int, place: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(place).free
     if free < size + SPACE_MARGIN_BYTES:
-        yield Finding(
-            "insufficient_space",
-            f"Not enough room at {place}: {gigabytes(size + SPACE_MARGIN_BYTES)} needed, {gigabytes(free)} free. "
-            "Free some room, or move the library to a larger disk.",
-            InsufficientSpaceError,
-        )
+        yield Finding("insufficient_space", no_room(place, size, free), InsufficientSpaceError)
     if sys.platform == "win32":
         return
     status = os.statvfs(place)
@@ -223,6 +267,11 @@ def _room(size: int, count: int, place: Path) -> Iterator[Finding]:
     if status.f_files and status.f_favail < needed:
         yield Finding(
             "insufficient_space",
-            f"{place} has room, but takes only {status.f_favail} more files. Delete some small files there.",
+            say(
+                "no_more_files",
+                "{place} has room, but takes only {count} more files. Delete some small files there.",
+                place=place,
+                count=status.f_favail,
+            ),
             InsufficientSpaceError,
         )

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import InvalidRequestError, OutsideRootsError, SourceChangedError
+from ..sentences import say
 from .names import is_text
 
 
@@ -50,16 +51,24 @@ class AllowedRoots:
         is not, or does not stay, inside an allowed root.
         """
         if not text or "\0" in text or not is_text(text):
-            raise InvalidRequestError("Give the full path of a file or folder.")
+            raise InvalidRequestError(say("give_full_path", "Give the full path of a file or folder."))
         try:
             path = Path(text).expanduser()
         except RuntimeError as error:  # ~somebody who is not known here
             raise InvalidRequestError(
-                f"{text!r} names a user who is not known here. Give a full path."
+                say(
+                    "unknown_user",
+                    "{path!r} names a user who is not known here. Give a full path.",
+                    path=text,
+                )
             ) from error
         if not path.is_absolute():
             raise InvalidRequestError(
-                f"{text!r} is not a full path. Give the path from the root of the drive."
+                say(
+                    "not_a_full_path",
+                    "{path!r} is not a full path. Give the path from the root of the drive.",
+                    path=text,
+                )
             )
         path = Path(os.path.normpath(path))
         try:
@@ -68,8 +77,12 @@ class AllowedRoots:
             raise InvalidRequestError(f"{text!r} cannot be a path: {error.strerror or error}.") from error
         if not allowed:
             raise OutsideRootsError(
-                f"{path} is outside the folders that Librarian may use. "
-                "Add its folder under Settings → Allowed folders, or start with --allow FOLDER."
+                say(
+                    "outside_allowed_folders",
+                    "{path} is outside the folders that Librarian may use. Add its folder under Settings → Allowed "
+                    "folders, or start with --allow FOLDER.",
+                    path=path,
+                )
             )
         try:
             path.lstat()
@@ -87,10 +100,19 @@ class AllowedRoots:
         """
         real = real_path(path)
         if not self.contains(real):
-            raise OutsideRootsError(f"{path} leads to {real}, outside the folders that Librarian may use.")
+            raise OutsideRootsError(
+                say(
+                    "leads_outside",
+                    "{path} leads to {target}, outside the folders that Librarian may use.",
+                    path=path,
+                    target=real,
+                )
+            )
         try:
             same = os.path.samestat(real.stat(), opened)
         except OSError:
             same = False
         if not same:
-            raise SourceChangedError(f"{path} was replaced while it was opened. Try again.")
+            raise SourceChangedError(
+                say("replaced_while_opened", "{path} was replaced while it was opened. Try again.", path=path)
+            )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from ..sentences import say
 from .mounts import ROOT, mounts
 
 _CONTAINER = re.compile(r"docker|kubepods|containerd|libpod|podman|lxc|garden")
@@ -26,10 +27,26 @@ class Sandbox(NamedTuple):
     @property
     def message(self) -> str:
         """The sentences shown to the person."""
-        name = {"flatpak": "a Flatpak", "snap": "a Snap", "container": "a container"}[self.kind]
+        name = {
+            "flatpak": say("a_flatpak", "a Flatpak"),
+            "snap": say("a_snap", "a Snap"),
+            "container": say("a_container", "a container"),
+        }[self.kind]
         more = ", …" if len(self.visible) > _MAX_SHOWN else ""
-        folders = ", ".join(self.visible[:_MAX_SHOWN]) + more or "no folder of this machine"
-        return f"Librarian runs in {name} and sees {folders} only. {self.remedy}"
+        if not self.visible:
+            return say(
+                "sandboxed_alone",
+                "Librarian runs in {sandbox} and sees no folder of this machine. {remedy}",
+                sandbox=name,
+                remedy=self.remedy,
+            )
+        return say(
+            "sandboxed",
+            "Librarian runs in {sandbox} and sees {folders} only. {remedy}",
+            sandbox=name,
+            folders=", ".join(self.visible[:_MAX_SHOWN]) + more,
+            remedy=self.remedy,
+        )
 
 
 def sandbox(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> Sandbox | None:
@@ -37,15 +54,24 @@ def sandbox(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> S
     if (root / ".flatpak-info").exists():
         name, folders = _flatpak(root / ".flatpak-info")
         return Sandbox(
-            "flatpak", folders, f"Allow others with «flatpak override --user --filesystem=FOLDER {name}»."
+            "flatpak",
+            folders,
+            say(
+                "allow_flatpak",
+                "Allow others with «flatpak override --user --filesystem=FOLDER {name}».",
+                name=name,
+            ),
         )
     if environment.get("SNAP") and environment.get("SNAP_NAME"):
         home = environment.get("SNAP_REAL_HOME") or environment.get("HOME") or "the home folder"
         return Sandbox(
             "snap",
             (f"{home} (but nothing hidden in it)",),
-            "Drives under /media and /mnt are seen after "
-            f"«sudo snap connect {environment['SNAP_NAME']}:removable-media».",
+            say(
+                "allow_snap",
+                "Drives under /media and /mnt are seen after «sudo snap connect {name}:removable-media».",
+                name=environment["SNAP_NAME"],
+            ),
         )
     if (
         (root / ".dockerenv").exists()
@@ -55,7 +81,10 @@ def sandbox(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> S
         return Sandbox(
             "container",
             _given_folders(root),
-            "Give it others when it is started, such as with «docker run -v FOLDER:FOLDER».",
+            say(
+                "allow_container",
+                "Give it others when it is started, such as with «docker run -v FOLDER:FOLDER».",
+            ),
         )
     return None
 

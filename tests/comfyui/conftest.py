@@ -47,7 +47,7 @@ from typing import Any
 import pytest
 from _real_comfyui import CHROMIUM_FLAGS, RealComfyUI, browser_path
 from _sample_models import write_sample_models
-from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect, sync_playwright
 
 TAB_BUTTON = "[data-testid=librarian-tab-button], .librarian-tab-button"
 FOLDER = Path(__file__).parent
@@ -240,6 +240,20 @@ def open_librarian() -> Callable[[Page], Page]:
         return page
 
     return open_tab
+
+
+@pytest.fixture
+def type_at_once() -> Callable[[Locator, str], None]:
+    """Types letter by letter, all within one moment however slow the machine, so that it can count what is asked."""
+
+    def type_at_once(field: Locator, text: str) -> None:
+        field.focus()
+        field.evaluate(
+            "(_, text) => { for (const one of text) document.execCommand('insertText', false, one) }", text
+        )
+        expect(field).to_have_value(text)
+
+    return type_at_once
 
 
 @pytest.fixture

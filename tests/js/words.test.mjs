@@ -23,7 +23,9 @@ describe('locales', () => {
     const languages = readdirSync(`${root}locales`)
     expect(languages).toContain('zh')
     const english = keys(load(`locales/en/${file}`)).sort()
-    for (const language of languages) expect(keys(load(`locales/${language}/${file}`)).sort(), language).toEqual(english)
+    // What the server says has its English there; tests/core/test_sentences.py holds the rest to it.
+    const words = (/** @type {string} */ language) => keys(load(`locales/${language}/${file}`)).filter((key) => !key.startsWith('librarian.said.'))
+    for (const language of languages) expect(words(language).sort(), language).toEqual(english)
   })
 
   test('the panel knows which languages there are', () => {
@@ -79,6 +81,28 @@ describe('words', () => {
     const { t } = createI18n('en', { asked: 'Delete {name}, {count} of 3?' })
     expect(t('asked', { name: 'زأب', count: 2 })).toBe('Delete \u2068زأب\u2069, 2 of 3?')
     expect(t('asked', { name: 'flux', count: 2 })).toBe('Delete flux, 2 of 3?')
+  })
+})
+
+describe('what the server says', () => {
+  const zh = createI18n('zh-CN', load('locales/zh/main.json').librarian)
+  const full = { message: 'Not enough room …', said: { code: 'insufficient_space', parameters: { place: '/模型', needed_bytes: 6_938_078_334, free_bytes: 67_040_989 } } }
+
+  test('is said in the language of the panel, with sizes as it writes them', () => {
+    expect(zh.told(full)).toBe('/模型 空间不足：需要 6.94 GB，可用 67 MB。请腾出空间，或将库移到更大的磁盘。')
+  })
+
+  test('also where one sentence holds another', () => {
+    const said = { code: 'network_unavailable', parameters: { host: 'huggingface.co', why: { code: 'no_answer_in_time', parameters: {} } } }
+    expect(zh.told({ message: 'huggingface.co cannot be reached: no answer in time.', said })).toBe('无法连接 huggingface.co：等待答复超时。')
+  })
+
+  test('stays English in English, and where the language lacks it or a part of it', () => {
+    const message = 'Something new.'
+    expect(createI18n('en', load('locales/en/main.json').librarian).told(full)).toBe(full.message)
+    expect(zh.told({ message, said: { code: 'not_known_here', parameters: {} } })).toBe(message)
+    expect(zh.told({ message, said: { code: 'not_removable', parameters: { problem: { code: 'not_known_here', parameters: {} } } } })).toBe(message)
+    expect([zh.told({ message }), zh.told({ message, said: null }), zh.told(null)]).toEqual([message, message, ''])
   })
 })
 

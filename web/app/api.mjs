@@ -1,11 +1,11 @@
-/** @import { Host } from './types.mjs' */
+/** @import { Host, Said } from './types.mjs' */
 
 /** A request that did not succeed, in words that can be shown (RFC 9457 `title`, `detail`, `code`). */
 export class ApiError extends Error {
   /**
-   * @param {{status: number, code: string, title?: string, detail?: string, fields?: {field: string, message: string}[]}} problem
+   * @param {{status: number, code: string, title?: string, detail?: string, said?: Said | null, fields?: {field: string, message: string}[]}} problem
    */
-  constructor({ status, code, title = '', detail = '', fields = [] }) {
+  constructor({ status, code, title = '', detail = '', said = null, fields = [] }) {
     super(detail || title || code)
     this.name = 'ApiError'
     /** 0 when there was no answer at all. */
@@ -13,6 +13,8 @@ export class ApiError extends Error {
     this.code = code
     this.title = title
     this.detail = detail
+    /** The detail as code and parameters, where the server has them. */
+    this.said = said
     /** What is wrong with which field, where the server says so. */
     this.fields = fields
   }
@@ -56,6 +58,7 @@ async function problemOf(response) {
     code: typeof body?.code === 'string' ? body.code : `http_${response.status}`,
     title: typeof body?.title === 'string' ? body.title : '',
     detail: typeof body?.detail === 'string' ? body.detail : '',
+    said: body?.said ?? null,
     fields: Array.isArray(body?.fields) ? body.fields : []
   })
 }

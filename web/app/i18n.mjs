@@ -1,4 +1,4 @@
-/** @import { Host } from './types.mjs' */
+/** @import { Host, Said } from './types.mjs' */
 
 /**
  * Words for the one moment in which no locale can be read: nobody answers. Everything else comes
@@ -90,9 +90,26 @@ export function createI18n(language, messages) {
     return t('time.hours', { hours: Math.floor(whole / 3600), minutes: Math.round((whole % 3600) / 60) })
   }
 
+  /** Null where a sentence, or one within it, is not known in this language.
+   * @param {Said | null | undefined} said @returns {string | null} */
+  function sentence(said) {
+    if (typeof find(messages, `said.${said?.code}`) !== 'string') return null
+    /** @type {Record<string, string | number>} */
+    const values = {}
+    for (const [name, value] of Object.entries(said?.parameters ?? {})) {
+      const inner = typeof value === 'object' ? sentence(value) : name.endsWith('_bytes') ? bytes(Number(value)) : value
+      if (inner === null) return null
+      values[name] = inner
+    }
+    return t(`said.${said?.code}`, values)
+  }
+
   return {
     language: tag,
     t,
+    /** What the server says, in the person's language where it has the sentence; else as the server says it, in English.
+     * @param {{message?: string | null, said?: Said | null} | null | undefined} record */
+    told: (record) => sentence(record?.said) ?? record?.message ?? '',
     /** A word of the server's vocabulary (`loras`, `pickle`, …), or itself if we have none for it.
      * @param {string} group @param {string | null | undefined} value */
     term(group, value) {

@@ -61,7 +61,7 @@ export function createLibrarianApp(host) {
   })
   const downloads = createDownloads(api, {
     started: jobs.started,
-    failed: (error) => toast('error', t('downloads.failed'), error.message)
+    failed: (error) => toast('error', t('downloads.failed'), words.get().i18n.told(error))
   })
   const workflow = createWorkflow(api, host, { names, jobs, downloads })
   const related = createRelated(api, downloads.start)
@@ -85,7 +85,7 @@ export function createLibrarianApp(host) {
     try {
       await api.post('/lookup/retry')
     } catch (error) {
-      toast('error', t('banner.tryFailed'), /** @type {Error} */ (error).message)
+      toast('error', t('banner.tryFailed'), words.get().i18n.told(/** @type {Error} */ (error)))
     }
     remote.refresh()
     await status.load()
@@ -114,7 +114,7 @@ export function createLibrarianApp(host) {
     const kind = words.get().i18n.term('jobs.kind', job.kind)
     // The place that shows the result needs no second voice.
     const shown = /** @type {Record<string, string>} */ ({ import: 'import', sync: 'links', repair: 'links', health: 'links' })[job.kind] === view.get().place
-    if (job.state === 'failed' && !shown) toast('error', t('jobs.failed', { kind }), job.error?.message ?? '')
+    if (job.state === 'failed' && !shown) toast('error', t('jobs.failed', { kind }), words.get().i18n.told(job.error))
     else if (job.state === 'done' && ours && !shown) toast('success', t('jobs.done', { kind }))
   }
 

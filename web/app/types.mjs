@@ -82,6 +82,7 @@
  * @property {string} [name]
  * @property {string} [state]
  * @property {string} [message]
+ * @property {Said | null} [said]
  * @property {string} [model_id]
  * @property {number} [current]
  * @property {number} [total]
@@ -110,7 +111,7 @@
  * @property {{offline: boolean, hosts?: {host: string, state: string, failures?: number, retry_after_s?: number}[],
  *   rate_limit?: {host: string, remaining: number, limit: number | null, reset_s: number, near_limit: boolean} | null}} network
  * @property {{queued: number, running: number}} jobs
- * @property {{code: string, message: string}[]} [warnings]
+ * @property {Warning[]} [warnings]
  * @property {boolean} [first_run]
  */
 
@@ -188,7 +189,14 @@
  * @property {string} [created_at]
  */
 
-/** @typedef {{code: string, message: string}} Warning What should be known before. */
+/**
+ * What a message of the server says, for those who speak another language than it.
+ * @typedef {object} Said
+ * @property {string} code
+ * @property {Record<string, string | number | Said>} parameters names that end in `_bytes` are sizes
+ */
+
+/** @typedef {{code: string, message: string, said?: Said | null}} Warning What should be known before. */
 
 /**
  * @typedef {object} InspectGroup
@@ -203,6 +211,7 @@
  * @property {string | null} [duplicate_of]
  * @property {boolean} [importable]
  * @property {string | null} [problem]
+ * @property {Said | null} [problem_said]
  * @property {number} [size_bytes]
  * @property {Warning[]} [warnings]
  */

@@ -92,14 +92,15 @@ export function Banners() {
       banners.push(html`<${Banner} key="index-error" id="index-error" severity="error" icon="error"
         action=${html`<${Button} icon="refresh" onClick=${() => beginScan(panel, 'quick')}>${t('error.retry')}<//>`}>${t('banner.indexError')}<//>`)
     }
-    for (const { code, message } of status.warnings ?? []) {
+    for (const warning of status.warnings ?? []) {
+      const { code, message } = warning
       const id = `${code}:${message}`
       // A download says itself, among the downloads, what came wrong and where it is kept.
       if (hidden.includes(id) || code === 'download_kept_aside') continue
       banners.push(html`<${Banner}
         key=${id} id=${code} severity="warn" icon="warn"
         action=${html`<${IconButton} icon="close" class="is-small" label=${t('action.dismiss')} onClick=${() => setHidden([...hidden, id])} />`}
-      >${message}<//>`)
+      >${i18n.told(warning)}<//>`)
     }
   }
   return html`<div class="lib-banners" role="status" aria-live="polite">${banners}</div>`

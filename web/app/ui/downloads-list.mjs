@@ -15,7 +15,7 @@ const WANTS_TOKEN = new Set(['remote_unauthorized', 'remote_forbidden'])
 /** Why it waits or failed, and what can be done. @param {{download: Download}} props */
 function Reason({ download }) {
   const { view, downloads } = usePanel()
-  const { t, duration } = useI18n()
+  const { t, told, duration } = useI18n()
   const { reason, state, retry_after_s, page_url } = download
   const { receivedAt } = useStore(downloads)
   const now = useSeconds(state === 'waiting' && Boolean(retry_after_s))
@@ -24,7 +24,7 @@ function Reason({ download }) {
   if (!reason && !(state === 'waiting' && left > 0)) return null
   return html`<div class="lib-download-reason" data-state=${state}>
     <p>
-      ${reason?.message}
+      ${told(reason)}
       ${state === 'waiting' && left > 0 && html` <span role="timer">${t('downloads.nextTry', { time: duration(left) })}</span>`}
     </p>
     ${state === 'failed' &&
@@ -57,7 +57,7 @@ function KeptAside({ download }) {
 
 /** @param {{download: Download}} props */
 function Files({ download }) {
-  const { t, term, bytes } = useI18n()
+  const { t, told, term, bytes } = useI18n()
   if (download.files.length < 2) return null
   return html`<details class="lib-more"><summary><${Icon} name="right" />${t('details.files', { count: download.files.length })}</summary>
     <ul class="lib-plain-list">
@@ -67,7 +67,7 @@ function Files({ download }) {
           <span class="lib-entry-note">
             ${file.state === 'downloading' && file.size ? t('progress.of', { current: bytes(file.received ?? 0), total: bytes(file.size) }) : [term('downloads.fileState', file.state), bytes(file.size)].join(' · ')}
           </span>
-          ${file.reason && html`<span class="lib-bad">${file.reason.message}</span>`}
+          ${file.reason && html`<span class="lib-bad">${told(file.reason)}</span>`}
         </li>`
       )}
     </ul>
@@ -77,7 +77,7 @@ function Files({ download }) {
 /** What the same repository has that may be needed as well. @param {{download: Download}} props */
 function Related({ download }) {
   const { downloads, toast } = usePanel()
-  const { t, bytes, term } = useI18n()
+  const { t, told, bytes, term } = useI18n()
   const { downloads: all } = useStore(downloads)
   const asked = new Set(all.filter(({ provider, repo_id }) => provider === download.provider && repo_id === download.repo_id).flatMap(({ files }) => files.map(({ path }) => path)))
   const open = (download.related ?? []).filter(({ path }) => !asked.has(path))
@@ -87,7 +87,7 @@ function Related({ download }) {
     try {
       await downloads.start({ provider: download.provider, repo_id: download.repo_id ?? '', ...(download.revision ? { revision: download.revision } : {}), files: [path], link: download.link ?? false })
     } catch (error) {
-      toast('error', t('downloads.startFailed'), /** @type {Error} */ (error).message)
+      toast('error', t('downloads.startFailed'), told(/** @type {Error} */ (error)))
     }
   }
   return html`<details class="lib-more"><summary><${Icon} name="right" />${t('downloads.related', { count: open.length })}</summary>

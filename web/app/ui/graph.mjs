@@ -41,7 +41,7 @@ function inputFor(node, model, at) {
 /** The model into the node that it was dropped on. @param {LibrarianPanel} panel @param {ModelRow} model
  * @param {GraphNode} node @param {{x: number, y: number}} at */
 async function dropOnNode(panel, model, node, at) {
-  const { t } = panel.words.get().i18n
+  const { t, told } = panel.words.get().i18n
   const name = model.official_name || model.file_name || model.model_id
   const input = inputFor(node, model, at)
   if (!input) {
@@ -66,7 +66,7 @@ async function dropOnNode(panel, model, node, at) {
     if (input.options().includes(value)) input.set(value)
     else panel.toast('warn', t('graph.noFit', { name, node: node.title }), t('graph.noFitText'))
   } catch (error) {
-    panel.toast('error', t('graph.failed'), /** @type {Error} */ (error).message)
+    panel.toast('error', t('graph.failed'), told(/** @type {Error} */ (error)))
   }
 }
 

@@ -63,7 +63,7 @@ function Repair() {
     return html`<div class="lib-health-work"><p>${t('health.repairing')}</p><${ProgressBar} progress=${job?.progress} label=${t('health.repairing')} />
       ${job && html`<div class="lib-actions"><${CancelButton} id=${job.id} /></div>`}</div>`
   }
-  if (job.state === 'failed') return html`<${ErrorBox} compact what=${t('health.repairFailed')} error=${{ code: job.error?.code, title: '', detail: job.error?.message }} onRetry=${health.repair} />`
+  if (job.state === 'failed') return html`<${ErrorBox} compact what=${t('health.repairFailed')} error=${{ code: job.error?.code, title: '', detail: job.error?.message, said: job.error?.said }} onRetry=${health.repair} />`
   const { repaired = 0, failed = [] } = job.result ?? {}
   return html`<div class="lib-callout" data-severity=${failed.length > 0 ? 'warn' : 'success'} role="status">
     <${Icon} name=${failed.length > 0 ? 'warn' : 'check'} />

@@ -92,21 +92,22 @@ function Lookup({ draft }) {
 
 /** What should be known before. @param {{warnings: Warning[]}} props */
 export function Warnings({ warnings }) {
+  const { told } = useI18n()
   return warnings.map(
-    ({ code, message }) => html`<p class="lib-callout" data-severity="warn" data-code=${code} key=${`${code} ${message}`}><${Icon} name="warn" /><span>${message}</span></p>`
+    (warning) => html`<p class="lib-callout" data-severity="warn" data-code=${warning.code} key=${`${warning.code} ${warning.message}`}><${Icon} name="warn" /><span>${told(warning)}</span></p>`
   )
 }
 
 /** What is in the way, and what to know. @param {{draft: Draft}} props */
 function Remarks({ draft }) {
   const panel = usePanel()
-  const { t } = useI18n()
+  const { t, told } = useI18n()
   const { group } = draft
   const missing = group.missing_shards ?? []
   const able = isImportable(draft)
   const names = missing.slice(0, NAMED).join(', ') + (missing.length > NAMED ? ', …' : '')
   return html`
-    ${group.problem && html`<p class="lib-callout" data-severity=${able ? 'warn' : 'error'}><${Icon} name=${able ? 'warn' : 'error'} /><span>${group.problem}</span></p>`}
+    ${group.problem && html`<p class="lib-callout" data-severity=${able ? 'warn' : 'error'}><${Icon} name=${able ? 'warn' : 'error'} /><span>${told({ message: group.problem, said: group.problem_said })}</span></p>`}
     ${missing.length > 0 && !group.problem && html`<p class="lib-callout" data-severity="warn"><${Icon} name="warn" /><span>${t('import.missingShards', { count: missing.length, names })}</span></p>`}
     ${group.duplicate_of &&
     html`<p class="lib-callout" data-severity="info"><${Icon} name="info" />

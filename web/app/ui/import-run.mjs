@@ -17,7 +17,7 @@ const ORDER = /** @type {Record<string, number>} */ ({ failed: 0, running: 1 })
 /** @param {{item: JobItem, ended: boolean, alone: boolean}} props */
 function Item({ item, ended, alone }) {
   const panel = usePanel()
-  const { t, term, bytes, percent } = useI18n()
+  const { t, told, term, bytes, percent } = useI18n()
   const { state = 'queued', current = 0, total } = item
   const running = state === 'running' && !ended
   const share = total ? Math.min(1, current / total) : 0
@@ -25,7 +25,7 @@ function Item({ item, ended, alone }) {
     ? total
       ? t('upload.sent', { sent: bytes(current), size: bytes(total), share: percent(share) })
       : term('jobs.itemState', state)
-    : [term('jobs.itemState', ended && state === 'queued' ? 'cancelled' : state), item.message ?? ''].filter(Boolean).join(' · ')
+    : [term('jobs.itemState', ended && state === 'queued' ? 'cancelled' : state), told(item)].filter(Boolean).join(' · ')
   return html`<li class="lib-entry lib-run-item" data-state=${state}>
     ${running ? html`<span class="lib-spinner" aria-hidden="true"></span>` : html`<${Icon} name=${ICONS[state] ?? 'file'} />`}
     <div class="lib-entry-text">
@@ -121,7 +121,7 @@ export function Run() {
       <div class="lib-actions"><${CancelButton} id=${job.id} /><${Button} icon="plus" onClick=${imports.reset}>${t('import.again')}<//></div>
       <p class="lib-note">${t('import.cancelText')}</p>`}
     ${startError && html`<${ErrorBox} what=${t('import.startFailed')} error=${startError} />`}
-    ${ended && job.error && counts.failed === 0 && html`<${ErrorBox} what=${t('import.failed')} error=${{ code: job.error.code, title: '', detail: job.error.message }} />`}
+    ${ended && job.error && counts.failed === 0 && html`<${ErrorBox} what=${t('import.failed')} error=${{ code: job.error.code, title: '', detail: job.error.message, said: job.error.said }} />`}
     ${job.state === 'cancelled' && html`<p class="lib-note">${t('import.cancelledText')}</p>`}
     ${ended && counts.skipped > 0 && html`<p class="lib-note">${t('import.skipped', { count: counts.skipped })}</p>`}
     ${ended && job.result?.links && html`<${ResultNumbers} job=${{ ...job, result: { links: job.result.links } }} />`}

@@ -44,20 +44,20 @@ export const sayProblem = (problem) =>
 
 /** Look for changes, and say if that could not begin. @param {import('../librarian-app.mjs').LibrarianPanel} panel @param {'quick' | 'deep'} kind */
 export async function beginScan(panel, kind) {
-  const { t } = panel.words.get().i18n
+  const { t, told } = panel.words.get().i18n
   try {
     const { job } = await panel.api.post('/scan', { kind })
     panel.jobs.started(job)
   } catch (error) {
     const failed = /** @type {any} */ (error)
-    panel.toast('error', t('scan.failed'), failed.unreachable ? t('error.unreachable') : failed.message)
+    panel.toast('error', t('scan.failed'), failed.unreachable ? t('error.unreachable') : told(failed))
   }
 }
 
 /** Stop a running job, and say when that did not work. @param {{id: string}} props */
 export function CancelButton({ id }) {
   const { jobs, toast } = usePanel()
-  const { t } = useI18n()
+  const { t, told } = useI18n()
   const [asked, setAsked] = useState(false)
   return html`<${Button}
     icon="stop"
@@ -68,7 +68,7 @@ export function CancelButton({ id }) {
         await jobs.cancel(id)
       } catch (error) {
         setAsked(false)
-        toast('error', t('jobs.cancelFailed'), /** @type {Error} */ (error).message)
+        toast('error', t('jobs.cancelFailed'), told(/** @type {Error} */ (error)))
       }
     }}
   >
@@ -79,7 +79,7 @@ export function CancelButton({ id }) {
 /** @param {{job: Job}} props */
 function JobEntry({ job }) {
   const i18n = useI18n()
-  const { term, date, moment } = i18n
+  const { told, term, date, moment } = i18n
   const ended = hasEnded(job)
   const title = term('jobs.kind', job.kind)
   // What the job itself says is not said again.
@@ -91,9 +91,9 @@ function JobEntry({ job }) {
       <span class="lib-job-state" title=${ended ? date(job.finished_at ?? job.created_at) : undefined}>${ended ? moment(job.finished_at ?? job.created_at) : term('jobs.stage', job.stage) || term('jobs.state', job.state)}</span>
     </div>
     ${!ended && html`<${ProgressBar} progress=${job.progress} label=${title} /><div class="lib-job-actions"><${CancelButton} id=${job.id} /></div>`}
-    ${ended && job.state !== 'done' && html`<p class="lib-job-result">${term('jobs.state', job.state)}${job.error && html`: ${job.error.message}`}</p>`}
+    ${ended && job.state !== 'done' && html`<p class="lib-job-result">${term('jobs.state', job.state)}${job.error && html`: ${told(job.error)}`}</p>`}
     ${ended && html`<${ResultNumbers} job=${job} />`}
-    ${failed.length > 0 && html`<ul class="lib-plain-list">${failed.slice(0, 50).map((item) => html`<li key=${item.name}>${item.name}: ${item.message}</li>`)}</ul>`}
+    ${failed.length > 0 && html`<ul class="lib-plain-list">${failed.slice(0, 50).map((item) => html`<li key=${item.name}>${item.name}: ${told(item)}</li>`)}</ul>`}
   </li>`
 }
 

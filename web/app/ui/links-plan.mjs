@@ -91,7 +91,7 @@ function Result({ job }) {
   return html`<div class="lib-place-body">
     <h2 class="lib-place-title" tabindex="-1" data-page-title aria-live="polite">${title}</h2>
     ${!ended && html`<${ProgressBar} progress=${job?.progress} label=${title} />${job && html`<div class="lib-actions"><${CancelButton} id=${job.id} /></div>`}`}
-    ${job?.error && html`<${ErrorBox} what=${t('links.applyFailed')} error=${{ code: job.error.code, title: '', detail: job.error.message }} />`}
+    ${job?.error && html`<${ErrorBox} what=${t('links.applyFailed')} error=${{ code: job.error.code, title: '', detail: job.error.message, said: job.error.said }} />`}
     ${ended && html`<${ResultNumbers} job=${job} />
       <${Problems} title=${t('links.unreachable', { count: unreachable.length })} problems=${unreachable} severity="warn" />
       <div class="lib-actions"><${Button} kind="primary" icon="check" onClick=${() => {

@@ -58,7 +58,7 @@ export function TrustReason({ record }) {
 /** What Hugging Face and Civitai know about the file; applied only when the person says so. @param {{record: ModelRecord}} props */
 export function LookupSection({ record }) {
   const { details } = usePanel()
-  const { t, term } = useI18n()
+  const { t, told, term } = useI18n()
   const { lookup, lookingUp, lookupError } = useStore(details)
   if (!lookup && !lookingUp && !lookupError) return null
   return html`<section class="lib-section lib-lookup" aria-live="polite">
@@ -79,7 +79,7 @@ export function LookupSection({ record }) {
               (candidate, at) => html`<${CandidateEntry} first=${at === 0} key=${`${candidate.provider}/${candidate.repo_id}/${candidate.file_name ?? ''}`} candidate=${candidate} record=${record} />`
             )}
           </ul>`}
-      ${(lookup.problems ?? []).map(({ provider, message }) => html`<p class="lib-note" key=${provider}>${t('remote.problem', { provider: term('provider', provider), message })}</p>`)}
+      ${(lookup.problems ?? []).map((problem) => html`<p class="lib-note" key=${problem.provider}>${t('remote.problem', { provider: term('provider', problem.provider), message: told(problem) })}</p>`)}
     `}
   </section>`
 }

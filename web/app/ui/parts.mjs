@@ -6,6 +6,7 @@ import { HoverFilm } from './film.mjs'
 import { Icon, iconOf } from './icons.mjs'
 
 /** @import { ApiError } from '../api.mjs' */
+/** @import { I18n } from '../i18n.mjs' */
 /** @import { ModelRow, Progress as ProgressRecord } from '../types.mjs' */
 
 /** @typedef {any} Children */
@@ -103,15 +104,15 @@ export function TierBadge({ tier = 'unknown', pickle, inList = false }) {
   return html`<span class="lib-badge" data-tier=${shown} title=${t(`tierWhy.${shown}`)}>${term('tier', shown)}</span>`
 }
 
-/** @param {unknown} error @param {{t: (key: string) => string, language: string}} i18n */
-export function errorWords(error, { t, language }) {
+/** @param {unknown} error @param {I18n} i18n */
+export function errorWords(error, { t, told, language }) {
   const problem = /** @type {Partial<ApiError>} */ (error ?? {})
   if (problem.code === 'unreachable') return { title: t('error.unreachable'), detail: t('error.unreachableDetail') }
   const known = t(`error.code.${problem.code}`)
   const own = known === `error.code.${problem.code}` ? '' : known
   // The server says it in English.
   const title = (language.startsWith('en') && problem.title) || own || problem.title || t('error.generic')
-  const detail = problem.detail && problem.detail !== title ? problem.detail : ''
+  const detail = problem.detail && problem.detail !== title ? told({ message: problem.detail, said: problem.said }) : ''
   return { title, detail: detail || (problem.title ? '' : (problem.message ?? '')) }
 }
 

@@ -81,7 +81,7 @@ function Offer({ words, all }) {
 /** What the hosts have for the same words, below what one owns. */
 export function RemoteSection() {
   const { remote, search } = usePanel()
-  const { t, term, date } = useI18n()
+  const { t, told, term, date } = useI18n()
   const { query, offered, models, loading, refreshing, offline, stale, fetchedAt, problems, error, fresh, open, folded } = useStore(remote)
   const { total, error: unlisted } = useStore(search)
   const list = useRef(/** @type {HTMLElement | null} */ (null))
@@ -143,9 +143,9 @@ export function RemoteSection() {
       </ul>
       ${!loading &&
       problems.map(
-        ({ provider, message }) =>
-          html`<p class="lib-note lib-remote-note" key=${provider}>
-            <span>${t('remote.problem', { provider: term('provider', provider), message })}</span>
+        (problem) =>
+          html`<p class="lib-note lib-remote-note" key=${problem.provider}>
+            <span>${t('remote.problem', { provider: term('provider', problem.provider), message: told(problem) })}</span>
             ${!offline && html`<${Button} kind="quiet" onClick=${remote.retry}>${t('error.retry')}<//>`}
           </p>`
       )}

@@ -109,7 +109,7 @@ function Width({ value }) {
 /** Asks about every model that has not been recognised. */
 function RetryLookups() {
   const { api, jobs, toast } = usePanel()
-  const { t } = useI18n()
+  const { t, told } = useI18n()
   const [asking, setAsking] = useState(false)
   const start = async () => {
     setAsking(true)
@@ -118,7 +118,7 @@ function RetryLookups() {
       if (job) jobs.started(job)
       toast('info', t('settings.retryStarted'))
     } catch (error) {
-      toast('error', t('lookup.failed'), /** @type {Error} */ (error).message)
+      toast('error', t('lookup.failed'), told(/** @type {Error} */ (error)))
     }
     setAsking(false)
   }

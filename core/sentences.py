@@ -1,0 +1,101 @@
+"""Sentences for people that can be said in another language: what they are, beside how they read in English."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    computed_field,
+    model_validator,
+)
+
+
+class Said(BaseModel):
+    """What a sentence says: a stable code and what fills it. Names that end in ``_bytes`` are sizes in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    parameters: dict[str, str | int | Said]
+
+
+class Sentence(str):
+    """An English sentence that knows what it says. As a part of another text it is only that text."""
+
+    said: Said
+    _template: str
+    _parameters: dict[str, object]
+
+    def again(self, **parameters: object) -> Sentence:
+        """The same sentence with other parameters in place of some of its own."""
+        return _sentence(self.said.code, self._template, {**self._parameters, **parameters})
+
+
+def say(code: str, template: str, /, **parameters: object) -> Sentence:
+    """Make a sentence from English with ``{names}`` of parameters; code and English stand where it is called.
+
+    Sizes are whole numbers and their names end in ``_bytes``; a parameter may be a sentence, too.
+    """
+    return _sentence(code, template, parameters)
+
+
+def said_of(text: str | None) -> Said | None:
+    """What a text says, where it is a sentence."""
+    return text.said if isinstance(text, Sentence) else None
+
+
+def gigabytes(size: int) -> str:
+    """A size in bytes as people read it."""
+    return f"{size / 2**30:.2f} GiB"
+
+
+def _sentence(code: str, template: str, parameters: dict[str, object]) -> Sentence:
+    english: dict[str, object] = {}
+    kept: dict[str, str | int | Said] = {}
+    for name, value in parameters.items():
+        english[name] = gigabytes(value) if isinstance(value, int) and name.endswith("_bytes") else value
+        if isinstance(value, Sentence):
+            kept[name] = value.said
+        else:
+            kept[name] = value if isinstance(value, int) else str(value)
+    sentence = Sentence(template.format(**english))
+    sentence.said = Said(code=code, parameters=kept)
+    sentence._template, sentence._parameters = template, parameters
+    return sentence
+
+
+def _as_it_is(value: object, validate: ValidatorFunctionWrapHandler) -> str:
+    return value if isinstance(value, Sentence) else validate(value)
+
+
+Text = Annotated[str, WrapValidator(_as_it_is)]
+"""A text in a record that stays a `Sentence` where it is one."""
+
+
+class Told(BaseModel):
+    """A record with a ``message`` for people; ``said`` is the same for those who speak another language."""
+
+    message: Text
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def said(self) -> Said | None:
+        """The message's code and parameters, where it has them."""
+        return said_of(self.message)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, data: Any) -> Any:
+        """Take up again what was written down."""
+        if not isinstance(data, dict) or "said" not in data:
+            return data
+        rest = {name: value for name, value in data.items() if name != "said"}
+        if data["said"] is not None and isinstance(rest.get("message"), str):
+            message = Sentence(rest["message"])
+            message.said = Said.model_validate(data["said"])
+            rest["message"] = message
+        return rest
