@@ -81,6 +81,20 @@ describe('health of links', () => {
     expect(page.find('[data-part=others]')).toBeTruthy()
   })
 
+  test('what cannot be looked at any more is not called healthy', async () => {
+    const page = await healthPage()
+    for (const list of Object.values(page.fake.health)) if (Array.isArray(list)) list.splice(0)
+    page.fake.health['total_issues'] = 0
+    page.button('Look again').click()
+    await settle()
+    expect(page.text()).toContain('All links are healthy')
+    page.fake.routes['GET /health'] = () => problem(503, 'unavailable', 'The index is being mended')
+    page.button('Look again').click()
+    await settle()
+    expect(page.text()).toContain('The index is being mended')
+    expect(page.text()).not.toContain('All links are healthy')
+  })
+
   test('a cleaning that is refused is said in the dialog, and offered again', async () => {
     const page = await healthPage({ prepare: (fake) => (fake.routes['POST /health/clean'] = () => problem(500, 'storage_error', 'The disk refused')) })
     page.button('Clean…').click()

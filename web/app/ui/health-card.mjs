@@ -10,7 +10,7 @@ export function HealthCard() {
   const { health, links } = usePanel()
   const { t } = useI18n()
   const { report, error, loading } = useStore(health)
-  if (!report && error) return html`<${ErrorBox} compact what=${t('health.failed')} error=${error} onRetry=${health.load} />`
+  if (error) return html`<${ErrorBox} compact what=${t('health.failed')} error=${error} onRetry=${health.load} />`
   if (!report) return html`<p class="lib-health-card lib-note" aria-busy=${loading ? 'true' : 'false'}><span class="lib-spinner" aria-hidden="true"></span>${t('health.looking')}</p>`
   const text = report.total_issues === 0 ? t('health.healthy') : t('health.problems', { count: report.total_issues })
   return html`<button type="button" class="lib-health-card" data-status=${report.status} onClick=${() => {

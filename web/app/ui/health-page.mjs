@@ -104,7 +104,7 @@ export function HealthPage() {
     ${error && html`<${ErrorBox} what=${t('health.failed')} error=${error} onRetry=${health.load} />`}
     <${Repair} /><${Cleaned} />
     ${!report && loading && html`<${SkeletonRows} count=${4} />`}
-    ${report && report.total_issues === 0 && html`<${Empty} icon="check" title=${t('health.healthy')} text=${t('health.healthyText')} />`}
+    ${report && !error && report.total_issues === 0 && html`<${Empty} icon="check" title=${t('health.healthy')} text=${t('health.healthyText')} />`}
     ${report && report.total_issues > 0 &&
     html`<p class="lib-note">${t(`health.status.${report.status}`)}</p>
       <div class="lib-actions">
