@@ -100,7 +100,7 @@ def require_space(folder: Path, size: int) -> None:
     free = shutil.disk_usage(existing_ancestor(folder)).free
     if free < size + SPACE_MARGIN_BYTES:
         raise InsufficientSpaceError(
-            f"Not enough room at {folder}: {gigabytes(size + SPACE_MARGIN_BYTES)} needed, {gigabytes(free)} free. "
+            f"Not enough room at {folder}: {in_units(size + SPACE_MARGIN_BYTES)} needed, {in_units(free)} free. "
             "Free some room, or move the library to a larger disk."
         )
 
@@ -161,9 +161,9 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     return StorageError(f"{place}: {error.strerror or error}. Check the drive and try again.")
 
 
-def gigabytes(size: int) -> str:
+def in_units(size: int) -> str:
     """A size in bytes as people read it."""
-    return f"{size / 2**30:.2f} GiB"
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
 
 
 def _read_only(place: Path, root: Path = ROOT) -> str:

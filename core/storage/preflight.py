@@ -14,7 +14,7 @@ from ..errors import InsufficientSpaceError, StorageError
 from .disk import (
     SPACE_MARGIN_BYTES,
     existing_ancestor,
-    gigabytes,
+    in_units,
     is_dirty_ntfs,
     same_filesystem,
     why_not_writable,
@@ -94,7 +94,7 @@ def findings(files: Sequence[NewFile], target: Path, way: Way, root: Path = ROOT
     written = _written(files, place, way, root)
     yield from _room(sum(file.size for file in written), len(files), place)
     if way in _MOVES and written:
-        size = gigabytes(sum(file.size for file in written))
+        size = in_units(sum(file.size for file in written))
         yield Finding(
             "cross_filesystem",
             f"{shown(written[0].path.name)} lies on another drive or mount than the library. To move it, {size} "
@@ -157,7 +157,7 @@ def _names_and_sizes(files: Iterable[NewFile], place: Path, mount: Mount | None)
         if mount is not None and mount.fstype in _FAT and size > FAT_LIMIT_BYTES:
             yield Finding(
                 "file_too_large",
-                f"{shown(path.name)} has {gigabytes(size)}, but {place} is on a FAT drive, which holds files of at "
+                f"{shown(path.name)} has {in_units(size)}, but {place} is on a FAT drive, which holds files of at "
                 "most 4 GiB. Format it as exFAT, NTFS or ext4, or choose another drive for the library.",
                 StorageError,
             )
@@ -212,7 +212,7 @@ def _room(size: int, count: int, place: Path) -> Iterator[Finding]:
     if free < size + SPACE_MARGIN_BYTES:
         yield Finding(
             "insufficient_space",
-            f"Not enough room at {place}: {gigabytes(size + SPACE_MARGIN_BYTES)} needed, {gigabytes(free)} free. "
+            f"Not enough room at {place}: {in_units(size + SPACE_MARGIN_BYTES)} needed, {in_units(free)} free. "
             "Free some room, or move the library to a larger disk.",
             InsufficientSpaceError,
         )
