@@ -28,11 +28,11 @@ from .core.settings import Surroundings, app_of_models_folder, default_data_dir,
 from .core.storage.disk import storage_error
 from .core.storage.names import is_text
 from .core.version import VERSION
-from .terminal import counted, exit_status, follow, say, say_plan, say_sharing, size, warn
+from .terminal import INTERRUPTED, counted, exit_status, follow, say, say_plan, say_sharing, size, warn
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command. Answers 0, 1 where it failed, or 2 for wrong usage."""
+    """Run one command. Answers 0, 1 where it failed, 2 for wrong usage, or 130 where Ctrl+C ended it."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     try:
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         warn(f"librarian: {error}")
         return 1
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     finally:
         _end_output()
 

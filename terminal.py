@@ -18,6 +18,9 @@ BAR_CELLS = 30
 FEWEST_CELLS = 5
 """Of a bar; where there is less room, only the numbers are shown."""
 
+INTERRUPTED = 130
+"""The exit status of what Ctrl+C ended, as shells have it: 128 and the signal's number."""
+
 
 def say(text: str) -> None:
     """Print a line."""
@@ -126,12 +129,13 @@ def follow(librarian: Librarian, job: Job, *, draws: bool = True) -> Job:
 
 
 def exit_status(job: Job) -> int:
-    """0 if all of a job was done, else 1, with what went wrong as a whole said."""
+    """0 if all of a job was done, 130 if Ctrl+C ended it, else 1, with what went wrong as a whole said."""
     if job.state == "done" and all(item.state in ("done", "skipped") for item in job.items):
         return 0
     if job.state == "cancelled":
         warn("librarian: Cancelled. What was done until then stays.")
-    elif job.error is not None and all(item.message != job.error.message for item in job.items):
+        return INTERRUPTED
+    if job.error is not None and all(item.message != job.error.message for item in job.items):
         warn(f"librarian: {job.error.message}")
     return 1
 

@@ -48,16 +48,16 @@ def said_of(text: str | None) -> Said | None:
     return text.said if isinstance(text, Sentence) else None
 
 
-def gigabytes(size: int) -> str:
+def in_units(size: int) -> str:
     """A size in bytes as people read it."""
-    return f"{size / 2**30:.2f} GiB"
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
 
 
 def _sentence(code: str, template: str, parameters: dict[str, object]) -> Sentence:
     english: dict[str, object] = {}
     kept: dict[str, str | int | Said] = {}
     for name, value in parameters.items():
-        english[name] = gigabytes(value) if isinstance(value, int) and name.endswith("_bytes") else value
+        english[name] = in_units(value) if isinstance(value, int) and name.endswith("_bytes") else value
         if isinstance(value, Sentence):
             kept[name] = value.said
         else:

@@ -170,7 +170,7 @@ def test_ctrl_c_cancels_and_says_so(librarian_command, make_model, models_folder
 
     monkeypatch.setattr(JobRunner, "wait", interrupt)
     status, output = librarian_command("duplicates")
-    assert (status, interrupted) == (1, ["hash"])
+    assert (status, interrupted) == (130, ["hash"])
     assert "Cancelled" in output
     assert "2 files of equal size not compared" in output
 

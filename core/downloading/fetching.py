@@ -103,7 +103,7 @@ class Fetching:
         """
         upload = await self._call(self._there, file)
         if file.here is not None and file.etag is None and not (upload and upload.complete):
-            upload = await self._copied(file, Path(file.here), owner, came)
+            upload = await self._copied(file, Path(file.here), upload, owner, came)
         if upload is None or not upload.complete:
             try:
                 upload = await self._receive(file, upload, owner, changed, came)
@@ -115,33 +115,34 @@ class Fetching:
         return await self._call(self._verified, file, upload)
 
     async def _copied(
-        self, file: PlannedFile, path: Path, owner: str, came: Callable[[int], None]
+        self, file: PlannedFile, path: Path, upload: Upload | None, owner: str, came: Callable[[int], None]
     ) -> Upload | None:
-        """A copy of a file that lies here, if it is the published one; nothing is left of any other."""
-        await self._call(self._uploads.discard, file.upload_id)
-        file.received = 0
-        whole = False
+        """A copy of a file that lies here, if it is the published one; nothing is left of any other.
+
+        It goes on from what an earlier run had copied: the hash of the whole tells whether that belongs to it.
+        """
         try:
-            upload = await self._call(self._new_upload, file, file.size or 0, owner)
-            writing = await self._open(upload, 0)
+            if upload is None or upload.size != file.size:
+                upload = await self._call(self._new_upload, file, file.size or 0, owner)
+                file.received = 0
+            writing = await self._open(upload, upload.offset)
             try:
-                await self._write(self._blocks_of(path), writing, file, came, local=True)
+                await self._write(self._blocks_of(path, upload.offset), writing, file, came, local=True)
             finally:
                 upload = await asyncio.shield(asyncio.wrap_future(writing.close()))
-            whole = upload.complete and upload.sha256 == file.sha256
-            if not whole:
-                logger.info("%s is not %s as it is published; that is fetched", path, file.path)
+            if upload.complete and upload.sha256 == file.sha256:
+                return upload
+            logger.info("%s is not %s as it is published; that is fetched", path, file.path)
         except (OSError, UploadTooLongError) as error:
             logger.info("%s could not be copied, so it is fetched: %s", path, error)
-        finally:
-            if not whole:
-                await self._call(self._uploads.discard, file.upload_id)
-                file.received = 0
-        return upload if whole else None
+        await self._call(self._uploads.discard, file.upload_id)
+        file.received = 0
+        return None
 
-    async def _blocks_of(self, path: Path) -> AsyncIterator[bytes]:
+    async def _blocks_of(self, path: Path, start: int) -> AsyncIterator[bytes]:
         source = await self._call(lambda: path.open("rb"))
         try:
+            await self._call(source.seek, start)
             while block := await self._call(source.read, _BATCH_BYTES):
                 yield block
         finally:

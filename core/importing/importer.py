@@ -201,7 +201,7 @@ class Importer:
             shown_item.state = "running"
             job.changed()
             outcome = self._run(
-                shown_item, where, lambda told: self._import(item, where, request, roots, progress, told)
+                shown_item, lambda told: self._import(item, where, request, roots, progress, told)
             )
             if outcome is not None and outcome.new:
                 imported.append(outcome.model_id)
@@ -220,13 +220,11 @@ class Importer:
             self.queue.run(work, places, lambda: job.cancelled)
         finally:
             self._library.checkpoint()
-        self._forget_beside(request.items, job.job.items)
+            self._forget_beside(request.items, job.job.items)
         order = {item.model_id: number for number, item in enumerate(job.job.items)}
         return sorted(imported, key=lambda model_id: order[model_id])
 
-    def _run(
-        self, shown_item: JobItem, where: Sequence[Path], work: Callable[[Tell], Imported]
-    ) -> Imported | None:
+    def _run(self, shown_item: JobItem, work: Callable[[Tell], Imported]) -> Imported | None:
         """Do the work of one item and show on it what became of it. Raises only `CancelledError`.
 
         The work may tell what the person should know of it, also if it fails.
@@ -240,7 +238,7 @@ class Importer:
         except LibrarianError as error:
             shown_item.code, shown_item.message = error.code, error.message
         except OSError as error:
-            problem = storage_error(error, where[0] if where else self._library.root)
+            problem = storage_error(error, self._library.root)
             shown_item.code, shown_item.message = problem.code, problem.message
         except Exception as error:
             logger.exception("the import of %s failed", shown_item.name)
@@ -366,11 +364,11 @@ class Importer:
                 if imported.new or not self._library.index.contains(imported.model_id):
                     self._index(imported.model_id)
         if not imported.new:
-            return (
-                self._lead_to(imported, source.entry.files, arrived, replaced, progress)
-                if item.mode == "adopt"
-                else imported
-            )
+            if item.mode == "adopt":
+                return self._lead_to(imported, source.entry.files, arrived, replaced, progress)
+            if item.paths and arrival.originals != "keep":
+                return imported._replace(notes=[*imported.notes, "The original was kept."])
+            return imported
         if replaced is not None:
             self._library.hand_over(replaced.model_id, imported.model_id)
         settled = staging.settled.notes if staging.settled is not None else ()

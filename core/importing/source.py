@@ -90,13 +90,14 @@ class Source:
         notes = []
         for file, status in zip(self.entry.files, self._statuses, strict=True):
             if status.st_nlink > 1 and self.entry.originals != "keep" and not file.keep:
-                more = f"{file.source.name} has {status.st_nlink - 1} more names (hard links) elsewhere: "
+                others = status.st_nlink - 1
+                names = "1 more name (a hard link)" if others == 1 else f"{others} more names (hard links)"
                 then = (
                     "whatever changes it there changes this model."
                     if file.taken
-                    else "its room is not free before those are deleted, too."
+                    else "its room is not free before that is deleted, too."
                 )
-                notes.append(more + then)
+                notes.append(f"{file.source.name} has {names} elsewhere: {then}")
         return notes
 
     def _take(self, file: EntryFile, staged: Path) -> Transferred | None:

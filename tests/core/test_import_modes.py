@@ -525,7 +525,7 @@ def test_more_names_of_an_original_are_told(librarian, finished, make_model, dow
     path = make_model(downloads / "a.safetensors")
     os.link(path, downloads / "other")
     job = finished(librarian.imports.start(request(path, mode="copy", delete_originals=True)))
-    assert "1 more names (hard links)" in job.items[0].message
+    assert "1 more name (a hard link)" in job.items[0].message
     assert (downloads / "other").exists()
 
 
@@ -551,13 +551,17 @@ def test_originals_in_an_apps_folder_are_not_deleted(librarian, make_model, mode
         librarian.imports.start(request(path, mode="copy", delete_originals=True))
 
 
-def test_originals_of_duplicates_stay(librarian, finished, make_model, downloads, trash):
+@pytest.mark.parametrize(("mode", "delete_originals"), [("copy", True), ("move", False)])
+def test_originals_of_duplicates_stay_and_this_is_said(
+    librarian, finished, make_model, downloads, trash, mode, delete_originals
+):
     path = make_model(downloads / "a.safetensors")
     other = downloads / "b.safetensors"
     shutil.copy(path, other)
     finished(librarian.imports.start(request(path)))
-    job = finished(librarian.imports.start(request(other, mode="copy", delete_originals=True)))
+    job = finished(librarian.imports.start(request(other, mode=mode, delete_originals=delete_originals)))
     assert job.items[0].state == "skipped"
+    assert job.items[0].message.endswith("The original was kept.")
     assert other.exists()
 
 

@@ -116,6 +116,7 @@ def test_a_move_that_fails_late_gives_the_source_back(
     job = finished(librarian.imports.start(request(source, mode="move")))
     assert job.state == "failed"
     assert job.error.code == "insufficient_space"
+    assert f"while writing {librarian.library.root}" in job.error.message, "it is not the source that is full"
     assert source.read_bytes() == data
     assert staging(librarian) == []
     assert library_files(librarian) == set()
@@ -373,7 +374,7 @@ def test_more_names_of_a_moved_file_are_told(librarian, finished, make_model, do
     source = make_model(downloads / "a.safetensors")
     os.link(source, downloads / "other.name")
     job = finished(librarian.imports.start(request(source, mode="move")))
-    assert "1 more names (hard links)" in job.items[0].message
+    assert "1 more name (a hard link)" in job.items[0].message
     assert (downloads / "other.name").exists()
 
 

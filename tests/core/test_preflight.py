@@ -74,7 +74,7 @@ def test_room_is_checked_with_a_margin_for_all_files_together(source, target, mo
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, margin + 1000))
     half = source._replace(size=500)
     assert preflight([half, half], target, "copy", mounted()) == []
-    with pytest.raises(InsufficientSpaceError, match=r"0\.06 GiB needed.*0\.06 GiB free"):
+    with pytest.raises(InsufficientSpaceError, match=r"64\.0 MiB needed.*64\.0 MiB free"):
         preflight([half, half._replace(size=501)], target, "copy", mounted())
     huge = source._replace(size=2**40)
     assert preflight([huge], target, "move", mounted()) == []

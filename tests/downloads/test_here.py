@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
 
+from model_librarian.core.downloading.fetching import Fetching
 from model_librarian.core.errors import OutsideRootsError
 from model_librarian.core.library import ModelQuery
 
 from ..fake_hub import Gate
-from ._doing import incoming, only_model, wanted
+from ._doing import incoming, only_model, opened, wanted
 
 NAMES = [f"big-0000{n}-of-00003.safetensors" for n in (1, 2, 3)]
 
@@ -107,6 +110,42 @@ def test_what_was_copied_outlives_a_pause(hub, librarian, finished, parts, downl
     assert finished(librarian.downloads.resume(download.id).job).state == "done"
     assert fetched(hub) == NAMES[2:]
     assert len(only_model(librarian).files) == 3
+
+
+@pytest.mark.parametrize("damaged", ["copied", "to be copied"])
+def test_a_copy_goes_on_from_where_it_was_cut_off(
+    hub, librarian, parts, downloads, surroundings, monkeypatch, damaged
+):
+    """What was copied is not read again; if the whole then has another hash, it is fetched."""
+    half, part, copied = 50_000, downloads / NAMES[0], threading.Event()
+    part.write_bytes(parts[NAMES[0]])
+    blocks_of = Fetching._blocks_of
+
+    async def half_of(fetching, path, start):
+        async for block in blocks_of(fetching, path, start):
+            yield block[:half]
+            copied.set()
+            await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Fetching, "_blocks_of", half_of)
+        librarian.downloads.add(wanted(*NAMES, repo_id="org/set", here=[str(part)]))
+        assert copied.wait(30)
+        librarian.close()
+    with part.open("r+b") as file:
+        file.seek(0 if damaged == "copied" else half)
+        file.write(b"other")
+    again = opened(surroundings)
+    try:
+        again.start()
+        [download] = again.downloads.all()
+        assert again.jobs.wait(download.job_id, 60).state == "done"
+        assert fetched(hub) == (NAMES[1:] if damaged == "copied" else NAMES)
+        files = again.models.details(only_model(again).model_id).files
+        assert [Path(file.path).read_bytes() for file in files] == list(parts.values())
+        assert incoming(again) == []
+    finally:
+        again.close()
 
 
 def test_a_part_that_is_gone_by_then_is_fetched(hub, librarian, finished, parts, downloads, gate):
