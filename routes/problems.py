@@ -8,7 +8,6 @@ from typing import Any
 from aiohttp import web
 
 from ..core import errors
-from ..core.sentences import said_of
 
 
 class BodyTooSlowError(errors.LibrarianError):
@@ -109,7 +108,7 @@ def problem(status: int, code: str, detail: str, **more: Any) -> web.Response:
 def problem_of(error: errors.LibrarianError) -> web.Response:
     """The problem document of an error."""
     more: dict[str, Any] = {}
-    said = said_of(error.message)
+    said = getattr(error.message, "said", None)  # of a `Sentence`; to import that would load pydantic with ComfyUI
     if said is not None:
         more["said"] = said.model_dump()
     wait = getattr(error, "retry_after_s", None)
