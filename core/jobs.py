@@ -14,7 +14,8 @@ from pydantic import BaseModel, Field, computed_field
 
 from .errors import CancelledError, ConflictError, LibrarianError, NotFoundError, PausedError
 from .events import Events
-from .sentences import Said, Text, Told, said_of
+from .sentences import Said, said_of
+from .told import Text, Told
 from .turns import give_way
 
 logger = logging.getLogger(__name__)

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    computed_field,
-    model_validator,
-)
+from dataclasses import dataclass
 
 
-class Said(BaseModel):
+@dataclass(frozen=True)
+class Said:
     """What a sentence says: a stable code and what fills it. Names that end in ``_bytes`` are sizes in bytes."""
-
-    model_config = ConfigDict(frozen=True)
 
     code: str
     parameters: dict[str, str | int | Said]
@@ -66,36 +56,3 @@ def _sentence(code: str, template: str, parameters: dict[str, object]) -> Senten
     sentence.said = Said(code=code, parameters=kept)
     sentence._template, sentence._parameters = template, parameters
     return sentence
-
-
-def _as_it_is(value: object, validate: ValidatorFunctionWrapHandler) -> str:
-    return value if isinstance(value, Sentence) else validate(value)
-
-
-Text = Annotated[str, WrapValidator(_as_it_is)]
-"""A text in a record that stays a `Sentence` where it is one."""
-
-
-class Told(BaseModel):
-    """A record with a ``message`` for people; ``said`` is the same for those who speak another language."""
-
-    message: Text
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def said(self) -> Said | None:
-        """The message's code and parameters, where it has them."""
-        return said_of(self.message)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read(cls, data: Any) -> Any:
-        """Take up again what was written down."""
-        if not isinstance(data, dict) or "said" not in data:
-            return data
-        rest = {name: value for name, value in data.items() if name != "said"}
-        if data["said"] is not None and isinstance(rest.get("message"), str):
-            message = Sentence(rest["message"])
-            message.said = Said.model_validate(data["said"])
-            rest["message"] = message
-        return rest

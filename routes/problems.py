@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
 
 from ..core import errors
+from ..core.sentences import said_of
 
 
 class BodyTooSlowError(errors.LibrarianError):
@@ -108,9 +110,9 @@ def problem(status: int, code: str, detail: str, **more: Any) -> web.Response:
 def problem_of(error: errors.LibrarianError) -> web.Response:
     """The problem document of an error."""
     more: dict[str, Any] = {}
-    said = getattr(error.message, "said", None)  # of a `Sentence`; to import that would load pydantic with ComfyUI
+    said = said_of(error.message)
     if said is not None:
-        more["said"] = said.model_dump()
+        more["said"] = asdict(said)
     wait = getattr(error, "retry_after_s", None)
     if wait is not None:
         more["retry_after_s"] = wait

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..jobs import utc_now
-from ..sentences import Told
+from ..told import Told
 
 Origin = Literal["huggingface", "civitai", "url"]
 

@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
 
 from ..formats import Guess, ModelFormat, SecurityTier
-from ..sentences import Said, Text, Told, said_of
+from ..sentences import Said, said_of
+from ..told import Text, Told
 from .transfer import Transferred
 
 ImportMode = Literal["auto", "copy", "move", "reflink", "in-place", "adopt"]

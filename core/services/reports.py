@@ -11,7 +11,7 @@ from ..jobs import JobProgress
 from ..library import Model, ModelFile
 from ..linking import Link
 from ..network import NetworkStatus
-from ..sentences import Told
+from ..told import Told
 
 
 class Warning(Told):

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from ..sentences import Told
+from ..told import Told
 
 MatchMethod = Literal["hash", "filename_exact", "filename_fuzzy"]
 
