@@ -10,6 +10,7 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -602,6 +603,40 @@ def test_what_came_with_a_model_that_failed_is_kept_for_another_try(librarian, f
     assert job.state == "failed"
     assert uploads.get(model).complete
     assert uploads.get(picture).complete
+
+
+def test_a_cancel_keeps_what_came_with_models_that_are_not_in_the_library_only(
+    librarian, finished, uploads, make_model, tmp_path, monkeypatch
+):
+    from model_librarian.core.importing import Importer, ImportRequest
+
+    models, pictures = [], []
+    for n in range(3):
+        data = make_model(tmp_path / f"{n}.safetensors", {"a": (n + 1, 3)}).read_bytes()
+        models.append(arrived(uploads, f"{n}.safetensors", data))
+        pictures.append(arrived(uploads, f"{n}.png", PNG))
+    real, began = Importer._index, threading.Event()
+
+    def index_then_cancel(importer, model_id, replaced=None):
+        real(importer, model_id, replaced)
+        assert began.wait(10)
+        librarian.jobs.cancel(job.id)
+
+    monkeypatch.setattr(Importer, "_index", index_then_cancel)
+    items = [
+        {"uploads": [model], "beside": [picture]} for model, picture in zip(models, pictures, strict=True)
+    ]
+    job = librarian.imports.start(ImportRequest.model_validate({"items": items}))
+    began.set()
+    ended = finished(job)
+    done = [item.state == "done" for item in ended.items]
+    assert (ended.state, any(done), all(done)) == ("cancelled", True, False)
+    for upload_id, was_done in zip((*models, *pictures), done * 2, strict=True):
+        if was_done:
+            with pytest.raises(errors.NotFoundError):
+                uploads.get(upload_id)
+        else:
+            assert uploads.get(upload_id).complete
 
 
 def test_a_model_does_not_wait_for_a_picture_that_is_gone(librarian, finished, uploads, make_model, tmp_path):
