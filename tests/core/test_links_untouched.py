@@ -149,7 +149,11 @@ def test_what_is_not_ours_stays(things, steps, template):
                     assert job.state == "done", job.error
                     for one in plan.conflicts:
                         name = str(Path(one.target).relative_to(models))
-                        if step == "overwrite" and one.reason == "same_bytes" and Path(one.target).is_symlink():
+                        if (
+                            step == "overwrite"
+                            and one.reason == "same_bytes"
+                            and Path(one.target).is_symlink()
+                        ):
                             # The library has these bytes, until a person deletes them there.
                             assert Path(one.target).read_bytes() == before.pop(name)
                         elif step != "skip":
