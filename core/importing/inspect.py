@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from ..errors import LibrarianError, NotAModelError, NotFoundError
+from ..errors import LibrarianError, NotAModelError, NotFoundError, StorageError
 from ..formats import FileFacts, Guess, SecurityTier, classify, identify
 from ..formats.facts import facts_of
 from ..formats.pipelines import MODEL_INDEX, classify_pipeline, read_model_index
@@ -21,6 +21,7 @@ from ..storage.roots import AllowedRoots
 from ..storage.sandbox import sandbox
 from .duplicates import FileBytes, model_with_files
 from .grouping import FileGroup, Member, group_named, group_paths, is_shard_index
+from .journal import require_library
 from .neighbours import ending_beside
 from .records import GroupFile, ImportGroup, ImportWarning, Inspection, Staged
 
@@ -98,7 +99,11 @@ def _is_beside(file: GroupFile, group: FileGroup, files: Mapping[Path, GroupFile
 
 
 def look_around(groups: Iterable[FileGroup], target: Path) -> list[ImportWarning]:
-    """What is in the way of bringing all the groups to a folder, and what should be known before."""
+    """What is in the way of bringing all the groups to a library, and what should be known before."""
+    try:
+        require_library(target)
+    except StorageError as error:
+        return [ImportWarning(code="library_unreachable", message=error.message)]
     files: list[NewFile] = []
     for group in groups:
         if group.problem is None:

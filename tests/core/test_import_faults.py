@@ -353,6 +353,8 @@ def test_a_library_whose_drive_is_unplugged_is_not_begun_anew_in_its_place(
     root.rename(away)
     if empty_folder:
         root.mkdir()
+    [warning] = librarian.imports.inspect([str(path) for path in three]).warnings
+    assert warning.code == "library_unreachable"
     job = finished(librarian.imports.start(request(*three, mode="move")))
     assert [(item.state, item.code) for item in job.items] == [("failed", "storage_error")] * 3
     assert "cannot be reached. Connect its drive" in job.error.message
