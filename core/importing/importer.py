@@ -170,7 +170,7 @@ class Importer:
                 say(
                     "pickle_not_acknowledged",
                     "{name} is a pickle: it can run code when it is loaded. Import it only if you trust where it comes "
-                    "from, and say so (acknowledge_pickle).",
+                    "from, and say so (acknowledge_pickle, --acknowledge-pickle).",
                     name=group.name,
                 )
             )
