@@ -40,6 +40,8 @@ def said_of(text: str | None) -> Said | None:
 
 def in_units(size: int) -> str:
     """A size in bytes as people read it."""
+    if size >= 2**40:
+        return f"{size / 2**40:.2f} TiB"
     return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
 
 

@@ -56,6 +56,13 @@ def test_a_sentence_knows_what_it_says() -> None:
     assert outer.again(path="/other") == "/other: 1.00 GiB are missing."
 
 
+@pytest.mark.parametrize(
+    ("size", "read"), [(2**40 * 8, "8.00 TiB"), (2**30 * 3 // 2, "1.50 GiB"), (64 * 2**20, "64.0 MiB")]
+)
+def test_sizes_are_read_in_units(size: int, read: str) -> None:
+    assert say("room", "{free_bytes} free", free_bytes=size) == f"{read} free"
+
+
 def test_a_name_with_braces_is_only_a_name() -> None:
     assert say("gone", "{path} is gone.", path="{path}{0}") == "{path}{0} is gone."
 

@@ -317,10 +317,10 @@ describe('how', () => {
   test('what does not begin says why', async () => {
     const page = await inspected({ prepare: (fake) => {
       many(1)(fake)
-      fake.routes['POST /imports'] = () => problem(507, 'insufficient_space', 'Not enough room', '12 GB are needed, 3 GB are free')
+      fake.routes['POST /imports'] = () => problem(507, 'insufficient_space', 'Not enough room', 'Not enough room at /mnt: 12 GB are needed, 3 GB are free')
     } })
     await begin(page)
-    expect(page.find('[role=alert]').textContent).toContain('12 GB are needed, 3 GB are free')
+    expect(page.find('[role=alert] p').textContent).toBe('Not enough room at /mnt: 12 GB are needed, 3 GB are free')
     expect(page.find('[data-import-start]').disabled).toBe(false)
   })
 })

@@ -121,7 +121,7 @@ export function ErrorBox({ error, what, onRetry, onDismiss, compact = false }) {
   const i18n = useI18n()
   const { title, detail } = errorWords(error, i18n)
   const code = /** @type {any} */ (error)?.code
-  const explained = [what ? title : '', detail].filter(Boolean).join(' · ')
+  const explained = [what && !detail.startsWith(title) ? title : '', detail].filter(Boolean).join(' · ')
   return html`<div class=${`lib-error ${compact ? 'lib-error-compact' : ''}`} role="alert">
     <${Icon} name="error" />
     <div class="lib-error-text">
