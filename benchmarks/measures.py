@@ -398,7 +398,7 @@ def _register_more(librarian: Librarian, count: int) -> None:
 def importing(folder: Path, size: int) -> list[Row]:
     """Imports of one file of ``size`` MB beside what the machine's own programs need."""
     rows = []
-    for kind, place in {"disk": folder, "tmpfs": Path("/dev/shm") / folder.name}.items():
+    for kind, place in {"disk": folder, "tmpfs": Path("/dev/shm") / folder.parent.name}.items():
         if kind == "tmpfs" and not Path("/dev/shm").is_dir():
             continue
         librarian = Librarian(places(place))
