@@ -4,7 +4,7 @@ The parts of a sharded set and the files of a Diffusers folder are met as one mo
 """
 
 # A walk looks at 100,000 files, and `os` does that several times faster than `pathlib`.
-# ruff: noqa: PTH114, PTH118, PTH119, PTH120
+# ruff: noqa: PTH118, PTH119, PTH120
 from __future__ import annotations
 
 import hashlib
@@ -108,7 +108,7 @@ class Walk:
         self._seen_paths: set[str] = set()
         self._seen_inodes: set[str] | None = None
         self._unreadable: list[str] = []
-        self._roots = list(_real_paths(folder.path for folder in self._folders))
+        self._roots = [os.path.realpath(folder.path) for folder in self._folders]
 
     def directories(self) -> Iterator[tuple[ScannedFolder, Listing]]:
         """Each directory with the model files in it; a Diffusers folder is one with all that is below it."""
@@ -295,17 +295,6 @@ class Walk:
         if self._seen_inodes is None:
             self._seen_inodes = self._index.owned_inodes()
         return self._seen_inodes
-
-
-def _real_paths(paths: Iterable[Path]) -> Iterator[str]:
-    """Each path with every link resolved; that of a folder with many of them only once."""
-    parents: dict[str, str] = {}
-    for path in paths:
-        parent, name = os.path.split(path)
-        if parent not in parents:
-            parents[parent] = os.path.realpath(parent)
-        real = os.path.join(parents[parent], name)
-        yield os.path.realpath(real) if name == ".." or os.path.islink(real) else real
 
 
 class Unchanged:
