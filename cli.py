@@ -93,7 +93,8 @@ def _recover(librarian: Librarian) -> None:
 def _librarian(options: argparse.Namespace, named: Iterable[str] = ()) -> Iterator[Librarian]:
     """A Librarian for one command; whoever ``named`` files and folders to it says yes to them, this once."""
     surroundings = surroundings_of(options)
-    folders = [path if path.is_dir() else path.parent for path in map(Path, named)]
+    # `Path.is_dir` raises for a name that is too long; what is wrong with a path is said where it is looked at.
+    folders = [Path(path) if os.path.isdir(path) else Path(path).parent for path in named]  # noqa: PTH112
     librarian = Librarian(
         surroundings.model_copy(update={"allowed_roots": [*surroundings.allowed_roots, *folders]})
     )

@@ -106,6 +106,12 @@ def test_what_is_named_may_be_read_wherever_it_lies(librarian_command, make_mode
     assert (status, "library already" in output, "b.safetensors: done" in output) == (0, True, True)
 
 
+def test_a_path_that_is_too_long_is_said_to_be_wrong(librarian_command, tmp_path):
+    status, output = librarian_command("inspect", str(tmp_path / ("a" * 5000)))
+    assert status == 1
+    assert "[Errno" not in output
+
+
 def test_json_and_exit_statuses(librarian_command, downloads, make_torch_zip):
     status, output = librarian_command("search", "nothing", "--json")
     assert (status, json.loads(output)["total"]) == (0, 0)
