@@ -28,19 +28,27 @@ export function createDownloads(api, tell) {
   let timer
   let watchers = 0
   let sequence = 0
+  /** The look that began last. */
+  let newest = Promise.resolve()
 
-  async function load() {
+  /** @returns {Promise<void>} once what is known is at least as new as this call, also where a later look overtakes it */
+  function load() {
     clearTimeout(timer)
     timer = undefined
-    const mine = ++sequence
+    newest = loadNow(++sequence)
+    return newest
+  }
+
+  /** @param {number} mine @returns {Promise<void>} */
+  async function loadNow(mine) {
     try {
       const answer = await api.get('/downloads')
-      if (mine !== sequence) return
+      if (mine !== sequence) return newest
       const downloads = /** @type {Download[]} */ ([...(answer.downloads ?? [])])
       downloads.sort((one, other) => (other.created_at ?? '').localeCompare(one.created_at ?? ''))
       store.set({ downloads, receivedAt: Date.now(), error: null })
     } catch (error) {
-      if (mine !== sequence) return
+      if (mine !== sequence) return newest
       store.set({ error: /** @type {ApiError} */ (error) })
     }
     if (watchers > 0 && !store.get().downloads.every(isResting)) soon()

@@ -5,7 +5,7 @@ import { hasEnded } from './jobs.mjs'
 /** @import { Downloads } from './downloads.mjs' */
 /** @import { Jobs } from './jobs.mjs' */
 /** @import { Names } from './names.mjs' */
-/** @import { Download, DownloadRequest, Host, Job, Replacement, Resolution } from '../types.mjs' */
+/** @import { Download, DownloadRequest, GraphHost, Host, Job, Replacement, Resolution } from '../types.mjs' */
 
 /**
  * @typedef {Resolution & {key: string, ours: boolean, was: string}} Missing A model that the open workflow does not get as
@@ -83,6 +83,8 @@ export function createWorkflow(api, host, { names, jobs, downloads }) {
     })
   )
   let sequence = 0
+  /** The look that began last. */
+  let newest = Promise.resolve()
   /** Fixing, one after another. @type {Promise<void>} */
   let turn = Promise.resolve()
 
@@ -122,19 +124,26 @@ export function createWorkflow(api, host, { names, jobs, downloads }) {
     }
   }
 
-  async function look() {
-    if (!host.graph) return
-    const mine = ++sequence
+  /** @returns {Promise<void>} once what is known is at least as new as this call, also where a later look overtakes it */
+  function look() {
+    if (!host.graph) return Promise.resolve()
+    newest = lookNow(host.graph, ++sequence)
+    return newest
+  }
+
+  /** @param {GraphHost} graph @param {number} mine @returns {Promise<void>} */
+  async function lookNow(graph, mine) {
     store.set({ looking: true, error: null })
     try {
-      const { total, missing, differing } = await resolve(host.graph.serialize())
-      if (mine !== sequence) return
+      const { total, missing, differing } = await resolve(graph.serialize())
+      if (mine !== sequence) return newest
       const { choices } = store.get()
       const kept = [...missing, ...differing].flatMap(({ key }) => (choices[key] ? [[key, choices[key]]] : []))
       store.set({ looked: true, looking: false, total, missing, differing, choices: Object.fromEntries(kept) })
       if ([...missing, ...differing].some(canBeHad)) void downloads.load()
     } catch (error) {
-      if (mine === sequence) store.set({ looking: false, error: /** @type {ApiError} */ (error) })
+      if (mine !== sequence) return newest
+      store.set({ looking: false, error: /** @type {ApiError} */ (error) })
     }
   }
 
