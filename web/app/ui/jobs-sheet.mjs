@@ -107,7 +107,7 @@ export function JobsSheet() {
   const all = known.filter(({ kind }) => kind !== 'download')
   useEffect(() => void jobs.load(), [])
   const running = all.filter((job) => !hasEnded(job))
-  const ended = all.filter(hasEnded)
+  const ended = all.filter(hasEnded).sort((one, other) => (other.finished_at ?? '').localeCompare(one.finished_at ?? ''))
   return html`<${Sheet} title=${t('jobs.title')} onClose=${view.closeSheet} class="lib-side">
     ${error && html`<${ErrorBox} compact what=${t('jobs.failedToLoad')} error=${error} onRetry=${jobs.load} />`}
     <${DownloadsList} />

@@ -185,6 +185,7 @@ export function ProgressBar({ progress, label, details = true }) {
   const i18n = useI18n()
   const { current = 0, total = 0, unit = '', rate, eta_s } = progress ?? {}
   const known = Boolean(total)
+  const left = eta_s && eta_s >= 1 ? i18n.t('progress.left', { time: i18n.duration(eta_s) }) : ''
   const share = known ? Math.min(1, current / /** @type {number} */ (total)) : 0
   const amount = (/** @type {number} */ value) => (unit === 'bytes' ? i18n.bytes(value) : i18n.number(value))
   return html`<div class="lib-progress">
@@ -203,8 +204,8 @@ export function ProgressBar({ progress, label, details = true }) {
       <span>${known ? i18n.t('progress.of', { current: amount(current), total: amount(/** @type {number} */ (total)) }) : i18n.t('progress.working')}</span>
       <span>
         ${rate && unit === 'bytes' ? i18n.t('progress.rate', { rate: i18n.bytes(rate) }) : ''}
-        ${rate && unit === 'bytes' && eta_s ? ' · ' : ''}
-        ${eta_s ? i18n.t('progress.left', { time: i18n.duration(eta_s) }) : ''}
+        ${rate && unit === 'bytes' && left ? ' · ' : ''}
+        ${left}
       </span>
     </div>`}
   </div>`
