@@ -148,10 +148,14 @@ def endless(exchange: Exchange) -> None:
 
 
 class Gate:
-    """Sends some bytes, says so, and goes on once it is opened (or hangs up when the hub ends)."""
+    """Sends some bytes, says so, and goes on once it is opened (or hangs up when the hub ends).
 
-    def __init__(self, after: int) -> None:
+    Until then it is silent, for which a client hangs up after a while; one that ``drips`` sends a byte a second.
+    """
+
+    def __init__(self, after: int, *, drips: bool = False) -> None:
         self._after = after
+        self._beat_s = 1.0 if drips else None
         self.reached = threading.Event()
         self.opened = threading.Event()
 
@@ -159,12 +163,13 @@ class Gate:
         exchange.hub.gates.append(self)
         sent = serve(exchange, self._after)
         self.reached.set()
-        self.opened.wait()
-        start = len(exchange.content)
         asked = re.fullmatch(r"bytes=(\d+)-", exchange.headers.get("Range", ""))
-        start = int(asked[1]) if asked else 0
+        rest = exchange.content[(int(asked[1]) if asked else 0) + sent :]
         try:
-            exchange.wfile.write(exchange.content[start + sent :])
+            while not self.opened.wait(self._beat_s):
+                exchange.wfile.write(rest[:1])
+                rest = rest[1:]
+            exchange.wfile.write(rest)
         except OSError:
             exchange.hub.hung_up.set()
         exchange.close_connection = True

@@ -83,7 +83,7 @@ def test_found_at_a_host_downloaded_and_the_network_cut(
     expect(sheet).to_contain_text("3 MB")
     expect(sheet.get_by_role("checkbox", name=re.compile(re.escape(FILE)))).to_be_checked()
 
-    gate = Gate(1_000_000)
+    gate = Gate(1_000_000, drips=True)
     hub.faults.append(gate)
     sheet.get_by_role("button", name=re.compile("^Download 1 item")).click()
     entry = page.locator(".lib-download")
