@@ -109,6 +109,8 @@ def findings(files: Sequence[NewFile], target: Path, way: Way, root: Path = ROOT
                 size_bytes=sum(file.size for file in written),
             ),
         )
+    if way in _MOVES:
+        yield from _other_names(files)
     around = sandbox(root)
     if around is not None:
         yield Finding("sandboxed", around.message)
@@ -165,6 +167,28 @@ def _sources(files: Iterable[NewFile], way: Way, root: Path) -> Iterator[Finding
                 ),
                 StorageError,
             )
+
+
+def _other_names(files: Iterable[NewFile]) -> Iterator[Finding]:
+    names = [shown(file.path.name) for file in files if file.path.stat().st_nlink > 1]
+    if len(names) == 1:
+        message = say(
+            "other_names_of_one",
+            "{name} has other names elsewhere (hard links). Its room is not free before those are deleted, too, and "
+            "if it is moved on its drive, whatever changes it there changes the model.",
+            name=names[0],
+        )
+        yield Finding("other_names", message)
+    elif names:
+        message = say(
+            "other_names",
+            "{count} files, such as {name}, have other names elsewhere (hard links). Their room is not free before "
+            "those are deleted, too, and if they are moved on their drive, whatever changes them there changes the "
+            "model.",
+            count=len(names),
+            name=names[0],
+        )
+        yield Finding("other_names", message)
 
 
 def _why_not_removable(path: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -197,6 +198,21 @@ def test_known_hashes_are_believed_and_a_models_own_files_are_known_unread(libra
     assert model_with_files(librarian.library, bytes_of(*files)) == "a/a/set"
     others = [file._replace(path=downloads / "is not read", sha256="0" * 64) for file in bytes_of(*files)]
     assert model_with_files(librarian.library, others) is None
+
+
+def test_files_with_other_names_are_told_of_before_they_are_moved(librarian, make_model, downloads):
+    def told() -> list[str]:
+        warnings = librarian.imports.inspect([str(downloads)]).warnings
+        return [warning.message for warning in warnings if warning.code == "other_names"]
+
+    one, two = (make_model(downloads / f"{name}.safetensors", seed=seed) for seed, name in enumerate("ab"))
+    assert told() == []
+    os.link(one, downloads.parent / "elsewhere")
+    [message] = told()
+    assert message.startswith("a.safetensors has other names elsewhere")
+    os.link(two, downloads.parent / "elsewhere, too")
+    [message] = told()
+    assert message.startswith("2 files, such as ")
 
 
 def test_an_inspection_says_what_is_in_the_way(librarian, make_model, downloads, monkeypatch):

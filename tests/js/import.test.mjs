@@ -286,16 +286,24 @@ describe('how', () => {
       const usual = fake.routes['POST /inspect']
       fake.routes['POST /inspect'] = (/** @type {any} */ call) => {
         const answer = /** @type {any} */ (usual(call))
-        answer.body.warnings = [{ code: 'cross_filesystem', message: 'It lies on another drive.' }, { code: 'sandboxed', message: 'ComfyUI runs in a container.' }]
+        answer.body.warnings = [{ code: 'cross_filesystem', message: 'It lies on another drive.' }, { code: 'sandboxed', message: 'ComfyUI runs in a container.' }, { code: 'other_names', message: 'It has other names.' }]
         return answer
       }
     } })
     await next(page)
     expect(page.text()).toContain('ComfyUI runs in a container.')
     expect(page.text()).not.toContain('It lies on another drive.')
+    expect(page.text()).not.toContain('It has other names.')
+    page.find('input[value=copy]').click()
+    await settle()
+    page.all('.lib-switch input')[0]?.click()
+    await settle()
+    expect(page.text()).not.toContain('It lies on another drive.')
+    expect(page.text()).toContain('It has other names.')
     page.find('input[value=move]').click()
     await settle()
     expect(page.text()).toContain('It lies on another drive.')
+    expect(page.text()).toContain('It has other names.')
   })
 
   test('originals are deleted only when that was asked for and they would stay', async () => {

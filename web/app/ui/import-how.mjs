@@ -8,7 +8,12 @@ import { Button, ErrorBox, IconButton, MiddleName } from './parts.mjs'
 /** @import { Draft } from '../stores/drafts.mjs' */
 
 /** Warnings that concern only some ways. @type {Record<string, string[]>} */
-const CONCERNS = { cross_filesystem: ['move', 'adopt'], not_removable: ['move', 'adopt'], insufficient_space: ['auto', 'copy', 'reflink'] }
+const CONCERNS = {
+  cross_filesystem: ['move', 'adopt'], not_removable: ['move', 'adopt'], other_names: ['move', 'adopt'], insufficient_space: ['auto', 'copy', 'reflink']
+}
+
+/** @param {string} code @param {{mode: string, deleteOriginals: boolean}} options */
+const concerns = (code, { mode, deleteOriginals }) => (code === 'other_names' && deleteOriginals) || (CONCERNS[code]?.includes(mode) ?? true)
 
 /** @param {{drafts: Draft[]}} props those that lie on the server */
 function Modes({ drafts }) {
@@ -74,7 +79,7 @@ export function How() {
       </div>
       ${pickles.length > 0 && html`<${Pickles} pickles=${pickles} />`}
       ${here.length > 0 && html`<${Modes} drafts=${here} />`}
-      <${Warnings} warnings=${warnings.filter(({ code }) => CONCERNS[code]?.includes(options.mode) ?? true)} />
+      <${Warnings} warnings=${warnings.filter(({ code }) => concerns(code, { mode: options.mode, deleteOriginals: options.deleteOriginals && mayDeleteOriginals(chosen, options.mode) }))} />
       ${uploaded.length > 0 && html`<p class="lib-callout" data-severity="info"><${Icon} name="info" /><span>${t('import.uploaded', { count: filesOf(uploaded), size: bytes(sizeOf(uploaded)) })}</span></p>`}
       ${mayDeleteOriginals(chosen, options.mode) &&
       html`<label class="lib-switch">
