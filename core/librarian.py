@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from .downloading import Origins
 from .errors import ConflictError, LibrarianError, StorageError
 from .events import Events
-from .importing import Importer
+from .importing import Importer, require_library
 from .importing.uploads import Uploads
 from .jobs import JobRunner
 from .library import Library, Watcher
@@ -197,8 +197,16 @@ class Librarian:
             index=self.scans.report(),
             network=self.network.status(),
             jobs=JobCounts(queued=queued, running=running),
-            warnings=[*self._warnings, *self.downloads.warnings()],
+            warnings=[*self._warnings, *self._unreachable(), *self.downloads.warnings()],
         )
+
+    def _unreachable(self) -> list[Warning]:
+        """That the library is gone, such as with its drive, while we run."""
+        try:
+            require_library(self.library.root)
+        except StorageError as error:
+            return [Warning(code="library_unreachable", message=error.message)]
+        return []
 
     def _watched(self) -> list[Path]:
         """The folders whose changes are looked at."""

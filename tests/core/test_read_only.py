@@ -105,3 +105,14 @@ def test_a_library_on_a_missing_drive_is_not_made_anew(
     assert again.models.find(model_id).is_file()
     assert [link.state for link in again.links.registered()] == ["ok"]
     again.close()
+
+
+def test_a_library_whose_drive_goes_meanwhile_is_told(librarian):
+    root = librarian.library.root
+    assert librarian.status().warnings == []
+    root.rename(root.with_name("unplugged"))
+    [warning] = librarian.status().warnings
+    assert warning.code == "library_unreachable"
+    assert str(root) in warning.message
+    root.with_name("unplugged").rename(root)
+    assert librarian.status().warnings == []
