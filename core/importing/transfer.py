@@ -54,16 +54,13 @@ def hash_file(source: Path, progress: Progress, check: Check) -> Transferred:
 def copy_file(source: Path, target: Path, progress: Progress, check: Check) -> Transferred:
     """Copy a file and hash it in the same pass; ``target`` must not exist and is durable afterwards.
 
-    Raises as `hash_file`, and `InsufficientSpaceError` if the disk becomes full. Whatever was written is
-    left for the caller to clean up.
+    Raises as `hash_file`, and `OSError` if it cannot be written, such as on a disk that becomes full. Whatever was
+    written is left for the caller to clean up.
     """
-    try:
-        with open(target, "xb", buffering=0) as file:
-            result = _stream(source, file, progress, check)
-            os.fsync(file.fileno())
-            written = os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise storage_error(error, target) from error
+    with open(target, "xb", buffering=0) as file:
+        result = _stream(source, file, progress, check)
+        os.fsync(file.fileno())
+        written = os.fstat(file.fileno()).st_size
     if written != result.size:
         raise StorageError(f"{target} has {written} bytes instead of {result.size}. Check the drive.")
     return result

@@ -66,7 +66,7 @@ def test_a_disk_that_becomes_full(surroundings, make_model, downloads, tmpfs, mo
     job = librarian.jobs.wait(librarian.imports.start(request(*three, mode=mode)).id, timeout=60)
     assert [item.state for item in job.items] == ["done", "failed", "done"], job.items
     assert job.items[1].code == "insufficient_space"
-    assert "became full" in job.items[1].message
+    assert f"became full while writing {small / 'library'}." in job.items[1].message
     assert left_behind(librarian) == []
     assert three[1].read_bytes() == before[1]
     assert three[0].exists() == (mode == "copy")
