@@ -13,6 +13,7 @@ from ..errors import InvalidRequestError
 from ..formats.shards import is_weights
 from ..formats.sidecars import Told, with_told
 from ..library import Model, ModelFile
+from ..library.edits import require_name
 from ..library.records import EDITABLE_FIELDS, Hashes, Storage, weight_size_gb
 from ..storage.disk import storage_error
 from ..storage.names import shown
@@ -102,6 +103,7 @@ class Description:
         unknown = sorted(set(self._item.metadata) - EDITABLE_FIELDS)
         if unknown:
             raise InvalidRequestError(f"{', '.join(unknown)} cannot be set at import.")
+        require_name(self._item.metadata)
         nothing = [Transferred(0, "", "") for _ in self._group.members]
         self._model([member.name for member in self._group.members], nothing, "owned")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -51,8 +51,15 @@ def change_of(fields: dict[str, Any]) -> Callable[[Model], None]:
         raise InvalidRequestError(
             f"{', '.join(unknown)} cannot be edited. These can: {', '.join(sorted(EDITABLE_FIELDS))}."
         )
+    require_name(fields)
     about_the_model = set(fields) - {"pickle_acknowledged"}
     return setting({**fields, **(_BY_A_PERSON if about_the_model else {})})
+
+
+def require_name(fields: Mapping[str, Any]) -> None:
+    """Raise `InvalidRequestError` where a model would get a name that nobody can see."""
+    if "official_name" in fields and not str(fields["official_name"]).strip():
+        raise InvalidRequestError("official_name: A model's name must not be empty.")
 
 
 def bulk_change_of(edit: BulkEdit) -> Callable[[Model], None]:

@@ -277,6 +277,17 @@ async def test_what_a_publisher_wrote_is_never_taken_for_a_page(api, make_model,
         assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
+async def test_a_model_cannot_lose_its_name(api, make_model, downloads):
+    item = {"paths": [str(make_model(downloads / "x.safetensors"))]}
+    status, answer = await api("POST", "/imports", {"items": [{**item, "metadata": {"official_name": " "}}]})
+    assert (status, answer["detail"]) == (400, "official_name: A model's name must not be empty.")
+    _, body = await api("POST", "/imports", {"items": [item]})
+    [model_id] = (await api.finished(body["job"]))["result"]["imported"]
+    status, answer = await api("PATCH", f"/models/{model_id}", {"official_name": ""})
+    assert (status, answer["detail"]) == (400, "official_name: A model's name must not be empty.")
+    assert (await api("GET", f"/models/{model_id}"))[1]["official_name"] == "x"
+
+
 async def test_names_that_are_no_unicode_disturb_nobody(api, downloads, make_model):
     os.rename(make_model(downloads / "x"), os.fsencode(downloads) + b"/bad\xff.safetensors")
     make_model(downloads / "good.safetensors")
