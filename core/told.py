@@ -16,6 +16,8 @@ from pydantic import (
 from .sentences import Said, Sentence, said_of
 
 _SAID = TypeAdapter(Said)
+_APART = "\x1f"
+"""Between a text and what it says, where both are kept in one place."""
 
 
 def _as_it_is(value: object, validate: ValidatorFunctionWrapHandler) -> str:
@@ -24,6 +26,23 @@ def _as_it_is(value: object, validate: ValidatorFunctionWrapHandler) -> str:
 
 Text = Annotated[str, WrapValidator(_as_it_is)]
 """A text in a record that stays a `Sentence` where it is one."""
+
+
+def kept(text: str | None) -> str | None:
+    """A text as a database keeps it, with what it says; `as_kept` is the way back."""
+    if isinstance(text, Sentence):
+        return f"{text}{_APART}{_SAID.dump_json(text.said).decode()}"
+    return text.replace(_APART, " ") if text else text  # a file's name can have it
+
+
+def as_kept(text: str | None) -> str | None:
+    """A text as it was before `kept`."""
+    english, apart, said = (text or "").rpartition(_APART)
+    if not apart:
+        return text
+    sentence = Sentence(english)
+    sentence.said = _SAID.validate_json(said)
+    return sentence
 
 
 class Told(BaseModel):

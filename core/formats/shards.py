@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ..sentences import say
+from ..sentences import Sentence, say
 from ..settings import MODEL_EXTENSIONS
 
 MAX_SHARDS = 10_000
@@ -68,6 +68,25 @@ class ShardSet(NamedTuple):
     def complete(self) -> bool:
         """Whether every part is there, as far as the names tell."""
         return not self.missing and self.problem is None
+
+
+def contradiction(shards: ShardSet, name: str) -> Sentence:
+    """Why the names of a set, which is called ``name``, contradict each other."""
+    return say(
+        "parts_contradict",
+        "{name}: {problem} Put the files of one model into a folder of their own.",
+        name=name,
+        problem=shards.problem,
+    )
+
+
+def what_is_missing(shards: ShardSet, name: str) -> Sentence:
+    """Which parts a set, which is called ``name``, lacks."""
+    numbers = ", ".join(map(str, shards.missing[:20])) + (", …" if len(shards.missing) > 20 else "")
+    of = say("of_parts", " of {total}", total=shards.total) if shards.total else ""
+    if len(shards.missing) == 1:
+        return say("part_missing", "{name}: part {number}{of} is missing.", name=name, number=numbers, of=of)
+    return say("parts_missing", "{name}: parts {numbers}{of} are missing.", name=name, numbers=numbers, of=of)
 
 
 def parse_shard(name: str) -> Shard | None:

@@ -12,7 +12,14 @@ from typing import NamedTuple
 from ..errors import InvalidRequestError, LibrarianError, NotAModelError, NotFoundError, OutsideRootsError
 from ..formats import ModelFormat
 from ..formats.pipelines import MODEL_INDEX, Pipeline, main_component, read_model_index
-from ..formats.shards import ShardSet, group_shards, is_weights, parse_shard
+from ..formats.shards import (
+    ShardSet,
+    contradiction,
+    group_shards,
+    is_weights,
+    parse_shard,
+    what_is_missing,
+)
 from ..sentences import say
 from ..storage.disk import storage_error
 from ..storage.names import shown
@@ -295,31 +302,12 @@ def _set_group(shards: ShardSet, by_name: Mapping[str, _File], indexes: Iterable
 
 def _set_problem(shards: ShardSet) -> str | None:
     if shards.problem:
-        return say(
-            "parts_contradict",
-            "{name}: {problem} Put the files of one model into a folder of their own.",
-            name=shown(shards.name),
-            problem=shards.problem,
-        )
+        return contradiction(shards, shown(shards.name))
     if shards.missing:
-        numbers = ", ".join(map(str, shards.missing[:20])) + (", …" if len(shards.missing) > 20 else "")
-        of = say("of_parts", " of {total}", total=shards.total) if shards.total else ""
-        if len(shards.missing) == 1:
-            return say(
-                "part_missing",
-                "{name}: part {number}{of} is missing. Put all parts into one folder and choose all of them, or the "
-                "folder.",
-                name=shown(shards.name),
-                number=numbers,
-                of=of,
-            )
         return say(
-            "parts_missing",
-            "{name}: parts {numbers}{of} are missing. Put all parts into one folder and choose all of them, or the "
-            "folder.",
-            name=shown(shards.name),
-            numbers=numbers,
-            of=of,
+            "put_parts_together",
+            "{problem} Put all parts into one folder and choose all of them, or the folder.",
+            problem=what_is_missing(shards, shown(shards.name)),
         )
     return None
 

@@ -10,8 +10,9 @@ from ..errors import LibrarianError, NotAModelError
 from ..formats import FileFacts, Guess, SecurityTier, classify, identify
 from ..formats.facts import facts_of
 from ..formats.pipelines import MODEL_INDEX, classify_pipeline, read_model_index
-from ..formats.shards import group_shards
+from ..formats.shards import contradiction, group_shards, what_is_missing
 from ..formats.sidecars import Listing, Told, told_beside, with_told
+from ..sentences import say
 from ..settings import MODEL_EXTENSIONS
 from .index import IndexedModel
 from .records import Model
@@ -103,7 +104,9 @@ def _what_is_missing(model: Model, paths: list[Path]) -> str | None:
     if model.model_format == "diffusion-folder":
         index = next((path for path in paths if path.name == MODEL_INDEX), None)
         if index is None:
-            return f"There is no {MODEL_INDEX} any more. Download it again."
+            return say(
+                "model_index_gone", "There is no {index} any more. Download it again.", index=MODEL_INDEX
+            )
         read_model_index(index)
     if model.model_format == "single-file":
         return None
@@ -111,15 +114,13 @@ def _what_is_missing(model: Model, paths: list[Path]) -> str | None:
     for shards in sets:
         name = Path(shards.name).name
         if shards.problem:
-            return f"{name}: {shards.problem} Put the files of one model into a folder of their own."
+            return contradiction(shards, name)
         if shards.missing:
-            numbers = ", ".join(map(str, shards.missing[:20])) + (", …" if len(shards.missing) > 20 else "")
-            which = (
-                f"Part {numbers} of {shards.total} is"
-                if len(shards.missing) == 1
-                else (f"Parts {numbers} of {shards.total} are")
+            return say(
+                "download_parts",
+                "{problem} Download what is missing into the same folder.",
+                problem=what_is_missing(shards, name),
             )
-            return f"{name}: {which} missing. Download what is missing into the same folder."
     return None
 
 

@@ -16,6 +16,7 @@ from ..formats.classify import model_type_of
 from ..formats.shards import parse_shard
 from ..formats.sidecars import Preview, preview_names
 from ..jobs import JobContext
+from ..sentences import say
 from ..settings import TargetFolder
 from ..storage.names import name_with_suffix, safe_name
 from .index import Index, IndexedFile, IndexedModel, ScannedFolder, inode_of
@@ -381,7 +382,11 @@ class InPlaceModels:
         folder = os.path.dirname(model.files[0].name) if model.files else ""
         if known and folder and not os.path.isdir(folder):
             self._kept.add(model.model_id)
-            problem = f"{folder} is not there. Connect its drive, or delete the model."
+            problem = say(
+                "drive_missing",
+                "{folder} is not there. Connect its drive, or delete the model.",
+                folder=folder,
+            )
             before = self._index.as_known(model.model_id)
             if (before.problem, before.metadata_mtime_ns) == (problem, metadata_mtime_ns) and not self._every:
                 return None

@@ -13,6 +13,7 @@ from ..formats.pickle_scan import fingerprint
 from ..formats.sidecars import Preview
 from ..jobs import utc_now
 from ..storage.database import Database
+from ..told import as_kept, kept
 from .metadata import IN_PLACE
 from .records import LibraryTotals, Model, ModelSummary
 from .schema import forget_changes, last_change
@@ -117,7 +118,7 @@ def _row(entry: IndexedModel) -> tuple[Any, ...]:
         int(entry.preview),
         model.added_date.isoformat(),
         model.updated_date.isoformat(),
-        entry.problem,
+        kept(entry.problem),
         entry.header_read,
         entry.metadata_mtime_ns,
         # Only an owned model's metadata is copied whole; the other's defaults would be most of the database.
@@ -175,7 +176,7 @@ class Index:
                             [_indexed_file(found) for found in _files(db, row["id"])],
                             Preview(row["has_preview"]),
                             bool(row["header_read"]),
-                            row["problem"],
+                            as_kept(row["problem"]),
                             metadata_mtime_ns,
                         )
                     )
@@ -213,7 +214,7 @@ class Index:
         with self._database.write() as db:
             db.executemany(
                 "UPDATE models SET problem = ?1 WHERE model_id = ?2 AND problem IS NOT ?1",
-                ((problem, key) for key in model_ids),
+                ((kept(problem), key) for key in model_ids),
             )
 
     def set_hashes(self, path: str, sha256: str, blake3: str) -> None:
@@ -365,7 +366,7 @@ class Index:
             [_indexed_file(file) for file in _files(db, row["id"])],
             Preview(row["has_preview"]),
             bool(row["header_read"]),
-            row["problem"],
+            as_kept(row["problem"]),
             row["metadata_mtime_ns"],
         )
 
@@ -421,7 +422,7 @@ class Index:
         for model_id, metadata_mtime_ns, problem, path, *state in rows:
             model = known.get(model_id)
             if model is None:
-                model = known[model_id] = OwnedModel(metadata_mtime_ns, problem, {})
+                model = known[model_id] = OwnedModel(metadata_mtime_ns, as_kept(problem), {})
             if path is not None:
                 model.files[path] = tuple(state)
         return known
@@ -518,6 +519,7 @@ def summary_of(row: sqlite3.Row) -> ModelSummary:
     preview = Preview(values["has_preview"])
     values["preview_url"] = _preview_url(row, preview) if preview else None
     values["preview_is_video"] = preview is Preview.VIDEO
+    values["problem"] = as_kept(values["problem"])
     return ModelSummary.model_validate(values)
 
 

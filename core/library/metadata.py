@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import LibrarianError, NotFoundError, StorageError
 from ..jobs import utc_now
+from ..sentences import say
 from ..storage.atomic import make_directories, remove_tree, write_atomic
 from ..storage.disk import storage_error
 from ..storage.locks import ProcessLock
@@ -144,7 +145,9 @@ class MetadataStore:
             try:
                 status = os.fstat(descriptor)
                 if status.st_size > MAX_METADATA_BYTES:
-                    raise MetadataError(f"{path} is larger than 16 MB and was not read.")
+                    raise MetadataError(
+                        say("metadata_too_large", "{path} is larger than 16 MB and was not read.", path=path)
+                    )
                 data = os.read(descriptor, status.st_size + 1)
             finally:
                 os.close(descriptor)
@@ -152,9 +155,20 @@ class MetadataStore:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except ValidationError as error:
-            raise MetadataError(f"{path} is damaged: {_first_reason(error)}.") from error
+            raise MetadataError(
+                say(
+                    "metadata_damaged", "{path} is damaged: {reason}.", path=path, reason=_first_reason(error)
+                )
+            ) from error
         except OSError as error:
-            raise MetadataError(f"{path} cannot be read: {error.strerror or error}.") from error
+            raise MetadataError(
+                say(
+                    "metadata_unreadable",
+                    "{path} cannot be read: {error}.",
+                    path=path,
+                    error=error.strerror or error,
+                )
+            ) from error
 
     def mtime_ns(self, model_id: str) -> int | None:
         """When a model's file was written, in nanoseconds, or nothing if it is not there."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..formats.sidecars import Preview
 from ..jobs import JobContext
+from ..sentences import say
 from ..settings import MODEL_EXTENSIONS
 from ..storage.names import is_text
 from ..storage.roots import is_within, real_path
@@ -193,7 +194,12 @@ def _status(folder: str, name: str) -> os.stat_result | None:
                 return status
         if not is_within(real_path(Path(folder, name)), real_path(Path(folder))):
             raise MetadataError(
-                f"{folder}{os.sep}{METADATA_NAME} lists {name!r}, which lies outside its folder. Remove it there."
+                say(
+                    "metadata_leads_out",
+                    "{path} lists {name}, which lies outside its folder. Remove it there.",
+                    path=f"{folder}{os.sep}{METADATA_NAME}",
+                    name=repr(name),
+                )
             )
         status = os.stat(path)
     except (OSError, ValueError):

@@ -5,11 +5,21 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    computed_field,
+)
 
 from ..formats import ModelFormat, SecurityTier
 from ..formats.pickle_scan import PickleScan, ScanState
 from ..jobs import utc_now
+from ..sentences import Said, said_of
+from ..told import Text
 
 Storage = Literal["owned", "in-place"]
 MatchSource = Literal["auto", "manual"]
@@ -188,9 +198,15 @@ class ModelSummary(BaseModel):
     linked: bool = False
     preview_url: str | None = None
     preview_is_video: bool = False
-    problem: str | None = None
+    problem: Text | None = None
     added_date: datetime
     updated_date: datetime
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def problem_said(self) -> Said | None:
+        """What ``problem`` says, as in ``said`` elsewhere."""
+        return said_of(self.problem)
 
 
 class ModelFilter(BaseModel):

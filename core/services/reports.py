@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, computed_field
 
 from ..jobs import JobProgress
 from ..library import Model, ModelFile
 from ..linking import Link
 from ..network import NetworkStatus
-from ..told import Told
+from ..sentences import Said, said_of
+from ..told import Text, Told
 
 
 class Warning(Told):
@@ -71,9 +72,15 @@ class ModelDetails(Model):
     links: list[Link] = Field(default_factory=list)
     preview_url: str | None = None
     preview_is_video: bool = False
-    problem: str | None = None
+    problem: Text | None = None
     can_show: bool = False
     """Whether `POST /models/{model_id}/show` can open its folder."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def problem_said(self) -> Said | None:
+        """What ``problem`` says, as in ``said`` elsewhere."""
+        return said_of(self.problem)
 
 
 class ShowReport(BaseModel):

@@ -46,7 +46,7 @@ def test_the_missing_part_comes_and_the_set_is_whole(
     expect(row).to_be_visible(timeout=15_000)
     row.click()
     details = page.locator(".lib-details")
-    expect(details).to_contain_text("Part 3 of 3 is missing", timeout=15_000)
+    expect(details).to_contain_text("part 3 of 3 is missing", timeout=15_000)
     details.get_by_role("button", name="Look up").click()
     related = details.locator(".lib-related")
     expect(related).to_contain_text("1 part is missing here", timeout=15_000)

@@ -73,13 +73,16 @@ def test_a_part_that_comes_and_goes(librarian, scan, sharded, make_model):
     (sharded / shard(2)).rename(away)
     scan()
     model = only(librarian)
-    assert "Part 2 of 3 is missing" in model.problem
+    assert "part 2 of 3 is missing" in model.problem
+    assert model.problem_said.code == "download_parts"
+    assert model.problem_said.parameters["problem"].parameters["number"] == "2"
+    assert librarian.models.details(model.model_id).problem_said == model.problem_said
     away.rename(sharded / shard(2))
     scan()
     assert (only(librarian).model_id, only(librarian).problem) == (model.model_id, None)
     (sharded / shard(3)).unlink()
     scan()
-    assert "Part 3 of 3 is missing" in only(librarian).problem
+    assert "part 3 of 3 is missing" in only(librarian).problem
     assert only(librarian).model_id == model.model_id
     assert len(paths(librarian, model.model_id)) == 2
     shutil.rmtree(sharded)

@@ -11,7 +11,8 @@ from _environment import ROOT
 
 from model_librarian.core.downloading import Reason
 from model_librarian.core.errors import LibrarianError
-from model_librarian.core.sentences import Said, say
+from model_librarian.core.sentences import Said, Sentence, say
+from model_librarian.core.told import as_kept, kept
 
 LANGUAGES = sorted(path.name for path in (ROOT / "locales").iterdir() if path.name != "en")
 
@@ -65,6 +66,17 @@ def test_sizes_are_read_in_units(size: int, read: str) -> None:
 
 def test_a_name_with_braces_is_only_a_name() -> None:
     assert say("gone", "{path} is gone.", path="{path}{0}") == "{path}{0} is gone."
+
+
+def test_a_database_keeps_what_a_text_says() -> None:
+    inner = say("inner", "{name} is missing.", name="a\x1fb")
+    outer = say("outer", "{problem} Look for it.", problem=inner)
+    again = as_kept(kept(outer))
+    assert isinstance(again, Sentence)
+    assert (again, again.said) == (outer, outer.said)
+    assert as_kept(kept("only\x1ftext")) == "only text"
+    assert as_kept(kept(None)) is None
+    assert as_kept("as an earlier version wrote it") == "as an earlier version wrote it"
 
 
 def test_a_record_keeps_what_an_error_says_also_when_it_is_written_down() -> None:

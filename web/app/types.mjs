@@ -32,6 +32,7 @@
  * @property {string} [added_date]
  * @property {string} [updated_date]
  * @property {string | null} [problem]
+ * @property {Said | null} [problem_said]
  */
 
 /**

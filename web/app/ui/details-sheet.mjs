@@ -28,7 +28,7 @@ const SHOWN = new Set([
   'model_id', 'official_name', 'file_name', 'model_type', 'subtype', 'family', 'base_model', 'variant', 'precision',
   'tags', 'trained_words', 'description', 'notes', 'files', 'links', 'size_bytes', 'security_tier', 'storage',
   'match_source', 'match_method', 'match_confidence', 'hash_mismatch', 'pending_online_lookup', 'repo_id',
-  'download_url', 'preview_url', 'preview_is_video', 'preview_image', 'can_show', 'added_date', 'updated_date', 'model_format', 'problem', 'linked',
+  'download_url', 'preview_url', 'preview_is_video', 'preview_image', 'can_show', 'added_date', 'updated_date', 'model_format', 'problem', 'problem_said', 'linked',
   'hashes', 'schema', 'pickle_acknowledged', 'pickle_scan', 'cleaned_name', 'approx_weight_size_gb'
 ])
 
@@ -208,7 +208,7 @@ export function DetailsSheet() {
   const panel = usePanel()
   const { details } = panel
   const i18n = useI18n()
-  const { t, bytes, term } = i18n
+  const { t, told, bytes, term } = i18n
   const { record, row, modelId, error, loading, lookingUp } = useStore(details)
   const showFolder = () =>
     details.showFolder().catch((reason) => {
@@ -239,7 +239,7 @@ export function DetailsSheet() {
       </div>
     </div>`}
     ${known?.preview_url && known.preview_is_video && html`<${Film} key=${known.preview_url} src=${known.preview_url} />`}
-    ${known?.problem && html`<p class="lib-callout" data-severity="warn"><${Icon} name="warn" />${known.problem}</p>`}
+    ${known?.problem && html`<p class="lib-callout" data-severity="warn"><${Icon} name="warn" /><span>${told({ message: known.problem, said: known.problem_said })}</span></p>`}
     ${known &&
     html`<div class="lib-actions">
       ${canAdd(panel, known) &&

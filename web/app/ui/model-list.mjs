@@ -86,12 +86,12 @@ function useWidth(element) {
 
 /** @param {{model: ModelRow}} props */
 function RowText({ model }) {
-  const { bytes, term } = useI18n()
+  const { bytes, term, told } = useI18n()
   const kind = [term('subtype', model.subtype || model.model_type), lineage(model)].filter(Boolean).join(' · ')
   return html`<span class="lib-row-text">
     <${MiddleName} class="lib-row-name" text=${nameOf(model)} />
     <span class="lib-row-facts">
-      ${model.problem && html`<span class="lib-row-problem" title=${model.problem}><${Icon} name="warn" /></span>`}
+      ${model.problem && html`<span class="lib-row-problem" title=${told({ message: model.problem, said: model.problem_said })}><${Icon} name="warn" /></span>`}
       <span class="lib-row-kind">${kind}</span><span class="lib-row-size"> · ${bytes(model.size_bytes)}</span>
     </span>
   </span>`
