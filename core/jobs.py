@@ -16,7 +16,7 @@ from .errors import CancelledError, ConflictError, LibrarianError, NotFoundError
 from .events import Events
 from .sentences import Said, said_of
 from .told import Text, Told
-from .turns import give_way
+from .turns import begin, give_way
 
 logger = logging.getLogger(__name__)
 
@@ -295,6 +295,7 @@ class JobRunner:
         self._events.publish("librarian.job", job.as_now())
 
     def _run(self, context: JobContext, work: Work) -> None:
+        begin()
         job = context.job
         with self._lock:
             if job.ended:  # cancelled while it waited

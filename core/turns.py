@@ -38,6 +38,11 @@ def give_way(run_s: float = RUN_S) -> None:
         _thread.since = now
 
 
+def begin() -> None:
+    """Begin an answer or a job: while this thread waited for it, it kept nobody from the interpreter."""
+    _thread.since = time.thread_time()
+
+
 def rest() -> None:
     """Stand back for as long as this thread has worked since it last did, a tenth of a second at most.
 

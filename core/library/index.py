@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
@@ -263,7 +263,11 @@ class Index:
 
     def summary(self, model_id: str) -> ModelSummary:
         """The record as lists show it. Raises `NotFoundError`."""
-        row = self._database.read().execute("SELECT * FROM models WHERE model_id = ?", (model_id,)).fetchone()
+        row = (
+            self._database.read()
+            .execute(f"SELECT {SUMMARY_COLUMNS} FROM models WHERE model_id = ?", (model_id,))
+            .fetchone()
+        )
         if row is None:
             raise NotFoundError(f"There is no model {model_id!r}.")
         return summary_of(row)
@@ -508,25 +512,29 @@ SUMMARY_COLUMNS = (
 )
 """What `summary_of` needs; the whole metadata is left where it is."""
 
+_SUMMARY_NAMES = SUMMARY_COLUMNS.split(", ")
 
-def summary_of(row: sqlite3.Row) -> ModelSummary:
-    """A row of ``models`` as lists show it."""
-    values = dict(row)
+
+def summary_of(row: Sequence[Any]) -> ModelSummary:
+    """A row of ``models`` as lists show it; it begins with `SUMMARY_COLUMNS`."""
+    values = dict(zip(_SUMMARY_NAMES, row, strict=False))  # ``dict(row)`` looks for every name among all
     pickle = values["security_tier"] == "pickle"
     values["pickle_state"] = (values["pickle_state"] or "not_scanned") if pickle else None
     values["file_name"] = values["file_names"].partition("\n")[0]
     values["tags"] = values["tags"].split("\n") if values["tags"] else []
-    preview = Preview(values["has_preview"])
-    values["preview_url"] = _preview_url(row, preview) if preview else None
-    values["preview_is_video"] = preview is Preview.VIDEO
-    values["problem"] = as_kept(values["problem"])
+    if values["has_preview"]:
+        preview = Preview(values["has_preview"])
+        values["preview_url"] = _preview_url(values, preview)
+        values["preview_is_video"] = preview is Preview.VIDEO
+    if values["problem"] is not None:
+        values["problem"] = as_kept(values["problem"])
     return ModelSummary.model_validate(values)
 
 
-def _preview_url(row: sqlite3.Row, preview: Preview) -> str:
-    version = datetime.fromisoformat(row["updated_date"]).timestamp()
+def _preview_url(values: Mapping[str, Any], preview: Preview) -> str:
+    version = datetime.fromisoformat(values["updated_date"]).timestamp()
     kind = "v" if preview is Preview.VIDEO else ""
-    return f"librarian/previews/{quote(row['model_id'])}?v={version:.0f}{kind}"
+    return f"librarian/previews/{quote(values['model_id'])}?v={version:.0f}{kind}"
 
 
 def _note_change(db: sqlite3.Connection, path: str) -> None:

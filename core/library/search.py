@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..settings import MODEL_EXTENSIONS
 from ..storage.database import Database
-from ..turns import SHORT_RUN_S, give_way
+from ..turns import SHORT_RUN_S, begin, give_way
 from .index import SUMMARY_COLUMNS, summary_of
 from .records import Facets, FacetValue, MatchKind, ModelFilter, ModelQuery, ModelSummary, SearchResult
 from .schema import SEARCH_COLUMNS, last_change
@@ -200,6 +200,7 @@ class Search:
     def find(self, query: ModelQuery) -> SearchResult:
         """One page of models, best first; see `SearchResult` for how they were found."""
         started = time.perf_counter()
+        begin()
         text = _typed(query)
         result = self._find(text, query)
         result.query_time_ms = (time.perf_counter() - started) * 1000
@@ -242,13 +243,14 @@ class Search:
 
     def _rows(self, keys: Sequence[int]) -> list[ModelSummary]:
         rows = self._database.read().execute(
-            f"SELECT id, {SUMMARY_COLUMNS} FROM models WHERE id IN ({', '.join('?' * len(keys))})", keys
+            f"SELECT {SUMMARY_COLUMNS}, id FROM models WHERE id IN ({', '.join('?' * len(keys))})", keys
         )
-        found = {row["id"]: row for row in rows}
+        found = {row[-1]: row for row in rows}
         return [summary_of(found[key]) for key in keys if key in found]
 
     def facets(self, query: ModelQuery) -> Facets:
         """For each filter its values and counts among the models that the text and other filters leave."""
+        begin()
         text = _typed(query)
         with self._lock:
             index = self._in_step()
@@ -309,7 +311,8 @@ class Search:
         self, where: _Condition, query: ModelQuery, total: int, kind: MatchKind, *, default: str = "name"
     ) -> SearchResult:
         rows = self._read().execute(
-            f"SELECT m.* FROM models m WHERE {where.sql} ORDER BY {_order(query, default=default)} LIMIT ? OFFSET ?",
+            f"SELECT {SUMMARY_COLUMNS} FROM models m WHERE {where.sql} "
+            f"ORDER BY {_order(query, default=default)} LIMIT ? OFFSET ?",
             (*where.parameters, query.limit, query.offset),
         )
         return self._page(rows, total, kind)
@@ -350,7 +353,7 @@ class Search:
             parameters += [f" {word} ", f" {word}", word, word, word, word]
         detail = " + ".join(score[1:]) or "''"
         return self._read().execute(
-            f"SELECT h.* FROM ("
+            f"SELECT {SUMMARY_COLUMNS} FROM ("
             f"SELECT m.* FROM models m WHERE m.id IN (SELECT m.id FROM models m WHERE {where.sql} LIMIT {RANKED_HITS}) "
             f"OR m.id IN (SELECT m.id FROM models m WHERE m.name_key >= ? AND m.name_key < ? AND {where.sql} LIMIT 500)"
             f") h ORDER BY {score[0]}, {detail}, h.last_used IS NULL, h.last_used DESC, h.name_key, h.id "
