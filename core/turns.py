@@ -32,15 +32,22 @@ def give_way(run_s: float = RUN_S) -> None:
     now = time.thread_time()  # what it only waited, it has not worked
     since = getattr(_thread, "since", None)
     if since is None:
-        _thread.since = now
+        _set_out(now)
     elif now - since > run_s:
         time.sleep(_PAUSE_S)
-        _thread.since = now
+        _set_out(now)
 
 
 def begin() -> None:
-    """Begin an answer or a job: while this thread waited for it, it kept nobody from the interpreter."""
-    _thread.since = time.thread_time()
+    """Begin an answer or a job: who had to wait for it need not stand back for the work before."""
+    now = time.thread_time()
+    since = getattr(_thread, "since", None)
+    if since is None or time.monotonic() - _thread.clock - (now - since) >= _PAUSE_S:
+        _set_out(now)
+
+
+def _set_out(now: float) -> None:
+    _thread.since, _thread.clock = now, time.monotonic()
 
 
 def rest() -> None:
