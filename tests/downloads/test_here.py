@@ -43,7 +43,7 @@ def test_only_the_missing_part_of_a_listed_set_is_fetched(hub, librarian, finish
         (folder / name).write_bytes(parts[name])
     finished(librarian.scans.start("quick"))
     [listed] = librarian.models.search(ModelQuery()).models
-    assert "Part 3 of 3 is missing" in librarian.models.details(listed.model_id).problem
+    assert "part 3 of 3 is missing" in librarian.models.details(listed.model_id).problem
     here = [file.path for file in librarian.models.details(listed.model_id).files]
 
     job, _ = librarian.downloads.add(wanted(NAMES[2], repo_id="org/set", here=here))

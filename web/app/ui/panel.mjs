@@ -207,7 +207,12 @@ function Body() {
       view.go('models')
       panel.details.close()
       panel.remote.close()
-      requestAnimationFrame(() => focusSearch(/** @type {HTMLElement} */ (root.current)))
+      const panelRoot = /** @type {HTMLElement} */ (root.current)
+      // At once, so that no key that follows is lost; and again if it was not there yet, or what closes takes the focus along.
+      focusSearch(panelRoot)
+      requestAnimationFrame(() => {
+        if (document.activeElement !== searchField(panelRoot)) focusSearch(panelRoot)
+      })
     }
     target.addEventListener('keydown', onKeyDown)
     return () => target.removeEventListener('keydown', onKeyDown)
@@ -234,9 +239,12 @@ function Body() {
   </div>`
 }
 
+/** @param {ParentNode} root @returns {HTMLInputElement | null} */
+const searchField = (root) => root.querySelector('[data-lib-search]')
+
 /** @param {ParentNode} root */
 export function focusSearch(root) {
-  const field = /** @type {HTMLInputElement | null} */ (root.querySelector('[data-lib-search]'))
+  const field = searchField(root)
   field?.focus()
   field?.select()
 }
