@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from ..errors import SourceChangedError, StorageError
 from ..sentences import say
-from ..storage.disk import begin_writing_back, bypass_cache, storage_error, use_cache
+from ..storage.disk import begin_writing_back, bypass_cache, is_disk_full, storage_error, use_cache
 from ..storage.reflink import clone
 
 BLOCK_BYTES = 2 * 1024 * 1024
@@ -54,13 +54,18 @@ def hash_file(source: Path, progress: Progress, check: Check) -> Transferred:
 def copy_file(source: Path, target: Path, progress: Progress, check: Check) -> Transferred:
     """Copy a file and hash it in the same pass; ``target`` must not exist and is durable afterwards.
 
-    Raises as `hash_file`, and `OSError` if it cannot be written, such as on a disk that becomes full. Whatever was
-    written is left for the caller to clean up.
+    Raises as `hash_file`, and `OSError` if the disk becomes full, of which the caller knows a better name than
+    ``target``. Whatever was written is left for the caller to clean up.
     """
-    with open(target, "xb", buffering=0) as file:
-        result = _stream(source, file, progress, check)
-        os.fsync(file.fileno())
-        written = os.fstat(file.fileno()).st_size
+    try:
+        with open(target, "xb", buffering=0) as file:
+            result = _stream(source, file, progress, check)
+            os.fsync(file.fileno())
+            written = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        raise storage_error(error, target) from error
     if written != result.size:
         raise StorageError(f"{target} has {written} bytes instead of {result.size}. Check the drive.")
     return result

@@ -155,10 +155,15 @@ def is_dirty_ntfs(place: Path, root: Path = ROOT) -> bool:
     return mount.read_only
 
 
+def is_disk_full(error: OSError) -> bool:
+    """Whether there is no room, or no more than a quota allows."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def storage_error(error: OSError, path: Path) -> StorageError:
     """What an `OSError` means to a person; ``path`` is named where the error itself names none."""
     place = error.filename if isinstance(error.filename, str) else path
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         return InsufficientSpaceError(
             say(
                 "disk_full",

@@ -21,6 +21,7 @@ from model_librarian.core.errors import (
     NotAModelError,
     OutsideRootsError,
     PickleNotAcknowledgedError,
+    StorageError,
 )
 from model_librarian.core.importing import ImportRequest, transfer
 from model_librarian.core.importing.importer import Importer
@@ -273,6 +274,17 @@ def test_where_the_disk_takes_no_such_writes_the_systems_memory_serves(tmp_path,
     transfer.copy_file(tmp_path / "source", tmp_path / "copy", lambda _: None, lambda _: None)
     assert (tmp_path / "copy").read_bytes() == data
     assert len(refused) <= 1
+
+
+def test_a_file_that_its_drive_cannot_hold_is_named(tmp_path, monkeypatch):
+    (tmp_path / "source").write_bytes(bytes(10))
+
+    def too_large(file, block):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    monkeypatch.setattr(transfer, "_write", too_large)
+    with pytest.raises(StorageError, match="copy is too large for its drive"):
+        transfer.copy_file(tmp_path / "source", tmp_path / "copy", lambda _: None, lambda _: None)
 
 
 def test_a_full_disk_is_said_before(librarian, make_model, downloads, monkeypatch):
