@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from .downloading import Origins
 from .errors import ConflictError, LibrarianError, StorageError
 from .events import Events
-from .importing import Importer, require_library
+from .importing import Importer, has_library, library_unreachable
 from .importing.uploads import Uploads
 from .jobs import JobRunner
 from .library import Library, Watcher
@@ -35,7 +35,7 @@ from .services.sharing import Shares
 from .services.workflows import Workflows
 from .settings import KnownLibrary, Surroundings
 from .sources import Civitai, HuggingFace, Lookup, Remote, RemoteChange
-from .storage.disk import storage_error
+from .storage.disk import Presence, storage_error
 from .storage.roots import real_path
 from .version import VERSION
 
@@ -62,6 +62,7 @@ class Librarian:
         self._warnings: list[Warning] = []
         place, self.library = self._open_library()
         root = self.library.root
+        self._library_is_there = Presence(lambda: has_library(root))
         self._registry = Registry(place / "registry.db", root, surroundings.apps, self.library.identity.id)
         mappings = Mappings(surroundings.data_dir / "mappings")
         added = AddedApps(surroundings.data_dir / "apps.json", mappings)
@@ -202,11 +203,9 @@ class Librarian:
 
     def _unreachable(self) -> list[Warning]:
         """That the library is gone, such as with its drive, while we run."""
-        try:
-            require_library(self.library.root)
-        except StorageError as error:
-            return [Warning(code="library_unreachable", message=error.message)]
-        return []
+        if self._library_is_there():
+            return []
+        return [Warning(code="library_unreachable", message=library_unreachable(self.library.root))]
 
     def _watched(self) -> list[Path]:
         """The folders whose changes are looked at."""

@@ -1,7 +1,7 @@
 """Import: inspect → plan → transfer → describe → index."""
 
 from .importer import Importer
-from .journal import require_library
+from .journal import has_library, library_unreachable
 from .records import ImportGroup, ImportItem, ImportMode, ImportRequest, Inspection
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "ImportRequest",
     "Importer",
     "Inspection",
-    "require_library",
+    "has_library",
+    "library_unreachable",
 ]

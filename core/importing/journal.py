@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ..errors import StorageError
 from ..library.metadata import INCOMING, METADATA_NAME, MetadataStore
-from ..sentences import say
+from ..sentences import Sentence, say
 from ..storage.atomic import (
     free_name,
     fsync_directory,
@@ -92,16 +92,24 @@ class Recovered(BaseModel):
         return "Sharing the bytes" if self.shares else "The import"
 
 
+def has_library(root: Path) -> bool:
+    """Whether the library is there: where its drive was, there may be an empty folder."""
+    return (root / LIBRARY_NAME).is_file()
+
+
+def library_unreachable(root: Path) -> Sentence:
+    """What is said of a library that is not there."""
+    return say(
+        "library_unreachable",
+        "The library {root} cannot be reached. Connect its drive, or choose another folder.",
+        root=root,
+    )
+
+
 def require_library(root: Path) -> None:
-    """Raise `StorageError` unless the library is there: where its drive was, there may be an empty folder."""
-    if not (root / LIBRARY_NAME).is_file():
-        raise StorageError(
-            say(
-                "library_unreachable",
-                "The library {root} cannot be reached. Connect its drive, or choose another folder.",
-                root=root,
-            )
-        )
+    """Raise `StorageError` unless the library is there."""
+    if not has_library(root):
+        raise StorageError(library_unreachable(root))
 
 
 class Journal:

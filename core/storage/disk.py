@@ -155,6 +155,36 @@ def is_dirty_ntfs(place: Path, root: Path = ROOT) -> bool:
     return mount.read_only
 
 
+class Presence:
+    """Whether something is there, as ``look`` finds; who asks waits ``PATIENCE_S`` at most.
+
+    It is looked for in a thread of its own, since a network share that is gone may not answer for minutes.
+    """
+
+    PATIENCE_S = 1.0
+
+    def __init__(self, look: Callable[[], bool]) -> None:
+        self._look = look
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._found = True
+
+    def __call__(self) -> bool:
+        """What was found last: just now, if that takes no longer."""
+        with self._lock:
+            thread = self._thread
+            if thread is None or not thread.is_alive():
+                thread = self._thread = threading.Thread(
+                    target=self._find, name="librarian-presence", daemon=True
+                )
+                thread.start()
+        thread.join(self.PATIENCE_S)
+        return self._found
+
+    def _find(self) -> None:
+        self._found = self._look()
+
+
 def is_disk_full(error: OSError) -> bool:
     """Whether there is no room, or no more than a quota allows."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from model_librarian.core.errors import StorageError
 from model_librarian.core.importing import ImportRequest
 from model_librarian.core.librarian import Librarian
+from model_librarian.core.storage.disk import Presence
 
 
 @pytest.fixture
@@ -105,6 +107,24 @@ def test_a_library_on_a_missing_drive_is_not_made_anew(
     assert again.models.find(model_id).is_file()
     assert [link.state for link in again.links.registered()] == ["ok"]
     again.close()
+
+
+def test_a_drive_that_does_not_answer_keeps_nobody_waiting(monkeypatch):
+    answers, asked, found = threading.Event(), [], True
+
+    def look() -> bool:
+        asked.append(True)
+        answers.wait(30)
+        return found
+
+    monkeypatch.setattr(Presence, "PATIENCE_S", 0.01)
+    is_there = Presence(look)
+    assert [is_there(), is_there()] == [True, True]  # nothing else is known
+    assert len(asked) == 1  # no second thread hangs there, too
+    found = False
+    answers.set()
+    monkeypatch.setattr(Presence, "PATIENCE_S", 30)
+    assert not is_there()
 
 
 def test_a_library_whose_drive_goes_meanwhile_is_told(librarian):
