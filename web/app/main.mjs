@@ -29,7 +29,7 @@ export function createPanel(host) {
     focusSearch(element) {
       panel.view.go('models')
       panel.details.close()
-      requestAnimationFrame(() => focusSearch(element))
+      focusSearch(element)
     },
 
     panel

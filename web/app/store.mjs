@@ -8,6 +8,23 @@
  */
 
 /**
+ * Looks of which only the one that began last tells what it saw. Each call's promise ends once what is known is at
+ * least as new as the call, also where a later one overtakes it.
+ * @param {(isNewest: () => boolean) => Promise<void>} look never rejects; asks `isNewest` before it tells
+ * @returns {() => Promise<void>}
+ */
+export function newestOf(look) {
+  let sequence = 0
+  let newest = Promise.resolve()
+  /** @param {number} mine @returns {Promise<void>} */
+  async function run(mine) {
+    await look(() => mine === sequence)
+    if (mine !== sequence) await newest
+  }
+  return () => (newest = run(++sequence))
+}
+
+/**
  * @template {object} S
  * @param {S} initial
  * @returns {Store<S>}

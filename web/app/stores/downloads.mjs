@@ -1,4 +1,4 @@
-import { createStore } from '../store.mjs'
+import { createStore, newestOf } from '../store.mjs'
 
 /** @import { Api, ApiError } from '../api.mjs' */
 /** @import { Download, DownloadRequest, Job } from '../types.mjs' */
@@ -27,32 +27,22 @@ export function createDownloads(api, tell) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer
   let watchers = 0
-  let sequence = 0
-  /** The look that began last. */
-  let newest = Promise.resolve()
 
-  /** @returns {Promise<void>} once what is known is at least as new as this call, also where a later look overtakes it */
-  function load() {
+  const load = newestOf(async (isNewest) => {
     clearTimeout(timer)
     timer = undefined
-    newest = loadNow(++sequence)
-    return newest
-  }
-
-  /** @param {number} mine @returns {Promise<void>} */
-  async function loadNow(mine) {
     try {
       const answer = await api.get('/downloads')
-      if (mine !== sequence) return newest
+      if (!isNewest()) return
       const downloads = /** @type {Download[]} */ ([...(answer.downloads ?? [])])
       downloads.sort((one, other) => (other.created_at ?? '').localeCompare(one.created_at ?? ''))
       store.set({ downloads, receivedAt: Date.now(), error: null })
     } catch (error) {
-      if (mine !== sequence) return newest
+      if (!isNewest()) return
       store.set({ error: /** @type {ApiError} */ (error) })
     }
     if (watchers > 0 && !store.get().downloads.every(isResting)) soon()
-  }
+  })
 
   function soon() {
     timer ??= setTimeout(load, LOOK)

@@ -1,11 +1,11 @@
-import { createStore } from '../store.mjs'
+import { createStore, newestOf } from '../store.mjs'
 import { hasEnded } from './jobs.mjs'
 
 /** @import { Api, ApiError } from '../api.mjs' */
 /** @import { Downloads } from './downloads.mjs' */
 /** @import { Jobs } from './jobs.mjs' */
 /** @import { Names } from './names.mjs' */
-/** @import { Download, DownloadRequest, GraphHost, Host, Job, Replacement, Resolution } from '../types.mjs' */
+/** @import { Download, DownloadRequest, Host, Job, Replacement, Resolution } from '../types.mjs' */
 
 /**
  * @typedef {Resolution & {key: string, ours: boolean, was: string}} Missing A model that the open workflow does not get as
@@ -82,9 +82,6 @@ export function createWorkflow(api, host, { names, jobs, downloads }) {
       done: null, downloads: {}, refused: {}
     })
   )
-  let sequence = 0
-  /** The look that began last. */
-  let newest = Promise.resolve()
   /** Fixing, one after another. @type {Promise<void>} */
   let turn = Promise.resolve()
 
@@ -124,28 +121,20 @@ export function createWorkflow(api, host, { names, jobs, downloads }) {
     }
   }
 
-  /** @returns {Promise<void>} once what is known is at least as new as this call, also where a later look overtakes it */
-  function look() {
-    if (!host.graph) return Promise.resolve()
-    newest = lookNow(host.graph, ++sequence)
-    return newest
-  }
-
-  /** @param {GraphHost} graph @param {number} mine @returns {Promise<void>} */
-  async function lookNow(graph, mine) {
+  const look = newestOf(async (isNewest) => {
+    if (!host.graph) return
     store.set({ looking: true, error: null })
     try {
-      const { total, missing, differing } = await resolve(graph.serialize())
-      if (mine !== sequence) return newest
+      const { total, missing, differing } = await resolve(host.graph.serialize())
+      if (!isNewest()) return
       const { choices } = store.get()
       const kept = [...missing, ...differing].flatMap(({ key }) => (choices[key] ? [[key, choices[key]]] : []))
       store.set({ looked: true, looking: false, total, missing, differing, choices: Object.fromEntries(kept) })
       if ([...missing, ...differing].some(canBeHad)) void downloads.load()
     } catch (error) {
-      if (mine !== sequence) return newest
-      store.set({ looking: false, error: /** @type {ApiError} */ (error) })
+      if (isNewest()) store.set({ looking: false, error: /** @type {ApiError} */ (error) })
     }
-  }
+  })
 
   /** @param {string} id @returns {Promise<Job>} once it has ended */
   const ended = (id) =>

@@ -7,13 +7,10 @@ import { Button, ErrorBox, IconButton, MiddleName } from './parts.mjs'
 
 /** @import { Draft } from '../stores/drafts.mjs' */
 
-/** Warnings that concern only some ways. @type {Record<string, string[]>} */
+/** Warnings that concern only some ways; `trash` is to delete what was copied. @type {Record<string, string[]>} */
 const CONCERNS = {
-  cross_filesystem: ['move', 'adopt'], not_removable: ['move', 'adopt'], other_names: ['move', 'adopt'], insufficient_space: ['auto', 'copy', 'reflink']
+  cross_filesystem: ['move', 'adopt'], not_removable: ['move', 'adopt'], other_names: ['move', 'adopt', 'trash'], insufficient_space: ['auto', 'copy', 'reflink']
 }
-
-/** @param {string} code @param {{mode: string, deleteOriginals: boolean}} options */
-const concerns = (code, { mode, deleteOriginals }) => (code === 'other_names' && deleteOriginals) || (CONCERNS[code]?.includes(mode) ?? true)
 
 /** @param {{drafts: Draft[]}} props those that lie on the server */
 function Modes({ drafts }) {
@@ -71,6 +68,8 @@ export function How() {
   const pickles = chosen.filter(isPickle)
   const blocked = blockedBy(drafts)
   const size = sizeOf(chosen)
+  const mayDelete = mayDeleteOriginals(chosen, options.mode)
+  const ways = [options.mode, ...(mayDelete && options.deleteOriginals ? ['trash'] : [])]
   return html`
     <div class="lib-place-body">
       <div class="lib-place-head">
@@ -79,9 +78,9 @@ export function How() {
       </div>
       ${pickles.length > 0 && html`<${Pickles} pickles=${pickles} />`}
       ${here.length > 0 && html`<${Modes} drafts=${here} />`}
-      <${Warnings} warnings=${warnings.filter(({ code }) => concerns(code, { mode: options.mode, deleteOriginals: options.deleteOriginals && mayDeleteOriginals(chosen, options.mode) }))} />
+      <${Warnings} warnings=${warnings.filter(({ code }) => CONCERNS[code]?.some((way) => ways.includes(way)) ?? true)} />
       ${uploaded.length > 0 && html`<p class="lib-callout" data-severity="info"><${Icon} name="info" /><span>${t('import.uploaded', { count: filesOf(uploaded), size: bytes(sizeOf(uploaded)) })}</span></p>`}
-      ${mayDeleteOriginals(chosen, options.mode) &&
+      ${mayDelete &&
       html`<label class="lib-switch">
         <input type="checkbox" role="switch" checked=${options.deleteOriginals} onChange=${(/** @type {any} */ event) => imports.setOptions({ deleteOriginals: event.target.checked })} />
         <span class="lib-switch-text">${t('import.deleteOriginals')}<small>${t('import.deleteOriginalsText', { count: filesOf(here) })}</small></span>

@@ -207,12 +207,7 @@ function Body() {
       view.go('models')
       panel.details.close()
       panel.remote.close()
-      const panelRoot = /** @type {HTMLElement} */ (root.current)
-      // At once, so that no key that follows is lost; and again if it was not there yet, or what closes takes the focus along.
-      focusSearch(panelRoot)
-      requestAnimationFrame(() => {
-        if (document.activeElement !== searchField(panelRoot)) focusSearch(panelRoot)
-      })
+      focusSearch(/** @type {HTMLElement} */ (root.current))
     }
     target.addEventListener('keydown', onKeyDown)
     return () => target.removeEventListener('keydown', onKeyDown)
@@ -239,14 +234,18 @@ function Body() {
   </div>`
 }
 
-/** @param {ParentNode} root @returns {HTMLInputElement | null} */
-const searchField = (root) => root.querySelector('[data-lib-search]')
-
-/** @param {ParentNode} root */
+/** At once, so that no key that follows is lost; and again if the field is not drawn yet, or what closes takes the focus along.
+ * @param {ParentNode} root */
 export function focusSearch(root) {
-  const field = searchField(root)
-  field?.focus()
-  field?.select()
+  const field = () => /** @type {HTMLInputElement | null} */ (root.querySelector('[data-lib-search]'))
+  const focus = () => {
+    field()?.focus()
+    field()?.select()
+  }
+  focus()
+  requestAnimationFrame(() => {
+    if (document.activeElement !== field()) focus()
+  })
 }
 
 /** @param {{panel: LibrarianPanel}} props */
