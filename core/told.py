@@ -45,6 +45,18 @@ def as_kept(text: str | None) -> str | None:
     return sentence
 
 
+class Troubled(BaseModel):
+    """A record that may have a ``problem``; ``problem_said`` is the same for those who speak another language."""
+
+    problem: Text | None = None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def problem_said(self) -> Said | None:
+        """The problem's code and parameters, where it has them."""
+        return said_of(self.problem)
+
+
 class Told(BaseModel):
     """A record with a ``message`` for people; ``said`` is the same for those who speak another language."""
 

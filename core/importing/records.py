@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..formats import Guess, ModelFormat, SecurityTier
-from ..sentences import Said, said_of
-from ..told import Text, Told
+from ..told import Told, Troubled
 from .transfer import Transferred
 
 ImportMode = Literal["auto", "copy", "move", "reflink", "in-place", "adopt"]
@@ -45,7 +44,7 @@ class GroupFile(BaseModel):
     sha256: str | None = None
 
 
-class ImportGroup(BaseModel):
+class ImportGroup(Troubled):
     """Files that make one model, and what they are.
 
     ``problem`` says why it cannot be imported; ``duplicate_of`` is the model that has these bytes already.
@@ -63,13 +62,6 @@ class ImportGroup(BaseModel):
     security_tier: SecurityTier = "unknown"
     duplicate_of: str | None = None
     importable: bool = False
-    problem: Text | None = None
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def problem_said(self) -> Said | None:
-        """What ``problem`` says, as in ``said`` elsewhere."""
-        return said_of(self.problem)
 
 
 class ImportWarning(Told):

@@ -52,7 +52,7 @@ class OwnedModel(NamedTuple):
     """What the index knows of an owned model; ``files`` has each path's size, modification time and inode."""
 
     metadata_mtime_ns: int | None
-    problem: str | None
+    has_problem: bool
     files: dict[str, tuple[int, int, str]]
 
 
@@ -417,16 +417,16 @@ class Index:
         # The ``+`` keeps SQLite from going through all owned models by their storage instead of to the few
         # whose ids are asked for.
         rows = self._database.read().execute(
-            "SELECT m.model_id, m.metadata_mtime_ns, m.problem, f.path, f.size, f.mtime_ns, f.inode "
+            "SELECT m.model_id, m.metadata_mtime_ns, m.problem IS NOT NULL, f.path, f.size, f.mtime_ns, f.inode "
             "FROM models m LEFT JOIN model_files f ON f.model = m.id "
             "WHERE m.model_id >= ? AND m.model_id < ? AND +m.storage = 'owned' ORDER BY m.model_id, f.position",
             (family + "/", family + "0"),
         )
         known: dict[str, OwnedModel] = {}
-        for model_id, metadata_mtime_ns, problem, path, *state in rows:
+        for model_id, metadata_mtime_ns, has_problem, path, *state in rows:
             model = known.get(model_id)
             if model is None:
-                model = known[model_id] = OwnedModel(metadata_mtime_ns, as_kept(problem), {})
+                model = known[model_id] = OwnedModel(metadata_mtime_ns, bool(has_problem), {})
             if path is not None:
                 model.files[path] = tuple(state)
         return known

@@ -105,7 +105,7 @@ class OwnedModels:
                     return False
         except OSError:
             return False
-        return bool(before.files) and before.problem is None
+        return bool(before.files) and not before.has_problem
 
     def _folder(self, model_id: str) -> str:
         return f"{self._root}{os.sep}{_native(model_id)}"

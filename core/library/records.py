@@ -5,21 +5,12 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    computed_field,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ..formats import ModelFormat, SecurityTier
 from ..formats.pickle_scan import PickleScan, ScanState
 from ..jobs import utc_now
-from ..sentences import Said, said_of
-from ..told import Text
+from ..told import Troubled
 
 Storage = Literal["owned", "in-place"]
 MatchSource = Literal["auto", "manual"]
@@ -166,7 +157,7 @@ class ScanResult(BaseModel):
     errors: list[str] = Field(default_factory=list)
 
 
-class ModelSummary(BaseModel):
+class ModelSummary(Troubled):
     """A model as a list shows it.
 
     ``preview_url`` is relative to the server and changes with the picture, or video. ``pickle_state`` says what was
@@ -198,15 +189,8 @@ class ModelSummary(BaseModel):
     linked: bool = False
     preview_url: str | None = None
     preview_is_video: bool = False
-    problem: Text | None = None
     added_date: datetime
     updated_date: datetime
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def problem_said(self) -> Said | None:
-        """What ``problem`` says, as in ``said`` elsewhere."""
-        return said_of(self.problem)
 
 
 class ModelFilter(BaseModel):

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, computed_field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from ..jobs import JobProgress
 from ..library import Model, ModelFile
 from ..linking import Link
 from ..network import NetworkStatus
-from ..sentences import Said, said_of
-from ..told import Text, Told
+from ..told import Told, Troubled
 
 
 class Warning(Told):
@@ -65,22 +64,15 @@ class FileDetails(ModelFile):
     exists: bool
 
 
-class ModelDetails(Model):
+class ModelDetails(Model, Troubled):
     """Everything that is known of one model."""
 
     files: list[FileDetails] = Field(default_factory=list)  # type: ignore[assignment]
     links: list[Link] = Field(default_factory=list)
     preview_url: str | None = None
     preview_is_video: bool = False
-    problem: Text | None = None
     can_show: bool = False
     """Whether `POST /models/{model_id}/show` can open its folder."""
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def problem_said(self) -> Said | None:
-        """What ``problem`` says, as in ``said`` elsewhere."""
-        return said_of(self.problem)
 
 
 class ShowReport(BaseModel):
