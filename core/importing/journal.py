@@ -93,8 +93,11 @@ class Recovered(BaseModel):
 
 
 def has_library(root: Path) -> bool:
-    """Whether the library is there: where its drive was, there may be an empty folder."""
-    return (root / LIBRARY_NAME).is_file()
+    """Whether the library is there: where its drive was, there may be an empty folder, or only errors."""
+    try:
+        return (root / LIBRARY_NAME).is_file()
+    except OSError:
+        return False
 
 
 def library_unreachable(root: Path) -> Sentence:

@@ -136,3 +136,18 @@ def test_a_library_whose_drive_goes_meanwhile_is_told(librarian):
     assert str(root) in warning.message
     root.with_name("unplugged").rename(root)
     assert librarian.status().warnings == []
+
+
+def test_a_drive_that_only_fails_is_told(librarian, monkeypatch):
+    mark, stat = librarian.library.root / "library.json", os.stat
+
+    def failing(path, *arguments, **options):
+        if isinstance(path, (str, Path)) and Path(path) == mark:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return stat(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", failing)
+    [warning] = librarian.status().warnings
+    assert warning.code == "library_unreachable"
+    monkeypatch.undo()
+    assert librarian.status().warnings == []
