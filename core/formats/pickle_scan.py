@@ -392,7 +392,8 @@ def _scan_one(file: IO[bytes], found: _Findings) -> bool:
                 module, last = ([_OTHER, _OTHER, *stack[-2:]])[-2:]
                 found.add(*_both_texts(module, last))
             elif name in ("EXT1", "EXT2", "EXT4"):
-                found.add("copyreg", f"extension {int.from_bytes(value, 'little')}")
+                number = int.from_bytes(value, "little", signed=name == "EXT4")
+                found.add("copyreg", f"extension {number}")
             _take(stack, operation)
             if isinstance(value, str):
                 stack.append(value)

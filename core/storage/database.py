@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
+from .locks import ProcessLock
+
 logger = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_S = 30.0
@@ -41,8 +43,24 @@ class Database:
         self._readers: list[sqlite3.Connection] = []
         self._closed = False
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer, self.searchable = self._open()
-        self._identity = _identity(path)
+        with self._opening():
+            self._writer, self.searchable = self._open()
+            self._identity = _identity(path)
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        """Be the only one, of all threads and processes, who opens the file or sets it aside.
+
+        SQLite fails at once, without waiting, where two turn a new file to its write-ahead log, and what one has
+        made anew another must not set aside as the damaged file. Without the lock it goes on where there can be none.
+        """
+        lock = ProcessLock(self.path.with_name(f"{self.path.name}.opening"))
+        with suppress(OSError):
+            lock.acquire(BUSY_TIMEOUT_S)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _open(self) -> tuple[sqlite3.Connection, bool]:
         if self._damage_mark.exists():
@@ -89,7 +107,7 @@ class Database:
         Another process may have done so already; then its new file is opened. Where an open file cannot
         be renamed (Windows), that is left for the next start.
         """
-        with self._lock:
+        with self._lock, self._opening():
             if self._closed:
                 return
             try:

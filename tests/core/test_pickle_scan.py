@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -431,6 +431,7 @@ _PIECES = st.sampled_from(
 )  # fmt: skip
 
 
+@example(data=b"\x84\x00\x00\x00\x80")  # an extension's number has a sign
 @given(data=st.binary(max_size=200) | st.lists(_PIECES, max_size=40).map(b"".join))
 @settings(max_examples=500, deadline=None)
 def test_no_bytes_crash_it_and_what_pythons_own_reader_names_is_found(
