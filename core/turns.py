@@ -5,6 +5,11 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+T = TypeVar("T")
 
 RUN_S = 0.004
 """How long background work goes on before it gives way."""
@@ -17,6 +22,7 @@ _PAUSE_S = 0.0003 if sys.version_info >= (3, 11) or sys.platform != "win32" else
 """Python 3.10 on Windows would sleep for 15 ms."""
 
 _MAX_REST_S = 0.1
+_AT_ONCE = 16
 
 _thread = threading.local()
 
@@ -36,6 +42,14 @@ def give_way(run_s: float = RUN_S) -> None:
     elif now - since > run_s:
         time.sleep(_PAUSE_S)
         _set_out(now)
+
+
+def in_turns(things: Iterable[T]) -> Iterator[T]:
+    """Things that take some microseconds each, and a moment for the event loop between some of them, if it is time."""
+    things = iter(things)
+    while some := list(islice(things, _AT_ONCE)):
+        give_way()
+        yield from some
 
 
 def begin() -> None:

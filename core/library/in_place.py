@@ -19,6 +19,7 @@ from ..jobs import JobContext
 from ..sentences import say
 from ..settings import TargetFolder
 from ..storage.names import name_with_suffix, safe_name
+from ..turns import in_turns
 from .index import Index, IndexedFile, IndexedModel, ScannedFolder, inode_of
 from .metadata import IN_PLACE, METADATA_NAME, MetadataError, MetadataStore
 from .records import Model, ModelFile, ScanResult, weight_size_gb
@@ -116,7 +117,7 @@ class InPlaceModels:
         shown = self._index.previews_in(listing.path) if known and listing.tree is None else {}
         packed: list[str] = []
         same: list[tuple[str, FoundModel]] = []
-        for found in walk.found(listing):
+        for found in in_turns(walk.found(listing)):
             seen = [known.pop(file.path, None) for file in found.files]
             models = {before.model_id: before for before in seen if before is not None}
             if not models:

@@ -7,14 +7,12 @@ touched it, and these writes are most of the time.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import nullcontext
-from typing import Any, TypeVar
+from typing import Any
 
-from ..turns import give_way
+from ..turns import in_turns
 from .schema import changing_everything, create_search_table, drop_search_triggers
-
-T = TypeVar("T")
 
 MODEL_COLUMNS = (
     "model_id", "official_name", "name_key", "file_names", "model_type", "subtype", "family", "base_model",
@@ -81,12 +79,6 @@ class Rows:
             self.tags = [row for row in self.tags if row[0] in kept]
 
 
-def _in_turns(rows: Iterable[T]) -> Iterator[T]:
-    for row in rows:
-        give_way()
-        yield row
-
-
 class Staging:
     """Models beside the index, in temporary tables of one connection.
 
@@ -102,9 +94,9 @@ class Staging:
     def add(self, rows: Rows) -> None:
         """Lay out models; of two with one id the later one counts only if both come in one batch."""
         rows.keep_last()
-        self.db.executemany(_STAGE, _in_turns(rows.models))
-        self.db.executemany(_STAGE_FILE, _in_turns(rows.files))
-        self.db.executemany("INSERT INTO staged_tags VALUES (?, ?)", _in_turns(rows.tags))
+        self.db.executemany(_STAGE, in_turns(rows.models))
+        self.db.executemany(_STAGE_FILE, in_turns(rows.files))
+        self.db.executemany("INSERT INTO staged_tags VALUES (?, ?)", in_turns(rows.tags))
 
     def choose_all(self) -> None:
         """Let everything that is staged be written."""

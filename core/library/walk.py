@@ -22,6 +22,7 @@ from ..settings import MODEL_EXTENSIONS, TargetFolder
 from ..storage.mounts import keeps_inodes
 from ..storage.names import is_text, shown
 from ..storage.roots import real_path
+from ..turns import in_turns
 from .index import Index, ScannedFolder, inode_of
 
 MAX_FOLDER_FILES = 10_000
@@ -149,7 +150,7 @@ class Walk:
         plain = listing.plain
         inside: list[str] = []
         with os.scandir(directory) as entries:
-            for entry in entries:
+            for entry in in_turns(entries):
                 name = entry.name
                 try:
                     if name[name.rfind(".") :].lower() not in MODEL_EXTENSIONS:
@@ -198,7 +199,7 @@ class Walk:
             seen.add(real)
             self._seen_folders.add(real)
             with os.scandir(folder) as entries:
-                for entry in entries:
+                for entry in in_turns(entries):
                     if entry.name.startswith(".") or not self._storable(entry.name):
                         continue
                     try:

@@ -357,7 +357,7 @@ class WordIndex:
         if self._new_words:
             self._vocabulary_text += "\n".join(self._new_words) + "\n"
             # Two sorted runs, which is one merge; and a tuple, which the garbage collector lets go.
-            self._vocabulary = tuple(sorted((*self._vocabulary, *sorted(self._new_words))))
+            self._vocabulary = tuple(sorted((*self._vocabulary, *_sorted(tuple(self._new_words)))))
             self._new_words.clear()
 
     # Sets
@@ -480,6 +480,16 @@ class WordIndex:
             give_way(SHORT_RUN_S)
         self._orders[sort] = order
         return order
+
+
+def _sorted(values: tuple[str, ...]) -> tuple[str, ...]:
+    """In pieces, because a single call that sorts ten thousands of texts lets no other thread run meanwhile."""
+    if len(values) <= _RUN:
+        return tuple(sorted(values))
+    half = len(values) // 2
+    first, second = _sorted(values[:half]), _sorted(values[half:])
+    give_way(SHORT_RUN_S)
+    return tuple(sorted((*first, *second)))
 
 
 def _add(postings: dict[str, Postings], value: str, packed: bytes) -> None:

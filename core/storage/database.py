@@ -14,7 +14,7 @@ from .locks import ProcessLock
 logger = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_S = 30.0
-WRITER_CACHE_KIB = 16 * 1024
+WRITER_CACHE_KIB = 8 * 1024
 """Enough for the inner pages of every index at 100,000 models, so that rows are added without re-reading."""
 
 CHECKPOINT_PAGES = 8000
