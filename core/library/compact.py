@@ -76,6 +76,11 @@ class Places:
             self._near.frombytes(b"\xff" * ((size - len(self._near)) * self._near.itemsize))
         self._near[key] = place
 
+    def get(self, key: int) -> int | None:
+        """Where a key is, or nothing."""
+        place = self._near[key] if 0 <= key < len(self._near) else self._far.get(key, _NONE)
+        return None if place == _NONE else place
+
     def pop(self, key: int) -> int | None:
         """Where a key was, or nothing; from now on it is nowhere."""
         if 0 <= key < len(self._near):

@@ -172,6 +172,7 @@ class Library:
         digests = sha.hexdigest(), b3.hexdigest()
         if state == (file.size, file.mtime_ns):
             self.index.set_hashes(file.path, *digests)
+            self._search.catch_up()
         else:
             self._unscanned = {file.path: (state, digests), **dict(islice(self._unscanned.items(), 100))}
         return digests
@@ -431,7 +432,7 @@ class Library:
         self._database.close()
 
     def _announce(self, change: LibraryChange) -> None:
-        self._search.catch_up()  # here, so that no search has to
+        self._search.catch_up()
         self._events.publish("librarian.library", change)
 
 

@@ -69,6 +69,11 @@ class Document(NamedTuple):
     filters: Mapping[str, Iterable[str]]
     last_used: str | None
 
+    def state(self) -> int:
+        """A number of 64 bits that is another one when anything of it is."""
+        filters = ((field, *values) for field, values in self.filters.items())
+        return hash((self.name, self.stem, *self.texts, self.parts, *self.sorts, *filters, self.last_used))
+
 
 class Hits(NamedTuple):
     """Found models, and how many points each lost: lower is better, one bit plane of the sum each."""
@@ -87,6 +92,7 @@ class WordIndex:
 
     def __init__(self) -> None:
         self._keys = array("q")
+        self._states = array("q")
         self._names = Texts()
         self._slots = Places()
         self._live: Bits = 0
@@ -133,11 +139,15 @@ class WordIndex:
     # Keeping in step
 
     def put(self, document: Document) -> None:
-        """Add a model, or replace the one with the same key."""
+        """Add a model, or replace the one with the same key. Nothing happens if nothing of it is different."""
+        state, before = document.state(), self._slots.get(document.key)
+        if before is not None and self._states[before] == state:
+            return
         self.remove(document.key)
         slot = len(self._keys)
         packed = slot.to_bytes(4, byteorder)
         self._keys.append(document.key)
+        self._states.append(state)
         self._slots.put(document.key, slot)
         self._live |= 1 << slot
         for values, value in zip(self._sort_values, document.sorts, strict=True):

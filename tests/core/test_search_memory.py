@@ -15,22 +15,24 @@ from model_librarian.core.library.records import Model, ModelFile
 from model_librarian.core.library.word_index import Document, WordIndex
 
 
+def document(number):
+    name = f"model{number} of author{number % 97} v{number}"
+    return Document(
+        key=number + 1,
+        name=name,
+        stem=f"{name} file",
+        texts=(name, "safetensors", f"family{number % 5}", f"tag{number}", f"said of {number}"),
+        parts=f"v {number}",
+        sorts=(name, number, 1.0, 2.0, "loras"),
+        filters={"subtype": ("loras",), "tag": (f"tag{number}",)},
+        last_used="2026-01-01" if number % 2 else None,
+    )
+
+
 def filled(size):
     index = WordIndex()
     for number in range(size):
-        name = f"model{number} of author{number % 97} v{number}"
-        index.put(
-            Document(
-                key=number + 1,
-                name=name,
-                stem=f"{name} file",
-                texts=(name, "safetensors", f"family{number % 5}", f"tag{number}", f"said of {number}"),
-                parts=f"v {number}",
-                sorts=(name, number, 1.0, 2.0, "loras"),
-                filters={"subtype": ("loras",), "tag": (f"tag{number}",)},
-                last_used="2026-01-01" if number % 2 else None,
-            )
-        )
+        index.put(document(number))
     index.warm()
     return index
 
@@ -59,6 +61,33 @@ def test_nothing_that_grows_with_the_models_is_looked_at_when_garbage_is_collect
     assert looked_at(large) <= looked_at(small) + 200
 
 
+def test_a_model_that_comes_again_as_it_was_takes_no_further_room():
+    index = filled(50)
+    for number in range(50):
+        index.put(document(number))
+    assert len(index._keys) == len(index) == 50
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"name": "other"},
+        {"stem": "other"},
+        {"texts": ("other", "safetensors", "family2", "tag7", "said of 7")},
+        {"parts": "other"},
+        {"sorts": ("model7 of author7 v7", 7, 1.0, 3.0, "loras")},
+        {"filters": {"subtype": ("vae",), "tag": ("tag7",)}},
+        {"filters": {"tier": ("loras",), "tag": ("tag7",)}},
+        {"last_used": "2026-01-02"},
+    ],
+    ids=lambda changed: "-".join(changed),
+)
+def test_whatever_changes_of_a_model_is_taken_over(changed):
+    index = filled(50)
+    index.put(document(7)._replace(**changed))
+    assert (len(index._keys), len(index)) == (51, 50)
+
+
 def test_rows_to_be_written_are_not_looked_at_either():
     rows = rows_of(
         IndexedModel(
@@ -85,12 +114,14 @@ KEYS = st.integers(-3, 40) | st.sampled_from([2**22 - 1, 2**22, 2**40, 2**63 - 1
 def test_places_are_a_dict(steps):
     places, known = Places(), {}
     for key, place in steps:
+        assert places.get(key) == known.get(key)
         assert places.pop(key) == known.pop(key, None)
         if place is not None:
             places.put(key, place)
             known[key] = place
         assert len(places) == len(known)
     for key, place in known.items():
+        assert places.get(key) == place
         assert places.pop(key) == place
 
 

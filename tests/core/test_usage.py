@@ -11,7 +11,7 @@ import pytest
 
 from model_librarian.core.importing import ImportRequest
 from model_librarian.core.librarian import Librarian
-from model_librarian.core.library import ModelQuery, watch
+from model_librarian.core.library import ModelQuery, search, watch
 from model_librarian.core.settings import TargetFolder
 
 
@@ -72,6 +72,26 @@ def test_hashing_goes_on_where_it_was_cut_off(librarian, finished, make_model, m
     assert librarian.library.usage.count_unhashed() == 2
     assert finished(librarian.scans.hash_in_background()).result == {"files_hashed": 2}
     assert librarian.library.usage.count_unhashed() == 0
+
+
+def test_what_was_hashed_makes_no_search_slow(
+    librarian, finished, make_model, models_folder, monkeypatch
+):
+    for number in range(8):
+        make_model(models_folder / "loras" / f"{number}.safetensors")
+    monkeypatch.setattr(librarian.scans, "hash_in_background", lambda: None)
+    finished(librarian.scans.start("quick"))
+    monkeypatch.undo()
+    monkeypatch.setattr(search, "AT_ONCE", 3)  # more than these, and all words would be read anew
+    finished(librarian.scans.hash_in_background())
+    assert librarian.library.usage.count_unhashed() == 0
+
+    def refuse(*_):
+        raise AssertionError("it was not answered from memory")
+
+    for without_the_words in ("_list", "_search"):
+        monkeypatch.setattr(search.Search, without_the_words, refuse)
+    assert librarian.models.search(ModelQuery(q="safetensors")).total == 8
 
 
 @pytest.mark.skipif(not hasattr(os, "getpriority"), reason="the system has no such priorities")
