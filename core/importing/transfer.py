@@ -4,9 +4,9 @@ import errno
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from mmap import mmap
 from pathlib import Path
@@ -57,15 +57,10 @@ def copy_file(source: Path, target: Path, progress: Progress, check: Check) -> T
     Raises as `hash_file`, and `OSError` if the disk becomes full, of which the caller knows a better name than
     ``target``. Whatever was written is left for the caller to clean up.
     """
-    try:
-        with open(target, "xb", buffering=0) as file:
-            result = _stream(source, file, progress, check)
-            os.fsync(file.fileno())
-            written = os.fstat(file.fileno()).st_size
-    except OSError as error:
-        if is_disk_full(error):
-            raise
-        raise storage_error(error, target) from error
+    with _making(target), open(target, "xb", buffering=0) as file:
+        result = _stream(source, file, progress, check)
+        os.fsync(file.fileno())
+        written = os.fstat(file.fileno()).st_size
     if written != result.size:
         raise StorageError(f"{target} has {written} bytes instead of {result.size}. Check the drive.")
     return result
@@ -79,7 +74,7 @@ def clone_file(source: Path, target: Path, progress: Progress, check: Check) -> 
     with _open_source(source) as original:
         before = os.fstat(original.fileno())
         check(before)
-        try:
+        with _making(target):
             with open(target, "xb", buffering=0) as file:
                 cloned = clone(original, file)
             if not cloned:
@@ -90,11 +85,20 @@ def clone_file(source: Path, target: Path, progress: Progress, check: Check) -> 
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-        except OSError as error:
-            raise storage_error(error, target) from error
         result = hash_file(target, progress, lambda _: None)
         _require_unchanged(source, before, os.fstat(original.fileno()), result.size)
     return result
+
+
+@contextmanager
+def _making(target: Path) -> Iterator[None]:
+    """Errors while ``target`` is made name it, but for that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        raise storage_error(error, target) from error
 
 
 def verify_copy(target: Path, transferred: Transferred, progress: Progress) -> None:

@@ -228,6 +228,8 @@ def test_a_filesystem_that_could_share_but_is_full_says_so(
     monkeypatch.setattr(reflink.sys, "platform", "linux")
     job = finished(librarian.imports.start(request(make_model(downloads / "a.safetensors"), mode="auto")))
     assert job.items[0].code == "insufficient_space"
+    assert str(librarian.library.root) in job.items[0].message
+    assert ".incoming" not in job.items[0].message
     assert staging(librarian) == []
 
 

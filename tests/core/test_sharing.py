@@ -452,6 +452,7 @@ def test_a_full_disk_changes_nothing(librarian, finished, twice, clones, monkeyp
     monkeypatch.setattr(transfer, "clone", full)
     message = expect_untouched(librarian, finished, twice, "insufficient_space")
     assert "Nothing was changed" in message
+    assert ".incoming" not in message
 
 
 def test_all_names_of_a_copy_are_replaced_and_count_once(librarian, finished, twice):

@@ -74,9 +74,7 @@ def test_hashing_goes_on_where_it_was_cut_off(librarian, finished, make_model, m
     assert librarian.library.usage.count_unhashed() == 0
 
 
-def test_what_was_hashed_makes_no_search_slow(
-    librarian, finished, make_model, models_folder, monkeypatch
-):
+def test_what_was_hashed_makes_no_search_slow(librarian, finished, make_model, models_folder, monkeypatch):
     for number in range(8):
         make_model(models_folder / "loras" / f"{number}.safetensors")
     monkeypatch.setattr(librarian.scans, "hash_in_background", lambda: None)
