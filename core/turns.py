@@ -22,7 +22,7 @@ _PAUSE_S = 0.0003 if sys.version_info >= (3, 11) or sys.platform != "win32" else
 """Python 3.10 on Windows would sleep for 15 ms."""
 
 _MAX_REST_S = 0.1
-_AT_ONCE = 16
+_AT_ONCE = 64
 
 _thread = threading.local()
 

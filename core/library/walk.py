@@ -7,12 +7,13 @@ The parts of a sharded set and the files of a Diffusers folder are met as one mo
 # ruff: noqa: PTH118, PTH119, PTH120
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from blake3 import blake3
 
 from ..formats import ModelFormat
 from ..formats.pipelines import MODEL_INDEX, main_component
@@ -27,6 +28,8 @@ from .index import Index, ScannedFolder, inode_of
 
 MAX_FOLDER_FILES = 10_000
 """A Diffusers folder has some dozen files; of one with more the rest is not looked at."""
+
+_USUAL = ".safetensors"
 
 _COUNTED = "-of-"
 """In app folders only names with a total make a set: nobody is there to say that two loras are two."""
@@ -92,7 +95,7 @@ class Listing:
         else:
             lines = self.plain + self.other_names if self.plain else []
         text = "\n".join(lines).encode(errors="surrogateescape")
-        return hashlib.blake2b(text, digest_size=16).hexdigest()
+        return blake3(text).hexdigest(length=16)
 
 
 class Walk:
@@ -153,7 +156,7 @@ class Walk:
             for entry in in_turns(entries):
                 name = entry.name
                 try:
-                    if name[name.rfind(".") :].lower() not in MODEL_EXTENSIONS:
+                    if not name.endswith(_USUAL) and name[name.rfind(".") :].lower() not in MODEL_EXTENSIONS:
                         if entry.is_file():
                             listing.other_names.append(name)
                         elif not name.startswith(".") and entry.is_dir():
