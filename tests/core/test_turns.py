@@ -31,7 +31,7 @@ def test_who_has_worked_long_enough_stands_back(pauses):
     work(0.06)
     turns.give_way(0.05)
     turns.give_way(0.05)
-    assert pauses == [turns._PAUSE_S]
+    assert pauses == [0.05 * turns._PAUSE_SHARE]
 
 
 def test_who_had_to_wait_for_its_next_work_has_stood_back(pauses, monkeypatch):
@@ -50,4 +50,4 @@ def test_who_begins_the_next_at_once_has_not(pauses, monkeypatch):
     monkeypatch.setattr(turns.time, "monotonic", lambda: turns._thread.clock + 0.06)  # no other ran meanwhile
     turns.begin()
     turns.give_way(0.05)
-    assert pauses == [turns._PAUSE_S]
+    assert pauses == [0.05 * turns._PAUSE_SHARE]
