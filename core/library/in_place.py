@@ -8,9 +8,8 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
-from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..formats.classify import model_type_of
 from ..formats.shards import parse_shard
@@ -160,27 +159,27 @@ class InPlaceModels:
         self._new.reverse()
         while self._new:
             folder, root, packed = self._new.pop()
-            for found, ids in self._unpacked(folder, root, packed):
+            for found, wanted_id in self._unpacked(folder, root, packed):
                 before = self._before.get(found.main.path)
                 origin = by_inode.get(found.main.inode) if before is None else None
                 if origin is not None and self._is_gone(origin) and _same_file(origin.file, found.main):
                     self._kept.add(origin.model_id)
                     entry = self._moved(origin, found)
                 else:
-                    entry = self._listed(found, before, ids, unlisted)
+                    entry = self._listed(found, before, wanted_id, unlisted)
                 self._written[entry.model.model_id] = None
                 yield entry
 
     def _unpacked(
         self, folder: TargetFolder, root: str, packed: tuple[str, ...]
-    ) -> Iterator[tuple[FoundModel, list[str]]]:
-        """The found models, some at a time, each with the ids that it may get and that the index gives to nobody."""
+    ) -> Iterator[tuple[FoundModel, str | None]]:
+        """The found models, some at a time, each with the id that it should get, if the index gives that to nobody."""
         for start in range(0, len(packed), _ASKED_AT_ONCE):
             some = [unpack(text, folder, root) for text in packed[start : start + _ASKED_AT_ONCE]]
-            wanted = [[*in_place_ids(root, folder.subtype, found.place)] for found in some]
-            taken = self._index.known(chain.from_iterable(wanted))
-            for found, ids in zip(some, wanted, strict=True):
-                yield found, [model_id for model_id in ids if model_id not in taken] or ids[-1:]
+            wanted = [next(in_place_ids(root, folder.subtype, found.place)) for found in some]
+            taken = self._index.known(wanted)
+            for found, model_id in zip(some, wanted, strict=True):
+                yield found, None if model_id in taken else model_id
 
     def _unlisted(self) -> dict[str, tuple[Model, int]]:
         """What is written down of models that the index does not know, by the paths of their files."""
@@ -216,7 +215,7 @@ class InPlaceModels:
         self,
         found: FoundModel,
         before: Known | None,
-        ids: list[str],
+        wanted_id: str | None,
         unlisted: dict[str, tuple[Model, int]],
     ) -> IndexedModel:
         """A model as it is listed before its header is read."""
@@ -230,7 +229,7 @@ class InPlaceModels:
         else:
             metadata_mtime_ns, hashes = None, {}
             name = _official_name(found)
-            model_id = before.model_id if before else self._free_id(ids)
+            model_id = before.model_id if before else self._free_id(found, wanted_id)
             # The family and the rest follow with the header: to be found by name must not wait for that.
             model = Model(
                 official_name=name,
@@ -263,9 +262,12 @@ class InPlaceModels:
             metadata_mtime_ns=metadata_mtime_ns,
         )
 
-    def _free_id(self, ids: list[str]) -> str:
+    def _free_id(self, found: FoundModel, wanted: str | None) -> str:
         """The id of a new model that stays where it is; another file's id is never given again."""
-        return next((model_id for model_id in ids if model_id not in self._written), ids[-1])
+        if wanted is not None and wanted not in self._written:
+            return wanted
+        _, other = in_place_ids(found.root, found.folder.subtype, found.place)
+        return other
 
     def _moved(self, origin: Known, found: FoundModel) -> IndexedModel:
         """A known model under a new name: it stays what it is, its hashes stay true."""
@@ -445,20 +447,17 @@ def _describe(model: Model, found: FoundModel, files: list[IndexedFile]) -> None
     for position, file in enumerate(files):
         record = by_name.get(file.path) or (model.files[position] if same_count else None)
         name = os.path.basename(file.path)
-        if record is None:
-            record = ModelFile(name=file.path, original_name=name, size=file.size)
         shard = parse_shard(name) if found.format == "sharded-set" else None
+        now: dict[str, Any] = {
+            "name": file.path,
+            "size": file.size,
+            "sha256": file.sha256,
+            "blake3": file.blake3,
+            "shard_index": shard.index if shard else None,
+            "shard_total": shard.total if shard else None,
+        }
         records.append(
-            record.model_copy(
-                update={
-                    "name": file.path,
-                    "size": file.size,
-                    "sha256": file.sha256,
-                    "blake3": file.blake3,
-                    "shard_index": shard.index if shard else None,
-                    "shard_total": shard.total if shard else None,
-                }
-            )
+            record.model_copy(update=now) if record is not None else ModelFile(original_name=name, **now)
         )
     model.files = records
     model.model_format = found.format

@@ -99,7 +99,7 @@ def panel(
 
 def go(page: Page) -> None:
     places = page.get_by_role("navigation", name="Places")
-    places.get_by_role("button", name=re.compile("^Links")).click()
+    places.get_by_role("button", name=re.compile("Links$")).click()
     expect(page.get_by_role("button", name="Preview: ComfyUI")).to_be_visible(timeout=20_000)
 
 
