@@ -22,6 +22,7 @@ _PAUSE_SHARE = 0.08 if sys.version_info >= (3, 11) or sys.platform != "win32" el
 """How long a pause is beside the work before it. Python 3.10 on Windows would sleep for 15 ms."""
 
 _WAITED_S = 0.0003
+"""Who had to wait for this long before its next work has stood back."""
 
 _MAX_REST_S = 0.1
 _AT_ONCE = 64

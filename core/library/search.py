@@ -389,14 +389,16 @@ def _take_over(index: WordIndex, db: sqlite3.Connection, last: int) -> int:
     ).fetchall()
     if not changes or changes[0][0] != last + 1:
         return last
-    keys = list({row[1] for row in changes})
-    for key in keys:
-        index.remove(key)
+    gone = {row[1] for row in changes}
     for row in db.execute(
-        f"SELECT {_DOCUMENT_COLUMNS} FROM models WHERE id IN ({', '.join('?' * len(keys))})", keys
+        f"SELECT {_DOCUMENT_COLUMNS} FROM models WHERE id IN ({', '.join('?' * len(gone))})", [*gone]
     ):
-        index.put(_document(row))
+        document = _document(row)
+        gone.remove(document.key)
+        index.put(document)
         give_way(SHORT_RUN_S)
+    for key in gone:
+        index.remove(key)
     return int(changes[-1][0])
 
 

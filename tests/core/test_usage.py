@@ -50,12 +50,22 @@ def test_only_files_of_equal_size_are_hashed_by_themselves(scanned):
     assert all(hashed.values())
 
 
-def test_hashing_goes_on_where_it_was_cut_off(librarian, finished, make_model, models_folder, monkeypatch):
-    for number in range(4):
-        make_model(models_folder / "loras" / f"{number}.safetensors")
-    monkeypatch.setattr(librarian.scans, "hash_in_background", lambda: None)
-    finished(librarian.scans.start("quick"))
-    monkeypatch.undo()
+@pytest.fixture
+def list_unhashed(librarian, finished, make_model, models_folder, monkeypatch):
+    """Lists some files of one size, whose hashes are left to be read."""
+
+    def make(count):
+        for number in range(count):
+            make_model(models_folder / "loras" / f"{number}.safetensors")
+        with monkeypatch.context() as patched:
+            patched.setattr(librarian.scans, "hash_in_background", lambda: None)
+            finished(librarian.scans.start("quick"))
+
+    return make
+
+
+def test_hashing_goes_on_where_it_was_cut_off(librarian, finished, list_unhashed, monkeypatch):
+    list_unhashed(4)
     real, hashed = librarian.library.hash_of, []
 
     def hash_two(model_id, told):
@@ -74,15 +84,15 @@ def test_hashing_goes_on_where_it_was_cut_off(librarian, finished, make_model, m
     assert librarian.library.usage.count_unhashed() == 0
 
 
-def test_what_was_hashed_makes_no_search_slow(librarian, finished, make_model, models_folder, monkeypatch):
-    for number in range(8):
-        make_model(models_folder / "loras" / f"{number}.safetensors")
-    monkeypatch.setattr(librarian.scans, "hash_in_background", lambda: None)
-    finished(librarian.scans.start("quick"))
-    monkeypatch.undo()
+def test_what_was_hashed_makes_no_search_slow(librarian, finished, list_unhashed, monkeypatch):
+    list_unhashed(8)
     monkeypatch.setattr(search, "AT_ONCE", 3)  # more than these, and all words would be read anew
+    words = librarian.library._search._words
+    held = len(words._keys)
     finished(librarian.scans.hash_in_background())
     assert librarian.library.usage.count_unhashed() == 0
+    assert librarian.library._search._words is words
+    assert len(words._keys) == held, "nothing that is searched has changed"
 
     def refuse(*_):
         raise AssertionError("it was not answered from memory")
@@ -93,15 +103,9 @@ def test_what_was_hashed_makes_no_search_slow(librarian, finished, make_model, m
 
 
 @pytest.mark.skipif(not hasattr(os, "getpriority"), reason="the system has no such priorities")
-def test_whoever_hashes_keeps_its_turn_at_the_processor(
-    librarian, finished, make_model, models_folder, monkeypatch
-):
+def test_whoever_hashes_keeps_its_turn_at_the_processor(librarian, finished, list_unhashed, monkeypatch):
     """With a lower priority it would wait for a processor while ComfyUI's event loop waits for the interpreter."""
-    for number in range(2):
-        make_model(models_folder / "loras" / f"{number}.safetensors")
-    monkeypatch.setattr(librarian.scans, "hash_in_background", lambda: None)
-    finished(librarian.scans.start("quick"))
-    monkeypatch.undo()
+    list_unhashed(2)
     real, priorities = librarian.library.hash_of, set()
 
     def noted(model_id, told):
