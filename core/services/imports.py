@@ -17,6 +17,7 @@ from ..linking.links import fingerprint
 from ..settings import MODEL_EXTENSIONS
 from ..storage.disk import storage_error
 from ..storage.names import is_text
+from ..turns import in_turns
 from .places import Places
 from .reports import BrowseEntry, BrowseReport
 
@@ -86,7 +87,7 @@ class Imports:
         entries = []
         try:
             with os.scandir(folder) as listing:
-                for entry in listing:
+                for entry in in_turns(listing):
                     shown = not entry.name.startswith(".") and is_text(entry.path)
                     if not shown or (entry.is_symlink() and not roots.contains(Path(entry.path))):
                         continue
