@@ -188,6 +188,7 @@ class JobRunner:
         items: list[JobItem] | None = None,
         width: int = 1,
         on_cancel: Callable[[], None] | None = None,
+        afterwards: Callable[[], None] | None = None,
     ) -> Job:
         """Queue ``work``; it gets a `JobContext` and returns the job's result.
 
@@ -198,6 +199,7 @@ class JobRunner:
             items: What it works on.
             width: How many jobs may run at once in that lane; the first one says it.
             on_cancel: Called when somebody asks the job to stop, on their thread, for work that waits.
+            afterwards: Tidying that nobody waits for, done once the job has ended, however it did.
         """
         job = Job(id=uuid.uuid4().hex, kind=kind, items=items or [])
         context = JobContext(job, self._publish, on_cancel)
@@ -210,7 +212,7 @@ class JobRunner:
                 executor = ThreadPoolExecutor(max_workers=width, thread_name_prefix=f"librarian-{lane}")
                 self._lanes[lane] = executor
             try:
-                executor.submit(self._run, context, work)
+                executor.submit(self._run, context, work, afterwards)
             except RuntimeError as error:  # Python itself is on its way out
                 raise ConflictError("Librarian is shutting down.") from error
         self._publish(job)
@@ -294,7 +296,7 @@ class JobRunner:
     def _publish(self, job: Job) -> None:
         self._events.publish("librarian.job", job.as_now())
 
-    def _run(self, context: JobContext, work: Work) -> None:
+    def _run(self, context: JobContext, work: Work, afterwards: Callable[[], None] | None) -> None:
         begin()
         job = context.job
         with self._lock:
@@ -323,6 +325,11 @@ class JobRunner:
         with self._lock:
             self._end(job, state)
         context.changed(now=True)
+        if afterwards is not None:
+            try:
+                afterwards()
+            except Exception:
+                logger.exception("what follows the %s job %s failed", job.kind, job.id)
 
     @staticmethod
     def _end(job: Job, state: JobState) -> None:

@@ -407,7 +407,6 @@ class Library:
             result = scan(folders, job)
             self._announce(LibraryChange(everything=True))
         self.index.forget_changes()
-        self._database.checkpoint()
         return result
 
     def _mending(self, read: Callable[[], T]) -> T:
