@@ -8,6 +8,8 @@ from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from pydantic import TypeAdapter
+
 from ..errors import NotFoundError
 from ..formats.pickle_scan import fingerprint
 from ..formats.sidecars import Preview
@@ -270,7 +272,7 @@ class Index:
         )
         if row is None:
             raise NotFoundError(f"There is no model {model_id!r}.")
-        return summary_of(row)
+        return summaries_of([row])[0]
 
     def contains(self, model_id: str) -> bool:
         """Whether a model of this id is indexed."""
@@ -510,13 +512,20 @@ SUMMARY_COLUMNS = (
     "model_format, size_bytes, security_tier, storage, tags, match_source, match_method, match_confidence, "
     "hash_mismatch, pending_online_lookup, has_preview, problem, added_date, updated_date, pickle_state"
 )
-"""What `summary_of` needs; the whole metadata is left where it is."""
+"""What `summaries_of` needs; the whole metadata is left where it is."""
 
 _SUMMARY_NAMES = SUMMARY_COLUMNS.split(", ")
 
 
-def summary_of(row: Sequence[Any]) -> ModelSummary:
-    """A row of ``models`` as lists show it; it begins with `SUMMARY_COLUMNS`."""
+_SUMMARIES = TypeAdapter(list[ModelSummary])
+
+
+def summaries_of(rows: Iterable[Sequence[Any]]) -> list[ModelSummary]:
+    """Rows of ``models`` as lists show them; each begins with `SUMMARY_COLUMNS`."""
+    return _SUMMARIES.validate_python([_summary_values(row) for row in rows])
+
+
+def _summary_values(row: Sequence[Any]) -> dict[str, Any]:
     values = dict(zip(_SUMMARY_NAMES, row, strict=False))  # ``dict(row)`` looks for every name among all
     pickle = values["security_tier"] == "pickle"
     values["pickle_state"] = (values["pickle_state"] or "not_scanned") if pickle else None
@@ -528,7 +537,7 @@ def summary_of(row: Sequence[Any]) -> ModelSummary:
         values["preview_is_video"] = preview is Preview.VIDEO
     if values["problem"] is not None:
         values["problem"] = as_kept(values["problem"])
-    return ModelSummary.model_validate(values)
+    return values
 
 
 def _preview_url(values: Mapping[str, Any], preview: Preview) -> str:

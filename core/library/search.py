@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..settings import MODEL_EXTENSIONS
 from ..storage.database import Database
 from ..turns import SHORT_RUN_S, begin, give_way
-from .index import SUMMARY_COLUMNS, summary_of
+from .index import SUMMARY_COLUMNS, summaries_of
 from .records import Facets, FacetValue, MatchKind, ModelFilter, ModelQuery, ModelSummary, SearchResult
 from .schema import SEARCH_COLUMNS, last_change
 from .text import CJK, cjk_pairs, fold, name_key, pieces, words
@@ -246,7 +246,7 @@ class Search:
             f"SELECT {SUMMARY_COLUMNS}, id FROM models WHERE id IN ({', '.join('?' * len(keys))})", keys
         )
         found = {row[-1]: row for row in rows}
-        return [summary_of(found[key]) for key in keys if key in found]
+        return summaries_of(found[key] for key in keys if key in found)
 
     def facets(self, query: ModelQuery) -> Facets:
         """For each filter its values and counts among the models that the text and other filters leave."""
@@ -375,7 +375,7 @@ class Search:
         return int(row.fetchone()[0])
 
     def _page(self, rows: sqlite3.Cursor, total: int, kind: MatchKind) -> SearchResult:
-        models = [summary_of(row) for row in rows]
+        models = summaries_of(rows)
         return SearchResult.model_construct(models=models, total=total, match=kind, query_time_ms=0.0)
 
 

@@ -37,6 +37,7 @@ _MISSING = 2 * _LEVELS + 1
 _CACHED_WORDS = 32
 _CACHED_SETS = 1024
 _CHUNK = 4096
+_SPARSE = 40
 _RUN = 1024
 _MAX_NEAREST = 24
 _MAX_FUZZY_CHARS = 40
@@ -408,7 +409,7 @@ class WordIndex:
             for slot in chain.from_iterable(many):
                 models |= 1 << slot
             return models
-        if total < _CHUNK:
+        if total * _SPARSE < len(self._keys):
             packed = bytearray((len(self._keys) + 7) // 8)
             for slot in chain.from_iterable(many):
                 packed[slot >> 3] |= 1 << (slot & 7)
