@@ -219,6 +219,7 @@ class Importer:
         try:
             self.queue.run(work, places, lambda: job.cancelled)
         finally:
+            self._library.checkpoint()
             self._forget_beside(request.items, job.job.items)
         order = {item.model_id: number for number, item in enumerate(job.job.items)}
         return sorted(imported, key=lambda model_id: order[model_id])

@@ -163,7 +163,6 @@ class Imports:
             width=MAX_JOBS,
             on_cancel=self._importer.queue.wake,
             items=[self._item(*of) for of in zip(request.items, paths, strict=True)],
-            afterwards=self._library.checkpoint,
         )
 
     def link(self, model_ids: list[str], job: JobContext) -> SyncResult:
