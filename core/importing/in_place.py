@@ -26,12 +26,12 @@ class InPlace:
         """The model in place that these files are, if they are listed; none of its files may be another's."""
         main = real_path(group.main.path)
         own = {str(real_path(member.path)) for member in group.members}
-        for model_id, file in self._library.index.files_in(str(main.parent)):
-            if file.path == str(main) and model_id.startswith(f"{IN_PLACE}/"):
-                with suppress(NotFoundError):
-                    files = {other.path for other in self._library.files(model_id)}
-                    if files <= own:
-                        return self._record(model_id)
+        at = self._library.index.file_at(str(main))
+        if at is not None and at[0].startswith(f"{IN_PLACE}/"):
+            with suppress(NotFoundError):
+                files = {other.path for other in self._library.files(at[0])}
+                if files <= own:
+                    return self._record(at[0])
         return None
 
     def _record(self, model_id: str) -> Model:

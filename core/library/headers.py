@@ -29,7 +29,7 @@ def with_header(entry: IndexedModel, listing_of: Callable[[Path], Listing] = Lis
     answers the names in a folder; who reads many headers looks at each folder once.
     """
     model = entry.model
-    paths = [Path(file.path) for file in entry.files]
+    paths = [Path(file.shown_as) for file in entry.files]
     facts: FileFacts | None = None
     problem: str | None = None
     try:
@@ -50,9 +50,9 @@ def _told(entry: IndexedModel, listing_of: Callable[[Path], Listing]) -> Told:
     model, main = entry.model, entry.files[0]
     if model.storage == "owned" or model.model_format == "diffusion-folder":
         return Told({}, "")
-    path = Path(main.path)
+    path = Path(main.shown_as)
     if model.model_format == "sharded-set":
-        path = Path(place_of(model.model_format, [file.path for file in entry.files]))
+        path = Path(place_of(model.model_format, [file.shown_as for file in entry.files]))
         return told_beside(path, listing=listing_of(path.parent))
     return told_beside(path, sha256=main.sha256, size=main.size, listing=listing_of(path.parent))
 

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..formats import ModelFormat
 from ..formats.classify import model_type_of
 from ..formats.shards import parse_shard
 from ..formats.sidecars import Preview, preview_names
@@ -118,6 +119,10 @@ class InPlaceModels:
         same: list[tuple[str, FoundModel]] = []
         for found in in_turns(walk.found(listing)):
             seen = [known.pop(file.path, None) for file in found.files]
+            if not any(seen):
+                seen = [self._met_elsewhere(file) for file in found.files]
+                if any(before.file.folder == ELSEWHERE for before in seen if before is not None):
+                    continue  # a person put it on the list
             models = {before.model_id: before for before in seen if before is not None}
             if not models:
                 packed.append(pack(found))
@@ -128,7 +133,7 @@ class InPlaceModels:
                 len(models) == 1
                 and same_preview
                 and all(
-                    known_file is not None and self._unchanged(file.path, known_file.file[2:5], file[1:])
+                    known_file is not None and self._is_same(known_file.file, file)
                     for known_file, file in zip(seen, found.files, strict=True)
                 )
             ):
@@ -144,6 +149,14 @@ class InPlaceModels:
             self._gone |= known
         if packed:
             self._new.append((listing.folder, listing.root, tuple(packed)))
+
+    def _met_elsewhere(self, file: FoundFile) -> Known | None:
+        """What is known of a file that a link leads to, if it was not this one until now."""
+        at = self._index.file_at(file.path) if file.link is not None else None
+        return Known(*at) if at is not None else None
+
+    def _is_same(self, known: IndexedFile, file: FoundFile) -> bool:
+        return known.link == file.link and self._unchanged(file.path, known.state, file.state)
 
     def _change(self, found: FoundModel, before: Known, packed: list[str]) -> None:
         self._before[found.main.path] = before
@@ -247,7 +260,7 @@ class InPlaceModels:
         for file in found.files:
             seen = known.get(file.path)
             if seen is not None:
-                same = self._unchanged(file.path, seen[2:5], file[1:])
+                same = self._unchanged(file.path, seen.state, file.state)
                 digests = (seen.sha256, seen.blake3) if same else (None, None)
             else:
                 size, *texts = hashes.get(file.path, (None, None, None))
@@ -373,7 +386,7 @@ class InPlaceModels:
             seen = before.get(file.name)
             digests: tuple[str | None, str | None] = (file.sha256, file.blake3)
             now = (status.st_size, status.st_mtime_ns, inode_of(status))
-            if seen is not None and self._unchanged(file.name, seen[2:5], now):
+            if seen is not None and self._unchanged(file.name, seen.state, now):
                 digests = (seen.sha256 or file.sha256, seen.blake3 or file.blake3)
             elif not rewritten or status.st_size != file.size:
                 digests = (None, None)
@@ -398,21 +411,20 @@ class InPlaceModels:
         return None
 
 
-def preview_paths(model: Model) -> Iterator[Path]:
-    """Where a picture or film of a model in place may lie: beside its file, named like it or like its set."""
-    if not model.files:
-        return
-    main = Path(model.files[0].name)
+def preview_paths(main: Path, model_format: ModelFormat) -> Iterator[Path]:
+    """Where a picture or film of a model in place may lie: beside its main file, named like it or like its set."""
     stems = [main.stem]
     shard = parse_shard(main.name)
-    if model.model_format == "sharded-set" and shard is not None:
+    if model_format == "sharded-set" and shard is not None:
         stems.append(shard.stem)
     yield from map(main.with_name, preview_names(stems))
 
 
 def _shown(model: Model) -> Preview:
     """What shows a model that lies in no watched folder."""
-    return next((Preview.of(path.name) for path in preview_paths(model) if path.is_file()), Preview.NONE)
+    main = Path(model.files[0].name)
+    paths = preview_paths(main, model.model_format)
+    return next((Preview.of(path.name) for path in paths if path.is_file()), Preview.NONE)
 
 
 def in_place_ids(root: str, subtype: str, path: str) -> Iterator[str]:
@@ -446,7 +458,7 @@ def _describe(model: Model, found: FoundModel, files: list[IndexedFile]) -> None
     records = []
     for position, file in enumerate(files):
         record = by_name.get(file.path) or (model.files[position] if same_count else None)
-        name = os.path.basename(file.path)
+        name = os.path.basename(file.shown_as)
         shard = parse_shard(name) if found.format == "sharded-set" else None
         now: dict[str, Any] = {
             "name": file.path,
@@ -470,7 +482,9 @@ def _describe(model: Model, found: FoundModel, files: list[IndexedFile]) -> None
 def _indexed(
     file: FoundFile, folder: TargetFolder, sha256: str | None = None, blake3: str | None = None
 ) -> IndexedFile:
-    return IndexedFile(file.path, str(folder.path), file.size, file.mtime_ns, file.inode, sha256, blake3)
+    return IndexedFile(
+        file.path, str(folder.path), file.size, file.mtime_ns, file.inode, sha256, blake3, file.link
+    )
 
 
 def _same_file(before: IndexedFile, found: FoundFile) -> bool:

@@ -29,7 +29,8 @@ _ASKED_AT_ONCE = 500
 class IndexedFile(NamedTuple):
     """A file as the index knows it; ``folder`` is the watched folder it was found in, if it is in place.
 
-    ``size`` is in bytes, ``mtime_ns`` in nanoseconds; ``inode`` is ``<device>:<inode>``.
+    ``size`` is in bytes, ``mtime_ns`` in nanoseconds; ``inode`` is ``<device>:<inode>``. ``link`` is the name in that
+    folder, if it is a link to the file.
     """
 
     path: str
@@ -39,6 +40,17 @@ class IndexedFile(NamedTuple):
     inode: str
     sha256: str | None = None
     blake3: str | None = None
+    link: str | None = None
+
+    @property
+    def state(self) -> tuple[int, int, str]:
+        """What changes when the file does."""
+        return self.size, self.mtime_ns, self.inode
+
+    @property
+    def shown_as(self) -> str:
+        """The path under which apps have the file."""
+        return self.link or self.path
 
 
 class ScannedFolder(NamedTuple):
@@ -327,34 +339,36 @@ class Index:
             ).fetchall()
         return [row[0] for row in rows]
 
-    def files_in(self, directory: str) -> list[tuple[str, IndexedFile]]:
-        """Model id and file of what is known to lie in one directory of a watched folder, not below it."""
-        start = directory.rstrip(os.sep) + os.sep
-        rows = self._database.read().execute(
-            "SELECT m.model_id, f.* FROM model_files f JOIN models m ON m.id = f.model "
-            "WHERE f.path >= ? AND f.path < ? AND f.folder IS NOT NULL AND instr(substr(f.path, ?), ?) = 0",
-            (start, start + "\U0010ffff", len(start) + 1, os.sep),
+    def file_at(self, path: str) -> tuple[str, IndexedFile] | None:
+        """Model id and file of what is known to lie at a path."""
+        row = (
+            self._database.read()
+            .execute(
+                "SELECT m.model_id, f.* FROM model_files f JOIN models m ON m.id = f.model WHERE f.path = ?",
+                (path,),
+            )
+            .fetchone()
         )
+        return None if row is None else (row["model_id"], _indexed_file(row))
+
+    def files_in(self, directory: str) -> list[tuple[str, IndexedFile]]:
+        """Model id and file of what is known to lie in one directory of a watched folder, not below it.
+
+        A file that a link leads to lies where the link does.
+        """
+        query = _below("m.model_id, f.*", "AND instr(substr(f.{name}, length(:start) + 1), :sep) = 0")
+        rows = self._database.read().execute(query, _range_of(directory))
         return [(row["model_id"], _indexed_file(row)) for row in rows]
 
     def previews_in(self, directory: str) -> dict[str, Preview]:
         """What shows each model that lies in one directory of a watched folder, by its id, where anything does."""
-        start = directory.rstrip(os.sep) + os.sep
-        rows = self._database.read().execute(
-            "SELECT DISTINCT m.model_id, m.has_preview FROM model_files f JOIN models m ON m.id = f.model "
-            "WHERE f.path >= ? AND f.path < ? AND f.folder IS NOT NULL AND m.has_preview",
-            (start, start + "\U0010ffff"),
-        )
+        query = _below("m.model_id, m.has_preview", "AND m.has_preview")
+        rows = self._database.read().execute(query, _range_of(directory))
         return {model_id: Preview(preview) for model_id, preview in rows}
 
     def files_below(self, directory: str) -> list[tuple[str, IndexedFile]]:
         """Model id and file of what is known to lie below a directory of a watched folder, however deep."""
-        start = directory.rstrip(os.sep) + os.sep
-        rows = self._database.read().execute(
-            "SELECT m.model_id, f.* FROM model_files f JOIN models m ON m.id = f.model "
-            "WHERE f.path >= ? AND f.path < ? AND f.folder IS NOT NULL",
-            (start, start + "\U0010ffff"),
-        )
+        rows = self._database.read().execute(_below("m.model_id, f.*"), _range_of(directory))
         return [(row["model_id"], _indexed_file(row)) for row in rows]
 
     def as_known(self, model_id: str) -> IndexedModel:
@@ -546,6 +560,20 @@ def _preview_url(values: Mapping[str, Any], preview: Preview) -> str:
     return f"librarian/previews/{quote(values['model_id'])}?v={version:.0f}{kind}"
 
 
+def _below(columns: str, condition: str = "") -> str:
+    """A query for what lies below a directory of a watched folder; of a link and what it leads to the link counts."""
+    return " UNION ALL ".join(
+        f"SELECT {columns} FROM model_files f JOIN models m ON m.id = f.model "
+        f"WHERE f.{name} >= :start AND f.{name} < :end AND f.folder IS NOT NULL {itself} {condition.format(name=name)}"
+        for name, itself in (("path", "AND f.link IS NULL"), ("link", ""))
+    )
+
+
+def _range_of(directory: str) -> dict[str, str]:
+    start = directory.rstrip(os.sep) + os.sep
+    return {"start": start, "end": start + "\U0010ffff", "sep": os.sep}
+
+
 def _note_change(db: sqlite3.Connection, path: str) -> None:
     """A deep scan that runs meanwhile must not write its older state of a file over it."""
     db.execute("INSERT INTO model_changes (model) SELECT model FROM model_files WHERE path = ?", (path,))
@@ -556,6 +584,4 @@ def _files(db: sqlite3.Connection, key: int) -> list[sqlite3.Row]:
 
 
 def _indexed_file(row: sqlite3.Row) -> IndexedFile:
-    return IndexedFile(
-        row["path"], row["folder"], row["size"], row["mtime_ns"], row["inode"], row["sha256"], row["blake3"]
-    )
+    return IndexedFile(*(row[name] for name in IndexedFile._fields))

@@ -336,7 +336,10 @@ class Library:
             folder = self.metadata.folder(model_id)
             paths = [folder / Path(model.preview_image).name] if model.preview_image else []
             return next((path for path in paths if path.is_file()), None)
-        return next((path for path in preview_paths(model) if path.is_file()), None)
+        for main in self.files(model_id)[:1]:
+            beside = preview_paths(Path(main.shown_as), model.model_format)
+            return next((path for path in beside if path.is_file()), None)
+        return None
 
     def is_news(self, path: Path) -> bool:
         """Whether a change at a path is one that the index does not know yet: not of our own making."""
@@ -345,7 +348,8 @@ class Library:
             below = str(path) + os.sep
             return (
                 db.execute(
-                    "SELECT 1 FROM model_files WHERE path = ? OR (path >= ? AND path < ?) LIMIT 1",
+                    "SELECT 1 FROM model_files WHERE path = ?1 OR (path >= ?2 AND path < ?3) "
+                    "OR link = ?1 OR (link >= ?2 AND link < ?3) LIMIT 1",
                     (str(path), below, below + "\U0010ffff"),
                 ).fetchone()
                 is not None

@@ -138,7 +138,7 @@ class OwnedModels:
         files = [
             file._replace(sha256=None, blake3=None)
             if file.path in before.files
-            and not self._unchanged(file.path, before.files[file.path], file[2:5])
+            and not self._unchanged(file.path, before.files[file.path], file.state)
             else file
             for file in entry.files
         ]

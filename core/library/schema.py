@@ -194,6 +194,15 @@ def _look_for_videos(db: sqlite3.Connection) -> None:
     db.execute("UPDATE scanned_folders SET fingerprint = ''")
 
 
+def _remember_links(db: sqlite3.Connection) -> None:
+    """Remember the link by which a file was met, if it lies elsewhere; some were listed twice, once without a file."""
+    db.execute("ALTER TABLE model_files ADD COLUMN link TEXT")
+    db.execute("CREATE INDEX model_files_by_link ON model_files (link) WHERE link IS NOT NULL")
+    if not has_fts5(db):
+        drop_search_triggers(db)
+    db.execute("DELETE FROM models WHERE storage = 'in-place' AND id NOT IN (SELECT model FROM model_files)")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _create_tables,
     _number_changes,
@@ -202,6 +211,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _note_pickle_findings,
     _order_columns_of_tags,
     _look_for_videos,
+    _remember_links,
 )
 
 

@@ -23,7 +23,7 @@ MODEL_COLUMNS = (
 )  # fmt: skip
 """What is written of a model; when it was last used is nobody's to overwrite."""
 
-FILE_COLUMNS = ("position", "path", "folder", "size", "mtime_ns", "inode", "sha256", "blake3")
+FILE_COLUMNS = ("position", "path", "folder", "size", "mtime_ns", "inode", "sha256", "blake3", "link")
 
 REBUILT_FROM = 500
 """From how many models on the search table is filled anew after them, if they are a fifth of all or more."""

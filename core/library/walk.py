@@ -37,12 +37,26 @@ _COUNTED = "-of-"
 
 
 class FoundFile(NamedTuple):
-    """A file by its real path; ``size`` in bytes, ``mtime_ns`` in nanoseconds, ``inode`` as `inode_of` says."""
+    """A file by its real path; ``size`` in bytes, ``mtime_ns`` in nanoseconds, ``inode`` as `inode_of` says.
+
+    ``link`` is the name in the watched folder, if that is a link to the file.
+    """
 
     path: str
     size: int
     mtime_ns: int
     inode: str
+    link: str | None = None
+
+    @property
+    def state(self) -> tuple[int, int, str]:
+        """What changes when the file does."""
+        return self.size, self.mtime_ns, self.inode
+
+    @property
+    def shown_as(self) -> str:
+        """The path under which apps have the file."""
+        return self.link or self.path
 
 
 class FoundModel(NamedTuple):
@@ -62,7 +76,7 @@ class FoundModel(NamedTuple):
     @property
     def place(self) -> str:
         """The path that the model's identity comes from: that of its only file, of its set, of its folder."""
-        return place_of(self.format, [file.path for file in self.files])
+        return place_of(self.format, [file.shown_as for file in self.files])
 
 
 class Listing:
@@ -283,12 +297,14 @@ class Walk:
             inode = inode_of(status)
             if path in self._seen_paths or (status.st_nlink > 1 and inode in self._inodes()):
                 continue
-            if path != os.path.join(listing.path, name) and self._is_listed_itself(path):
+            place = os.path.join(listing.path, name)
+            if path != place and self._is_listed_itself(path):
                 continue
             if status.st_nlink > 1:
                 self._inodes().add(inode)
             self._seen_paths.add(path)
-            yield name, FoundFile(path, status.st_size, status.st_mtime_ns, inode)
+            link = place if path != place else None
+            yield name, FoundFile(path, status.st_size, status.st_mtime_ns, inode, link)
 
     def _is_listed_itself(self, path: str) -> bool:
         """Whether the file that a link leads to is met under its own name, before or after the link."""
@@ -360,19 +376,19 @@ class Unchanged:
 
 def pack(found: FoundModel) -> str:
     """A model as one text: 100,000 records would cost the garbage collector, and all threads with it, a halt."""
-    head = f"{found.format}\0{found.preview:d}"
-    files = ("\0".join((path, str(size), str(time), inode)) for path, size, time, inode in found.files)
-    return "\0\0".join((head, *files))
+    fields = [found.format, str(int(found.preview))]
+    for path, size, mtime_ns, inode, link in found.files:
+        fields += (path, str(size), str(mtime_ns), inode, link or "")
+    return "\0".join(fields)
 
 
 def unpack(packed: str, folder: TargetFolder, root: str) -> FoundModel:
     """What was packed, with the folder that it was found in."""
-    head, *lines = packed.split("\0\0")
-    model_format, preview = head.split("\0")
+    model_format, preview, *fields = packed.split("\0")
     files = []
-    for line in lines:
-        path, size, mtime_ns, inode = line.split("\0")
-        files.append(FoundFile(path, int(size), int(mtime_ns), inode))
+    for at in range(0, len(fields), len(FoundFile._fields)):
+        path, size, mtime_ns, inode, link = fields[at : at + len(FoundFile._fields)]
+        files.append(FoundFile(path, int(size), int(mtime_ns), inode, link or None))
     return FoundModel(tuple(files), model_format, Preview(int(preview)), folder, root)  # type: ignore[arg-type]
 
 

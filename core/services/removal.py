@@ -50,6 +50,9 @@ class Removal:
             if self.model.storage == "in-place":
                 for path in present:
                     to_trash(path) if self._fate == "trash" else _unlink(path)
+                for link in (Path(file.link) for file in self._files if file.link is not None):
+                    if link.is_symlink() and not link.exists():  # an app would list it and fail to load it
+                        _unlink(link)
                 if self._folder.is_dir():
                     to_trash(self._folder) if self._fate == "trash" else self._bury([self._folder])
             elif self._folder.is_dir():

@@ -141,7 +141,7 @@ class Resolver:
 
     def _value(self, known: _Known, folder: str) -> str | None:
         """What the app calls a model, if it lies in or is linked into a folder of that kind."""
-        paths = [Path(known.file.path), *self._linked_at(known.model_id)]
+        paths = [Path(known.file.shown_as), *self._linked_at(known.model_id)]
         for place in self._folders(folder):
             for path in paths:
                 if path.is_relative_to(place) and path.is_file():
@@ -188,7 +188,7 @@ class Resolver:
         found = []
         for model_id in self._library.index.models_with_file_name(name):
             for file in self._library.files(model_id):
-                if PurePosixPath(file.path).suffix.lower() == extension:
+                if PurePosixPath(file.shown_as).suffix.lower() == extension:
                     found.append(_Known(model_id, file))
                     break
         return found
@@ -201,8 +201,8 @@ class Resolver:
     def _tiers(self, found: list[_Known], name: str, folder: str) -> Iterator[list[_Known]]:
         """The models of the wanted kind by how well they fit: those of the very name first."""
         group = [known for known in found if not folder or self._subtype(known) in (folder, "unknown")]
-        exact = [known for known in group if Path(known.file.path).name == name]
-        cased = [known for known in group if Path(known.file.path).name.casefold() == name.casefold()]
+        exact = [known for known in group if Path(known.file.shown_as).name == name]
+        cased = [known for known in group if Path(known.file.shown_as).name.casefold() == name.casefold()]
         yield from (exact, cased, group)
 
     def _subtype(self, known: _Known) -> str:
@@ -212,7 +212,7 @@ class Resolver:
         summary = self._library.summary(known.model_id)
         return ResolvedModel(
             model_id=known.model_id,
-            name=Path(known.file.path).name,
+            name=Path(known.file.shown_as).name,
             subtype=summary.subtype,
             size_bytes=summary.size_bytes,
             value=self._value(known, folder),
@@ -226,7 +226,7 @@ class Resolver:
 
     def _model_at(self, path: Path) -> str | None:
         for model_id, file in self._library.index.files_in(str(path.parent)):
-            if file.path == str(path):
+            if str(path) in (file.path, file.link):
                 return model_id
         real = Path(os.path.realpath(path))
         if real != path and real.is_relative_to(self._library.root):

@@ -71,6 +71,27 @@ def test_whatever_work_raises_its_job_ends_and_the_next_one_runs(runner, error):
     assert runner.wait(runner.submit("scan", lambda _: {}, lane="x").id, timeout=10).state == "done"
 
 
+@pytest.mark.parametrize("work_fails", [False, True])
+def test_what_follows_a_job_holds_nobody_up_and_cannot_spoil_it(runner, work_fails):
+    go = threading.Event()
+
+    def work(_job):
+        if work_fails:
+            raise RuntimeError("odd")
+        return {}
+
+    def afterwards():
+        assert go.wait(10)
+        raise RuntimeError("the disk is full")
+
+    state = "failed" if work_fails else "done"
+    job = runner.submit("scan", work, lane="x", afterwards=afterwards)
+    assert runner.wait(job.id, timeout=10).state == state
+    go.set()
+    assert runner.wait(runner.submit("scan", lambda _: {}, lane="x").id, timeout=10).state == "done"
+    assert runner.get(job.id).state == state
+
+
 def test_a_listener_that_fails_disturbs_nobody():
     events = Events()
     seen = []

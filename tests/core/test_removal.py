@@ -111,6 +111,22 @@ def test_a_file_outside_the_roots_is_never_deleted_however_it_is_reached(
     assert librarian.library.index.contains(model_id)
 
 
+@pytest.mark.parametrize("fate", ["permanent", "trash"])
+def test_the_link_by_which_an_app_had_a_file_goes_with_it(
+    librarian, finished, make_model, models_folder, downloads, fate
+):
+    path = make_model(downloads / "ae.safetensors")
+    link = models_folder / "vae" / "my ae.safetensors"
+    link.symlink_to(path)
+    finished(librarian.scans.start("quick"))
+    [model_id] = librarian.library.index.all_ids()
+    assert librarian.models.delete(model_id, fate).files_removed == 1
+    assert not path.exists()
+    assert not link.is_symlink()
+    finished(librarian.scans.start("quick"))
+    assert not librarian.library.index.all_ids()
+
+
 def test_a_file_that_was_replaced_since_it_was_listed_is_not_deleted(
     librarian, finished, make_model, models_folder
 ):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 
+import psutil
 import pytest
 
 from model_librarian.core.errors import CancelledError
@@ -14,6 +15,7 @@ from model_librarian.core.jobs import Job, JobContext
 from model_librarian.core.library import ModelQuery
 from model_librarian.core.library import owned as owned_module
 from model_librarian.core.library import scan as scan_module
+from model_librarian.core.library import walk as walk_module
 from model_librarian.core.storage import mounts
 
 
@@ -51,6 +53,59 @@ def test_only_a_changed_folder_is_looked_into(librarian, scan, make_model, model
     before = {model.model_id for model in librarian.models.search(ModelQuery()).models}
     scan()
     assert {model.model_id for model in librarian.models.search(ModelQuery()).models} == before
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_walk_finds_the_same_whichever_way_the_system_looks(
+    librarian, scan, make_model, models_folder, tmp_path, monkeypatch, by_name
+):
+    if by_name and os.scandir not in os.supports_fd:
+        pytest.skip("this system looks by whole paths alone")
+    if not by_name:
+        monkeypatch.setattr(os, "supports_fd", os.supports_fd - {os.scandir})
+    loras = models_folder / "loras"
+    make_model(loras / "plain.safetensors")
+    make_model(loras / "below" / "inner.SAFETENSORS")
+    make_model(tmp_path / "other" / "linked.safetensors")
+    (loras / "link.safetensors").symlink_to(tmp_path / "other" / "linked.safetensors")
+    make_model(tmp_path / "elsewhere" / "far.safetensors")
+    (loras / "folder").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    make_model(loras / "one.safetensors")
+    os.link(loras / "one.safetensors", loras / "two.safetensors")
+    (loras / "gone.safetensors").symlink_to(tmp_path / "nowhere.safetensors")
+    make_model(loras / "folder.safetensors" / "in a folder.safetensors")
+    scan()
+    assert names(librarian) == ["far", "in a folder", "inner", "link", "one", "plain"]
+    assert looked_into(librarian, monkeypatch, scan) == ["loras"]  # a hard link's other name may have come
+    assert names(librarian) == ["far", "in a folder", "inner", "link", "one", "plain"]
+
+
+def test_looking_into_folders_leaves_none_of_them_open(librarian, make_model, models_folder):
+    for number in range(20):
+        make_model(models_folder / "loras" / f"{number}" / f"{number}.safetensors")
+    walk = walk_module.Walk(
+        librarian.library.root, librarian.library.index, librarian.places.indexed_in_place(), []
+    )
+    before = psutil.Process().num_fds() if os.name == "posix" else psutil.Process().num_handles()
+    assert sum(len(listing) for _, listing in walk.directories()) == 20
+    after = psutil.Process().num_fds() if os.name == "posix" else psutil.Process().num_handles()
+    assert after <= before
+
+
+@pytest.mark.parametrize("shape", ["links/loras", "links/models/loras", "links/models/loras/../loras"])
+def test_a_watched_folder_that_is_reached_by_links_is_the_folder_itself(tmp_path, shape):
+    (tmp_path / "real" / "loras").mkdir(parents=True)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "loras").symlink_to(tmp_path / "real" / "loras", target_is_directory=True)
+    (tmp_path / "links" / "models").symlink_to(tmp_path / "real", target_is_directory=True)
+    paths = [
+        tmp_path / shape,
+        tmp_path / "real" / "loras",
+        tmp_path / "missing" / "loras",
+        tmp_path / "links" / "..",
+    ]
+    assert walk_module._real_paths(paths) == [os.path.realpath(path) for path in paths]
+    assert walk_module._real_paths(paths)[0] == str(tmp_path / "real" / "loras")
 
 
 def test_a_new_preview_is_noticed(librarian, scan, make_model, models_folder):
