@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,6 +77,7 @@ class InPlaceModels:
         self._gone: dict[str, Known] = {}
         self._kept: set[str] = set()
         self._written: dict[str, None] = {}
+        self._in_trees: set[str] = set()
 
     @property
     def gone(self) -> list[str]:
@@ -100,8 +102,10 @@ class InPlaceModels:
             if before != directory:
                 self.looked.append(directory)
         for directory in unvisited.values():
-            if walk.covers(directory.path):  # it belongs to a Diffusers folder by now
+            if walk.is_part(directory.path):
                 self.forgotten.append(directory.path)
+                known = self._known_in(directory.path, deep=False)
+                self._gone |= {path: one for path, one in known.items() if path not in self._in_trees}
             elif os.path.isdir(directory.folder) and not walk.cannot_tell(directory.path):
                 # A folder that cannot be reached, such as an unplugged drive, says nothing about its files.
                 self.forgotten.append(directory.path)
@@ -110,7 +114,7 @@ class InPlaceModels:
 
     def _known_in(self, directory: str, *, deep: bool) -> dict[str, Known]:
         files = self._index.files_below(directory) if deep else self._index.files_in(directory)
-        return {file.path: Known(model_id, file) for model_id, file in files}
+        return {file.shown_as: Known(model_id, file) for model_id, file in files}
 
     def _compare(self, listing: Listing, walk: Walk) -> None:
         known = self._known_in(listing.path, deep=listing.tree is not None)
@@ -118,12 +122,18 @@ class InPlaceModels:
         packed: list[str] = []
         same: list[tuple[str, FoundModel]] = []
         for found in in_turns(walk.found(listing)):
-            seen = [known.pop(file.path, None) for file in found.files]
+            if listing.tree is not None:
+                self._in_trees.update(file.path for file in found.files)
+            seen = [known.pop(file.shown_as, None) for file in found.files]
             if not any(seen):
                 seen = [self._met_elsewhere(file) for file in found.files]
                 if any(before.file.folder == ELSEWHERE for before in seen if before is not None):
                     continue  # a person put it on the list
-            models = {before.model_id: before for before in seen if before is not None}
+            models = {
+                before.model_id: before
+                for before in seen
+                if before is not None and before.model_id not in self._kept  # or two would be it
+            }
             if not models:
                 packed.append(pack(found))
                 continue
@@ -140,11 +150,13 @@ class InPlaceModels:
                 same.append((model_id, found))
                 continue
             self._change(found, before, packed)
-            self._gone |= {other.file.path: other for other in models.values() if other is not before}
+            self._gone |= {other.file.shown_as: other for other in models.values() if other is not before}
         if known:
             left = {before.model_id for before in known.values()}
             for model_id, found in same:
-                if model_id in left:  # it has lost a file
+                if model_id in left and model_id in self._kept:  # it fell apart
+                    packed.append(pack(found))
+                elif model_id in left:  # it has lost a file
                     self._change(found, next(k for k in known.values() if k.model_id == model_id), packed)
             self._gone |= known
         if packed:
@@ -156,7 +168,8 @@ class InPlaceModels:
         return Known(*at) if at is not None else None
 
     def _is_same(self, known: IndexedFile, file: FoundFile) -> bool:
-        return known.link == file.link and self._unchanged(file.path, known.state, file.state)
+        same = (known.path, known.link) == (file.path, file.link)
+        return same and self._unchanged(file.path, known.state, file.state)
 
     def _change(self, found: FoundModel, before: Known, packed: list[str]) -> None:
         self._before[found.main.path] = before
@@ -279,8 +292,8 @@ class InPlaceModels:
         """The id of a new model that stays where it is; another file's id is never given again."""
         if wanted is not None and wanted not in self._written:
             return wanted
-        _, other = in_place_ids(found.root, found.folder.subtype, found.place)
-        return other
+        others = islice(in_place_ids(found.root, found.folder.subtype, found.place), 1, None)
+        return next(one for one in others if one not in self._written and not self._index.contains(one))
 
     def _moved(self, origin: Known, found: FoundModel) -> IndexedModel:
         """A known model under a new name: it stays what it is, its hashes stay true."""
@@ -432,11 +445,12 @@ def in_place_ids(root: str, subtype: str, path: str) -> Iterator[str]:
 
     It comes from its place below ``root``, the watched folder's real path, so that the same file below
     another root, on another machine or after a rebuilt index gets the same id; the second one from its
-    whole path.
+    whole path, and more from that and a number.
     """
     name = safe_name(os.path.splitext(os.path.basename(path))[0], max_bytes=200)
     below = path[len(root) + 1 :].replace(os.sep, "/") if path.startswith(root + os.sep) else path
-    for identity in (f"{subtype}/{below}", path):
+    more = (f"{path}/{number}" for number in count(2))
+    for identity in chain((f"{subtype}/{below}", path), more):
         digest = hashlib.blake2b(identity.encode(errors="surrogatepass"), digest_size=4).hexdigest()
         yield f"{IN_PLACE}/{name_with_suffix(name, digest)}"
 

@@ -113,6 +113,7 @@ class Library:
         files = self._mending(lambda: self.index.files(model_id))
         if not files:
             self.model(model_id)
+            raise NotFoundError(f"The files of {model_id!r} are not there any more. Rescan the library.")
         return files
 
     def main_path(self, model_id: str) -> Path:
@@ -129,8 +130,8 @@ class Library:
         return self._loaded_file(model_id) is not None
 
     def _loaded_file(self, model_id: str) -> Path | None:
-        files = self.files(model_id)
-        return Path(files[0].path) if files and Path(files[0].path).is_file() else None
+        main = Path(self.files(model_id)[0].path)
+        return main if main.is_file() else None
 
     def find_file_by_hash(self, digest: str) -> Path | None:
         """A file on disk with this SHA-256 or BLAKE3, in any indexed place."""
@@ -336,10 +337,8 @@ class Library:
             folder = self.metadata.folder(model_id)
             paths = [folder / Path(model.preview_image).name] if model.preview_image else []
             return next((path for path in paths if path.is_file()), None)
-        for main in self.files(model_id)[:1]:
-            beside = preview_paths(Path(main.shown_as), model.model_format)
-            return next((path for path in beside if path.is_file()), None)
-        return None
+        beside = preview_paths(Path(self.files(model_id)[0].shown_as), model.model_format)
+        return next((path for path in beside if path.is_file()), None)
 
     def is_news(self, path: Path) -> bool:
         """Whether a change at a path is one that the index does not know yet: not of our own making."""

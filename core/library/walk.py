@@ -92,6 +92,7 @@ class Listing:
         self.root = root
         self.plain: list[str] = []
         self.linked: list[tuple[str, str, os.stat_result]] = []
+        self.has_symlinks = False
         self.other_names: list[str] = []
         self.tree: list[FoundFile] | None = None
 
@@ -125,39 +126,60 @@ class Walk:
         self._errors = errors
         self._seen_folders: set[str] = set()
         self._seen_paths: set[str] = set()
+        self._tree_folders: set[str] = set()
+        self._linked_folders: list[tuple[str, TargetFolder, str]] = []
         self._seen_inodes: set[str] | None = None
         self._unreadable: list[str] = []
         self._roots = _real_paths(folder.path for folder in self._folders)
 
     def directories(self) -> Iterator[tuple[ScannedFolder, Listing]]:
-        """Each directory with the model files in it; a Diffusers folder is one with all that is below it."""
-        for folder, root in zip(self._folders, self._roots, strict=True):
-            stack = [root]
-            while stack:
-                directory = stack.pop()
-                if directory in self._seen_folders or os.path.join(directory, "").startswith(self._library):
-                    continue
-                if not self._storable(directory):
-                    continue
-                self._seen_folders.add(directory)
-                try:
-                    listing = self._list(directory, folder, root, stack)
-                except FileNotFoundError:
-                    continue
-                except OSError as error:
-                    self._errors.append(
-                        f"{directory} cannot be read: {error.strerror or error}. Its models stay listed."
-                    )
-                    self._unreadable.append(os.path.join(directory, ""))
-                    continue
-                yield (
-                    ScannedFolder(directory, str(folder.path), folder.subtype, listing.fingerprint()),
-                    listing,
-                )
+        """Each directory with the model files in it; a Diffusers folder is one with all that is below it.
 
-    def covers(self, directory: str) -> bool:
-        """Whether a directory was walked, by itself or with the Diffusers folder around it."""
-        return directory in self._seen_folders and not self.cannot_tell(directory)
+        Those with links to files come last: by then it is known what is met under its own name. So do folders that
+        links lead to, those around others first, since a part of a Diffusers folder may be linked, too.
+        """
+        with_links: list[tuple[ScannedFolder, Listing]] = []
+        for found in self._each():
+            if found[1].has_symlinks:
+                with_links.append(found)
+            else:
+                yield found
+        yield from with_links
+
+    def _each(self) -> Iterator[tuple[ScannedFolder, Listing]]:
+        waiting = [*zip(self._roots, self._folders, self._roots, strict=True)]
+        while waiting:
+            for start, folder, root in waiting:
+                yield from self._below(start, folder, root)
+            waiting, self._linked_folders = sorted(self._linked_folders, key=lambda one: one[0]), []
+
+    def _below(self, start: str, folder: TargetFolder, root: str) -> Iterator[tuple[ScannedFolder, Listing]]:
+        stack = [start]
+        while stack:
+            directory = stack.pop()
+            if directory in self._seen_folders or os.path.join(directory, "").startswith(self._library):
+                continue
+            if not self._storable(directory):
+                continue
+            self._seen_folders.add(directory)
+            try:
+                listing = self._list(directory, folder, root, stack)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._errors.append(
+                    f"{directory} cannot be read: {error.strerror or error}. Its models stay listed."
+                )
+                self._unreadable.append(os.path.join(directory, ""))
+                continue
+            yield (
+                ScannedFolder(directory, str(folder.path), folder.subtype, listing.fingerprint()),
+                listing,
+            )
+
+    def is_part(self, directory: str) -> bool:
+        """Whether a directory was walked with the Diffusers folder around it."""
+        return directory in self._tree_folders and not self.cannot_tell(directory)
 
     def cannot_tell(self, directory: str) -> bool:
         """Whether a directory, or one above it, could not be read."""
@@ -167,6 +189,7 @@ class Walk:
         listing = Listing(directory, folder, root)
         plain = listing.plain
         inside: list[str] = []
+        led_to: list[str] = []
         with _entries(directory) as entries:
             for entry in in_turns(entries):
                 name = entry.name
@@ -176,7 +199,10 @@ class Walk:
                             listing.other_names.append(name)
                         elif not name.startswith(".") and entry.is_dir():
                             path = os.path.join(directory, name)
-                            inside.append(os.path.realpath(path) if entry.is_symlink() else path)
+                            if entry.is_symlink():
+                                led_to.append(os.path.realpath(path))
+                            else:
+                                inside.append(path)
                     elif not name.isascii() and not self._storable(name):
                         continue
                     elif entry.is_symlink():
@@ -185,6 +211,7 @@ class Walk:
                             target = os.path.realpath(path)
                             if self._storable(target):
                                 listing.linked.append((name, target, entry.stat()))
+                                listing.has_symlinks = True
                     elif entry.is_file():
                         status = entry.stat()
                         if status.st_nlink > 1:
@@ -201,6 +228,7 @@ class Walk:
             listing.tree = self._tree(directory)
         else:
             stack += inside
+            self._linked_folders += ((path, folder, root) for path in led_to)
         return listing
 
     def _tree(self, top: str) -> list[FoundFile]:
@@ -218,6 +246,7 @@ class Walk:
                 continue
             seen.add(real)
             self._seen_folders.add(real)
+            self._tree_folders.add(real)
             with os.scandir(folder) as entries:
                 for entry in in_turns(entries):
                     if entry.name.startswith(".") or not self._storable(entry.name):
@@ -290,9 +319,7 @@ class Walk:
     def _files(self, listing: Listing) -> Iterator[tuple[str, FoundFile]]:
         for line in listing.plain:
             name, size, mtime_ns, inode = line.rsplit("/", 3)
-            path = os.path.join(listing.path, name)
-            if path not in self._seen_paths:
-                yield name, FoundFile(path, int(size), int(mtime_ns), inode)
+            yield name, FoundFile(os.path.join(listing.path, name), int(size), int(mtime_ns), inode)
         for name, path, status in sorted(listing.linked, key=lambda file: file[0]):
             inode = inode_of(status)
             if path in self._seen_paths or (status.st_nlink > 1 and inode in self._inodes()):
@@ -307,12 +334,11 @@ class Walk:
             yield name, FoundFile(path, status.st_size, status.st_mtime_ns, inode, link)
 
     def _is_listed_itself(self, path: str) -> bool:
-        """Whether the file that a link leads to is met under its own name, before or after the link."""
-        if os.path.splitext(path)[1].lower() not in MODEL_EXTENSIONS:
-            return False
-        roots = (os.path.join(root, "") for root in self._roots)
-        below = (path[len(root) :] for root in roots if path.startswith(root))
-        return any("/." not in os.path.join("/", rest).rpartition("/")[0] for rest in below)
+        """Whether the file that a link leads to is met under its own name."""
+        directory, name = os.path.split(path)
+        if directory in self._tree_folders and not name.startswith("."):
+            return True
+        return directory in self._seen_folders and os.path.splitext(name)[1].lower() in MODEL_EXTENSIONS
 
     def _inodes(self) -> set[str]:
         if self._seen_inodes is None:
