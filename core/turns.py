@@ -48,11 +48,15 @@ def give_way(run_s: float = RUN_S) -> None:
 
 
 def in_turns(things: Iterable[T]) -> Iterator[T]:
-    """Things that take some microseconds each, and a moment for the event loop between some of them, if it is time."""
+    """Things that take some microseconds each, and a moment for the event loop between some of them, if it is time.
+
+    Of few things nobody notices how long they take; who goes through many such gives way between them.
+    """
     things = iter(things)
     while some := list(islice(things, _AT_ONCE)):
-        give_way()
         yield from some
+        if len(some) == _AT_ONCE:
+            give_way()
 
 
 def begin() -> None:

@@ -409,7 +409,8 @@ class Library:
             self._search.load()
             result = scan(folders, job)
             self._announce(LibraryChange(everything=True))
-        self.index.forget_changes()
+        if result.models_indexed or result.models_removed:
+            self.index.forget_changes()
         return result
 
     def _mending(self, read: Callable[[], T]) -> T:
