@@ -81,10 +81,12 @@ def asked(client: Client, path: str, wanted: list[dict[str, Any]]) -> tuple[list
     return outside, inside
 
 
-def hold_row(what: str, size: int, held: dict[str, float], idle: dict[str, float]) -> list[object]:
+def hold_row(what: str, size: int, held: dict[str, Any], idle: dict[str, Any]) -> list[object]:
     """A row about how long ComfyUI's event loop was held while something ran, beside how long when nothing did."""
+    full = held["collections"]
+    halted = f"; full collections: {len(full)}, {max(full) * 1e3:.0f} ms" if full else ""
     return [
-        f"longest hold of ComfyUI's event loop, {what}",
+        f"longest hold of ComfyUI's event loop, {what}{halted}",
         size,
         f"{held['worst'] * 1e3:.1f} ms (p99 {held['p99'] * 1e3:.1f})",
         f"{idle['worst'] * 1e3:.1f} ms idle (p99 {idle['p99'] * 1e3:.1f})",
@@ -99,7 +101,7 @@ def in_comfyui(folder: Path, size: int) -> list[list[object]]:
     rows: list[list[object]] = []
     with comfyui(folder, size) as server:
         client = Client(server)
-        held: Callable[[], dict[str, float]] = lambda: client.call("GET", "/loop_probe")  # noqa: E731
+        held: Callable[[], dict[str, Any]] = lambda: client.call("GET", "/loop_probe")  # noqa: E731
         listed = until(lambda: client.call("GET", "/librarian/status")["library"]["models"] >= size)
         bar = {10_000: 2.0, 100_000: 15.0}.get(size)
         rows.append(["day one in ComfyUI: listed after it answers", size, f"{listed:.2f} s", "", "",

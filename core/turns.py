@@ -38,11 +38,13 @@ def give_way(run_s: float = RUN_S) -> None:
     not fair). To sleep is the only way to stand back. Call it from background work, once for each thing done,
     and from what answers a request wherever that takes milliseconds.
     """
+    clock = getattr(_thread, "clock", None)
+    if clock is not None and time.monotonic() - clock <= run_s:
+        return  # nor can it have worked for longer; to ask for that takes four times as long
     now = time.thread_time()  # what it only waited, it has not worked
-    since = getattr(_thread, "since", None)
-    if since is None:
+    if clock is None:
         _set_out(now)
-    elif now - since > run_s:
+    elif now - _thread.since > run_s:
         time.sleep(run_s * _PAUSE_SHARE)
         _set_out(now)
 

@@ -1,6 +1,7 @@
 """A custom node for benchmarks: says how long ComfyUI's event loop was held, by whichever thread."""
 
 import asyncio
+import gc
 import time
 from itertools import accumulate
 
@@ -15,6 +16,8 @@ STEP_S = 0.0001
 _running = set()
 _counts = {}
 """How many wakes there were by their lateness in steps; a list of each would take long to hand out."""
+_collections = []
+"""How long each full collection of garbage took; it halts every thread, whoever's objects brought it on."""
 
 
 async def _probe():
@@ -30,6 +33,15 @@ async def _probe():
         _counts[held] = _counts.get(held, 0) + 1
 
 
+def _note_collection(phase, details):
+    global _began
+    if details["generation"] == 2:
+        if phase == "start":
+            _began = time.perf_counter()
+        else:
+            _collections.append(time.perf_counter() - _began)
+
+
 async def _start(_app):
     _running.add(asyncio.ensure_future(_probe()))
 
@@ -42,7 +54,16 @@ async def _take(_request):
     together = accumulate(count for _, count in counts)
     rare = sum(count for _, count in counts) // 100
     usual = next((held for (held, _), above in zip(counts, together, strict=True) if above > rare), 0)
-    return web.json_response({"worst": counts[0][0] * STEP_S if counts else 0, "p99": usual * STEP_S})
+    collections = _collections[:]
+    del _collections[: len(collections)]
+    return web.json_response(
+        {
+            "worst": counts[0][0] * STEP_S if counts else 0,
+            "p99": usual * STEP_S,
+            "collections": collections,
+        }
+    )
 
 
+gc.callbacks.append(_note_collection)
 PromptServer.instance.app.on_startup.append(_start)

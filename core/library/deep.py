@@ -21,10 +21,12 @@ BATCH = 500
 
 
 class Swapped(NamedTuple):
-    """Ids of the models that are new or different, and of those that were removed."""
+    """How many models are new or different and how many were removed, and the ids of the first of each."""
 
-    changed: list[str]
-    removed: list[str]
+    changed: int
+    removed: int
+    changed_ids: list[str]
+    removed_ids: list[str]
 
 
 class NewState:
@@ -41,6 +43,7 @@ class NewState:
         self._first_change = last_change(db)
         self._staging = Staging(db)
         self._next_key = 1
+        self._is_first = db.execute("SELECT 1 FROM models LIMIT 1").fetchone() is None
         db.execute("CREATE TEMP TABLE kept (id INTEGER PRIMARY KEY)")
 
     @classmethod
@@ -80,16 +83,17 @@ class NewState:
             (beginning, beginning + "\U0010ffff"),
         )
 
-    def swap(self, job: JobContext) -> Swapped:
+    def swap(self, job: JobContext, ids: int) -> Swapped:
         """Compare with the index, then let it be so, in one transaction; the rest of the owned models goes.
 
+        Answers at most so many ``ids`` of each kind: to read those of all would be to read all that is laid out.
         Raises `ConflictError` if the index was made anew meanwhile, or changed more than can be followed.
         """
         db = self._db
-        if db.execute("SELECT 1 FROM staged WHERE id IS NOT NULL LIMIT 1").fetchone():
-            self._compare(job)
-        else:
+        if self._is_first:
             self._staging.choose_all()
+        else:
+            self._compare(job)
         db.execute(
             "INSERT OR IGNORE INTO gone SELECT id FROM models WHERE storage = 'owned' "
             "AND id NOT IN (SELECT id FROM staged WHERE id IS NOT NULL) AND id NOT IN (SELECT id FROM kept)"
@@ -99,15 +103,15 @@ class NewState:
             if self._database.generation != self._generation:
                 raise ConflictError("The index was made anew while it was scanned. Scan again.")
             self._leave_what_is_newer()
-            changed = [
-                row[0]
-                for row in db.execute("SELECT s.model_id FROM pending p JOIN staged s ON s.key = p.key")
-            ]
-            removed = [
-                row[0] for row in db.execute("SELECT m.model_id FROM gone g JOIN models m ON m.id = g.id")
-            ]
+            changed = db.execute("SELECT count(*) FROM pending").fetchone()[0]
+            removed = db.execute("SELECT count(*) FROM gone g JOIN models m ON m.id = g.id").fetchone()[0]
+            changed_ids = self._ids("pending p JOIN staged m ON m.key = p.key", ids)
+            removed_ids = self._ids("gone g JOIN models m ON m.id = g.id", ids)
             self._staging.apply(searchable=self._database.searchable, numbered=False)
-        return Swapped(changed, removed)
+        return Swapped(changed, removed, changed_ids, removed_ids)
+
+    def _ids(self, models: str, most: int) -> list[str]:
+        return [row[0] for row in self._db.execute(f"SELECT m.model_id FROM {models} LIMIT ?", (most,))]
 
     def _compare(self, job: JobContext) -> None:
         """Choose what differs from the index, and complete it with what the index alone knows."""

@@ -101,7 +101,7 @@ def rows_of(entries: Iterable[IndexedModel], next_key: int = 1) -> Rows:
 
 def _row(entry: IndexedModel) -> tuple[Any, ...]:
     model = entry.model
-    file_names = "\n".join(file.name.rpartition("/")[2] for file in model.files)
+    file_names = "\n".join(file.shown_as.rpartition(os.sep)[2] for file in entry.files)
     # Most files are called like their model, whose words then are the file's.
     names = (file_names,) if model.official_name in file_names else (model.official_name, file_names)
     return (

@@ -100,14 +100,14 @@ class Scanner:
             new.put(in_place.declared(job))
             new.remove(in_place.gone)
             job.stage("swap", unit="models")
-            changed, removed = new.swap(job)
+            swapped = new.swap(job, TOLD_BY_NAME + 1)
         for model_id, problem in owned.damaged.items():
             self._index.set_problem([model_id], problem)
         self._index.remember_folders(in_place.looked)
         self._index.forget_folders(in_place.forgotten)
-        result.models_indexed += len(changed)
-        result.models_removed += len(removed)
-        self._tell(changed, removed)
+        result.models_indexed += swapped.changed
+        result.models_removed += swapped.removed
+        self._tell(swapped.changed_ids, swapped.removed_ids)
         self._read_headers(job)
         return result
 

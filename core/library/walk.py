@@ -366,6 +366,8 @@ def _entries(directory: str) -> Iterator[Iterator[os.DirEntry[str]]]:
 
 def _real_paths(paths: Iterable[Path]) -> list[str]:
     """The real paths of folders, most of which lie side by side."""
+    if os.name == "nt":  # a junction is no link to Python
+        return [*map(os.path.realpath, paths)]
     parents: dict[str, str] = {}
     found = []
     for path in paths:

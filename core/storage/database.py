@@ -165,10 +165,14 @@ class Database:
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection of the caller's own for long work in temporary tables, closed at the end."""
+        """A connection of the caller's own for long work in temporary tables, closed at the end.
+
+        What it commits is not folded into the file before somebody calls `checkpoint`.
+        """
         connection = self._connect()
         try:
             _let_write(connection)
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
             yield connection
         finally:
             connection.close()
