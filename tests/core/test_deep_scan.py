@@ -67,10 +67,10 @@ def meanwhile(monkeypatch):
     def when_laid_out(work):
         real = NewState.swap
 
-        def swap(self, job):
+        def swap(self, *arguments):
             monkeypatch.undo()
             work()
-            return real(self, job)
+            return real(self, *arguments)
 
         monkeypatch.setattr(NewState, "swap", swap)
 
