@@ -17,7 +17,7 @@ from .safetensors import looks_like_safetensors, read_safetensors
 _FIRST_BYTES = 16_384
 
 
-def identify(path: Path, *, whole_size: int | None = None) -> FileFacts:
+def identify(path: str | Path, *, whole_size: int | None = None) -> FileFacts:
     """What a file is, by its content; its name has no say. Reads at most headers.
 
     Args:
@@ -31,7 +31,7 @@ def identify(path: Path, *, whole_size: int | None = None) -> FileFacts:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise NotAModelError(say("not_a_file", "{name} is not a file.", name=path.name))
+                raise NotAModelError(say("not_a_file", "{name} is not a file.", name=Path(path).name))
             size = max(status.st_size, whole_size or 0)
             start = file.read(_FIRST_BYTES)
             file.seek(0)
@@ -47,12 +47,12 @@ def identify(path: Path, *, whole_size: int | None = None) -> FileFacts:
             if facts is not None:
                 return facts
     except FileNotFoundError as error:
-        raise SourceChangedError(say("gone", "{path} is not there (any more).", path=path)) from error
+        raise SourceChangedError(say("gone", "{path} is not there (any more).", path=Path(path))) from error
     except IsADirectoryError as error:
-        raise NotAModelError(say("is_a_folder", "{name} is a folder.", name=path.name)) from error
+        raise NotAModelError(say("is_a_folder", "{name} is a folder.", name=Path(path).name)) from error
     except OSError as error:
-        raise storage_error(error, path) from error
-    raise NotAModelError(_what_it_is_instead(path, start))
+        raise storage_error(error, Path(path)) from error
+    raise NotAModelError(_what_it_is_instead(Path(path), start))
 
 
 def _what_it_is_instead(path: Path, start: bytes) -> str:

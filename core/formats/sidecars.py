@@ -130,7 +130,7 @@ class Listing:
 
 
 def told_beside(
-    path: Path, *, sha256: str | None = None, size: int | None = None, listing: Listing | None = None
+    path: str | Path, *, sha256: str | None = None, size: int | None = None, listing: Listing | None = None
 ) -> Told:
     """What the records beside a model's file say of it, as far as they can be believed.
 
@@ -143,12 +143,14 @@ def told_beside(
         size: Its size, where it is known.
         listing: The names in its folder, where they were looked at already.
     """
-    listing = listing or Listing.of(path.parent)
+    folder, name_of_file = os.path.split(path)
+    stem = os.path.splitext(name_of_file)[0]
+    listing = listing or Listing.of(folder)
     facts: dict[str, Any] = {}
     source = ""
     for ending, tool, read in _RECORDS:
-        name = listing.beside(path.stem, ending)
-        data = _read(path.parent / name) if name is not None else None
+        name = listing.beside(stem, ending)
+        data = _read(Path(folder, name)) if name is not None else None
         if data is None:
             continue
         record = read(data)

@@ -31,6 +31,20 @@ class Texts:
         self._ends.append(len(self._block))
 
 
+class TextSet:
+    """Texts that are looked for, in many small dicts: one that grows to 100,000 halts all threads when it is copied."""
+
+    def __init__(self) -> None:
+        self._parts: list[dict[str, None]] = [{} for _ in range(256)]
+
+    def __contains__(self, text: str) -> bool:
+        return text in self._parts[hash(text) & 255]
+
+    def add(self, text: str) -> None:
+        """Add a text."""
+        self._parts[hash(text) & 255][text] = None
+
+
 class FewTexts:
     """The same for texts that are nearly always one of a few."""
 

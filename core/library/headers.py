@@ -1,5 +1,8 @@
 """What the headers of a model's files tell, brought into its record."""
 
+# Until Python 3.13 every name in a `Path` is interned, and once in 100,000 that makes the table of all interned texts
+# grow, which halts every thread for 30 ms.
+# ruff: noqa: PTH119, PTH120
 from __future__ import annotations
 
 import os
@@ -22,14 +25,14 @@ MAX_TENSORS = 200_000
 """Of how many tensors of a sharded set the names are looked at."""
 
 
-def with_header(entry: IndexedModel, listing_of: Callable[[Path], Listing] = Listing.of) -> IndexedModel:
+def with_header(entry: IndexedModel, listing_of: Callable[[str], Listing] = Listing.of) -> IndexedModel:
     """A listed model with what its files' headers tell, and what other tools wrote down beside them.
 
     What a person or a lookup said of it stays; why its files are no model becomes its problem. ``listing_of``
     answers the names in a folder; who reads many headers looks at each folder once.
     """
     model = entry.model
-    paths = [Path(file.shown_as) for file in entry.files]
+    paths = [file.shown_as for file in entry.files]
     facts: FileFacts | None = None
     problem: str | None = None
     try:
@@ -45,19 +48,19 @@ def with_header(entry: IndexedModel, listing_of: Callable[[Path], Listing] = Lis
     return entry._replace(problem=problem, header_read=True)
 
 
-def _told(entry: IndexedModel, listing_of: Callable[[Path], Listing]) -> Told:
+def _told(entry: IndexedModel, listing_of: Callable[[str], Listing]) -> Told:
     """What lies beside a file that stays where it is; a model in the library has it in its record already."""
     model, main = entry.model, entry.files[0]
     if model.storage == "owned" or model.model_format == "diffusion-folder":
         return Told({}, "")
-    path = Path(main.shown_as)
     if model.model_format == "sharded-set":
-        path = Path(place_of(model.model_format, [file.shown_as for file in entry.files]))
-        return told_beside(path, listing=listing_of(path.parent))
-    return told_beside(path, sha256=main.sha256, size=main.size, listing=listing_of(path.parent))
+        path = place_of(model.model_format, [file.shown_as for file in entry.files])
+        return told_beside(path, listing=listing_of(os.path.dirname(path)))
+    path = main.shown_as
+    return told_beside(path, sha256=main.sha256, size=main.size, listing=listing_of(os.path.dirname(path)))
 
 
-def _read(model: Model, paths: list[Path]) -> tuple[FileFacts, list[SecurityTier]]:
+def _read(model: Model, paths: list[str]) -> tuple[FileFacts, list[SecurityTier]]:
     """The main file's facts, with the tensors of all parts of a set, and the tiers of all files.
 
     Raises `NotAModelError`, `SourceChangedError`, `StorageError`.
@@ -71,7 +74,7 @@ def _read(model: Model, paths: list[Path]) -> tuple[FileFacts, list[SecurityTier
         try:
             facts = identify(path)
         except NotAModelError:
-            if path.suffix.lower() in MODEL_EXTENSIONS and model.model_format == "sharded-set":
+            if os.path.splitext(path)[1].lower() in MODEL_EXTENSIONS and model.model_format == "sharded-set":
                 raise
             continue  # a configuration, a tokenizer, a picture
         tiers.append(facts.security_tier)
@@ -83,26 +86,30 @@ def _read(model: Model, paths: list[Path]) -> tuple[FileFacts, list[SecurityTier
     return main, tiers
 
 
-def _guess(model: Model, facts: FileFacts | None, paths: list[Path]) -> Guess:
+def _guess(model: Model, facts: FileFacts | None, paths: list[str]) -> Guess:
     subtype = model.subtype if model.subtype != "unknown" else None
     if model.model_format == "single-file":
-        return classify(facts, paths[0].name, subtype=subtype)
+        return classify(facts, os.path.basename(paths[0]), subtype=subtype)
     if model.model_format == "diffusion-folder":
-        index = next((path for path in paths if path.name == MODEL_INDEX), None)
+        index = _index_of(paths)
         try:
             if index is not None:
                 return classify_pipeline(read_model_index(index), facts, model.official_name, subtype=subtype)
         except LibrarianError:
             pass  # its problem was said when it was looked at
-    suffix = os.path.splitext(place_of(model.model_format, list(map(str, paths))))[1]
+    suffix = os.path.splitext(place_of(model.model_format, paths))[1]
     guess = classify(facts, model.official_name + suffix, subtype=subtype)
     return guess.model_copy(update={"official_name": model.official_name})
 
 
-def _what_is_missing(model: Model, paths: list[Path]) -> str | None:
+def _index_of(paths: list[str]) -> Path | None:
+    return next((Path(path) for path in paths if os.path.basename(path) == MODEL_INDEX), None)
+
+
+def _what_is_missing(model: Model, paths: list[str]) -> str | None:
     """Which parts of its sets a model lacks, as a sentence; nothing if all are there."""
     if model.model_format == "diffusion-folder":
-        index = next((path for path in paths if path.name == MODEL_INDEX), None)
+        index = _index_of(paths)
         if index is None:
             return say(
                 "model_index_gone", "There is no {index} any more. Download it again.", index=MODEL_INDEX
@@ -110,7 +117,7 @@ def _what_is_missing(model: Model, paths: list[Path]) -> str | None:
         read_model_index(index)
     if model.model_format == "single-file":
         return None
-    sets, _ = group_shards(str(path) for path in paths)
+    sets, _ = group_shards(paths)
     for shards in sets:
         name = Path(shards.name).name
         if shards.problem:

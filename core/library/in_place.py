@@ -21,6 +21,7 @@ from ..sentences import say
 from ..settings import TargetFolder
 from ..storage.names import name_with_suffix, safe_name
 from ..turns import in_turns
+from .compact import TextSet
 from .index import Index, IndexedFile, IndexedModel, ScannedFolder, inode_of
 from .metadata import IN_PLACE, METADATA_NAME, MetadataError, MetadataStore
 from .records import Model, ModelFile, ScanResult, weight_size_gb
@@ -76,7 +77,7 @@ class InPlaceModels:
         self._before: dict[str, Known] = {}
         self._gone: dict[str, Known] = {}
         self._kept: set[str] = set()
-        self._written: dict[str, None] = {}
+        self._written = TextSet()
         self._in_trees: set[str] = set()
 
     @property
@@ -193,7 +194,7 @@ class InPlaceModels:
                     entry = self._moved(origin, found)
                 else:
                     entry = self._listed(found, before, wanted_id, unlisted)
-                self._written[entry.model.model_id] = None
+                self._written.add(entry.model.model_id)
                 yield entry
 
     def _unpacked(
@@ -315,7 +316,7 @@ class InPlaceModels:
             model, metadata_mtime_ns = self._metadata.update(
                 model, lambda written: _describe(written, found, files), self._index.known
             )
-            self._written[origin.model_id] = None
+            self._written.add(origin.model_id)
         return IndexedModel(
             model,
             files,

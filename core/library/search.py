@@ -493,7 +493,7 @@ def _term(word: str) -> str:
     choices = [f'"{word}"*']
     inner = pieces(word)
     if len(inner) > 1:
-        choices.append(f'"{" ".join(inner)}"*')
+        choices.append(f'official_name : "{" ".join(inner)}"*')
     if len(word) > 1 and CJK.fullmatch(word):
         choices.append(f'parts : "{" ".join(cjk_pairs(word))}"')
     return f"({' OR '.join(choices)})" if len(choices) > 1 else choices[0]

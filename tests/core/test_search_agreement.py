@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from model_librarian.core.library.index import Index, IndexedFile, IndexedModel
@@ -138,8 +138,16 @@ def fits(model, filters):
     )
 
 
+ELSEWHERE_IN_PIECES = {
+    "official_name": "flux", "file": "flux", "family": "flux", "subtype": "loras", "tags": [],
+    "trained_words": ["Llama-3-7b"], "description": "", "size_bytes": 1,
+}  # fmt: skip
+"""Only of a name the pieces may stand apart."""
+
+
 @quickly
 @given(st.lists(MODELS, min_size=1, max_size=8), TEXTS, FILTERS)
+@example([ELSEWHERE_IN_PIECES], "llama3", {})
 def test_each_finds_what_has_all_words_else_what_has_any(models, text, filters):
     terms = words(text)
     left = {f"in-place/{number}": model for number, model in enumerate(models) if fits(model, filters)}
