@@ -259,6 +259,10 @@ def test_killed_while_migrating_no_row_is_lost(tmp_path):
             f"INSERT INTO models (model_id, {', '.join(columns)}) "
             f"SELECT 'copy/' || i, {', '.join(columns)} FROM n, models WHERE id = 1"
         )
+        db.execute(
+            "INSERT INTO model_files (model, position, path, folder, size, mtime_ns, inode) "
+            "SELECT id, 0, '/models/' || model_id, '/models', 1, 1, '1:' || id FROM models WHERE model_id LIKE 'copy/%'"
+        )
         db.commit()
         db.close()
         process = subprocess.Popen(
