@@ -26,7 +26,9 @@ RUN_AXE = """async () => {
 STILL = """() => Promise.allSettled(document.getAnimations()
   .filter((one) => one.effect?.getComputedTiming().iterations !== Infinity)
   .map((one) => one.finished))"""
-TOO_WIDE = """() => {
+TOO_WIDE = """async () => {
+  const coming = document.getAnimations().filter(({ effect }) => effect.getTiming().iterations !== Infinity)
+  await Promise.allSettled(coming.map(({ finished }) => finished))  // a sheet slides in from the side
   const { clientWidth } = document.documentElement
   const inside = (element) => element.closest('.lib-visually-hidden, svg, .lib-middle, .lib-list')
   return [...document.querySelectorAll('.lib *')]
