@@ -199,7 +199,7 @@ class JobRunner:
             items: What it works on.
             width: How many jobs may run at once in that lane; the first one says it.
             on_cancel: Called when somebody asks the job to stop, on their thread, for work that waits.
-            afterwards: Tidying that nobody waits for, done once the job has ended, however it did.
+            afterwards: Tidying that nobody waits for, done once a job that began has ended, however it did.
         """
         job = Job(id=uuid.uuid4().hex, kind=kind, items=items or [])
         context = JobContext(job, self._publish, on_cancel)

@@ -24,7 +24,7 @@ from ..settings import MODEL_EXTENSIONS, TargetFolder
 from ..storage.mounts import keeps_inodes
 from ..storage.names import is_text, shown
 from ..storage.roots import real_path
-from ..turns import in_turns
+from ..turns import give_way, in_turns
 from .index import Index, ScannedFolder, inode_of
 
 MAX_FOLDER_FILES = 10_000
@@ -156,6 +156,7 @@ class Walk:
     def _below(self, start: str, folder: TargetFolder, root: str) -> Iterator[tuple[ScannedFolder, Listing]]:
         stack = [start]
         while stack:
+            give_way()  # nobody else does between folders with links, which come last
             directory = stack.pop()
             if directory in self._seen_folders or os.path.join(directory, "").startswith(self._library):
                 continue
@@ -240,6 +241,7 @@ class Walk:
         seen: set[str] = set()
         stack = [top]
         while stack and len(files) < MAX_FOLDER_FILES:
+            give_way()
             folder = stack.pop()
             real = os.path.realpath(folder)
             if real in seen:
