@@ -363,11 +363,9 @@ class Library:
             return False  # one of our links, or a file that its metadata speaks for
         if path.is_dir():
             return True
-        row = db.execute(
-            "SELECT size, mtime_ns FROM model_files WHERE path = ?", (str(real_path(path)),)
-        ).fetchone()
+        at = self.index.file_at(str(real_path(path)))
         status = path.stat()
-        return row is None or tuple(row) != (status.st_size, status.st_mtime_ns)
+        return at is None or at[1].state[:2] != (status.st_size, status.st_mtime_ns)
 
     def _is_unknown(self, metadata: Path) -> bool:
         """Whether a ``metadata.json`` is another one than that which was indexed."""

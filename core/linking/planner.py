@@ -204,8 +204,10 @@ class Planner:
         status = target.stat()
         if status.st_size != source.stat().st_size:
             return False
-        for _, file in self._library.index.files_of_size(status.st_size):
-            if file.path == str(target) and file.mtime_ns == status.st_mtime_ns and file.sha256:
+        at = self._library.index.file_at(str(target))
+        if at is not None:
+            file = at[1]
+            if file.state[:2] == (status.st_size, status.st_mtime_ns) and file.sha256:
                 return planned.file_hash is not None and file.sha256 == planned.file_hash
         if status.st_size <= COMPARED_BYTES:
             return filecmp.cmp(target, source, shallow=False)
