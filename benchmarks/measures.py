@@ -27,6 +27,7 @@ import psutil
 from blake3 import blake3
 from synthetic import SEED, Name, make_models_folder, names, tiny_safetensors
 
+from model_librarian.core import turns
 from model_librarian.core.importing import ImportRequest
 from model_librarian.core.jobs import Job
 from model_librarian.core.librarian import Librarian
@@ -590,11 +591,14 @@ def event_loop(folder: Path, size: int) -> list[Row]:
     began = 0.0
 
     async def ping() -> None:
+        loop = asyncio.get_running_loop()
+        turns.add_loop(loop)
         while not stop:
             what, started, ran = doing, time.perf_counter(), time.process_time()
             await asyncio.sleep(0.005)
             late = time.perf_counter() - started - 0.005
             wakes.append(Wake(what, late, min(late, time.process_time() - ran)))
+        turns.remove_loop(loop)
 
     def note_collection(phase: str, details: dict[str, int]) -> None:
         nonlocal began

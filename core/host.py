@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from . import turns
 from .errors import LibrarianError, UnavailableError
 
 if TYPE_CHECKING:  # what builds the Librarian imports it, in a thread
@@ -27,7 +28,7 @@ class StartingError(UnavailableError):
 
 
 class Host:
-    """A Librarian beside an event loop: it blocks, and therefore lives in threads of its own.
+    """A Librarian beside an event loop: it blocks, so it lives in threads of its own, which give way to the loop.
 
     It is built in the background, so whoever starts it goes on at once; calls that come earlier wait.
     """
@@ -36,11 +37,12 @@ class Host:
         self._build = build
         self._threads = ThreadPoolExecutor(THREADS, "librarian-host")
         self._started: Future[Librarian] = Future()
-        self._opened = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def open(self) -> None:
-        """Build and start the Librarian in the background. Returns at once."""
-        self._opened = True
+        """Build and start the Librarian in the background, beside the loop that this is called on. Returns at once."""
+        self._loop = asyncio.get_running_loop()
+        turns.add_loop(self._loop)
         self._threads.submit(self._build_and_start)
 
     def _build_and_start(self) -> None:
@@ -58,11 +60,13 @@ class Host:
 
     async def close(self) -> None:
         """End the Librarian's work and wait for it."""
-        if self._opened:
+        if self._loop is not None:
             try:
                 librarian = await asyncio.wrap_future(self._started)
             except Exception:  # it never started, and that was reported then
                 return
+            finally:
+                turns.remove_loop(self._loop)
             await self.run(librarian.close)
         self._threads.shutdown(wait=False)
 

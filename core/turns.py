@@ -2,41 +2,57 @@
 
 from __future__ import annotations
 
-import sys
+import asyncio
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
 
-RUN_S = 0.004
+RUN_S = 0.0025
 """How long background work goes on before it gives way."""
 
 SHORT_RUN_S = 0.0015
 """The same for answers, since ComfyUI's loop wants the interpreter several times for one request of its own, and for
 work that never ends soon and gives the interpreter away and takes it back all the time."""
 
-_PAUSE_SHARE = 0.08 if sys.version_info >= (3, 11) or sys.platform != "win32" else 0.0
-"""How long a pause is beside the work before it. Python 3.10 on Windows would sleep for 15 ms."""
+_ROUNDS = 3
+"""How often a loop goes round in its turn: what waits is woken in one round, and goes on in the next."""
+
+_PATIENCE_S = 0.01
+"""How long to wait for a loop that somebody else holds."""
 
 _WAITED_S = 0.0003
 """Who had to wait for this long before its next work has stood back."""
 
 _MAX_REST_S = 0.1
-_AT_ONCE = 64
+_AT_ONCE = 16
 
 _thread = threading.local()
+_loops: list[asyncio.AbstractEventLoop] = []
+
+
+def add_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Give way to an event loop from now on."""
+    _loops.append(loop)
+
+
+def remove_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Do no longer give way to an event loop."""
+    _loops.remove(loop)
 
 
 def give_way(run_s: float = RUN_S) -> None:
-    """Let ComfyUI's event loop have the interpreter for a moment, if this thread has worked for ``run_s`` seconds.
+    """Let the event loops have a turn, if this thread has worked for ``run_s`` seconds since they last had one.
 
     Work that calls SQLite or the filesystem again and again gives the interpreter away and takes it back so
     quickly that a thread that waits for it hardly ever gets it, often for 50 ms and longer (CPython's lock is
-    not fair). To sleep is the only way to stand back. Call it from background work, once for each thing done,
-    and from what answers a request wherever that takes milliseconds.
+    not fair). To sleep for a moment is not enough: a loop whose thread the system wakes later than that has missed it.
+    So the loop is waited for. Call it from background work, once for each thing done, and from what answers a request
+    wherever that takes milliseconds. Without a loop, as on the command line, nothing is waited for.
     """
     clock = getattr(_thread, "clock", None)
     if clock is not None and time.monotonic() - clock <= run_s:
@@ -45,8 +61,35 @@ def give_way(run_s: float = RUN_S) -> None:
     if clock is None:
         _set_out(now)
     elif now - _thread.since > run_s:
-        time.sleep(run_s * _PAUSE_SHARE)
-        _set_out(now)
+        for loop in tuple(_loops):
+            _wait_for(loop)
+        _set_out(time.thread_time())
+
+
+def _wait_for(loop: asyncio.AbstractEventLoop) -> None:
+    """Wait until a loop has done what it has to do now, and what comes of it in its next rounds."""
+    if not loop.is_running() or _is_on_a_loop():
+        return
+    turn = threading.Lock()
+    turn.acquire()
+    with suppress(RuntimeError):  # it was closed just now
+        loop.call_soon_threadsafe(_go_round, loop, turn, _ROUNDS)
+        turn.acquire(timeout=_PATIENCE_S)
+
+
+def _is_on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _go_round(loop: asyncio.AbstractEventLoop, turn: threading.Lock, rounds: int) -> None:
+    if rounds:
+        loop.call_soon(_go_round, loop, turn, rounds - 1)
+    else:
+        turn.release()
 
 
 def in_turns(things: Iterable[T]) -> Iterator[T]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ..errors import ConflictError
 from ..jobs import JobContext
 from ..storage.database import Database
-from .index import IndexedModel, rows_of
+from .index import IndexedModel, ScannedFolder, rows_of, write_folders
 from .schema import last_change
 from .staging import FILE_COLUMNS, MODEL_COLUMNS, Staging
 from .walk import Unchanged
@@ -43,6 +43,8 @@ class NewState:
         self._first_change = last_change(db)
         self._staging = Staging(db)
         self._next_key = 1
+        self._folders: list[ScannedFolder] = []
+        self._forgotten_folders: list[str] = []
         self._is_first = db.execute("SELECT 1 FROM models LIMIT 1").fetchone() is None
         db.execute("CREATE TEMP TABLE kept (id INTEGER PRIMARY KEY)")
 
@@ -83,6 +85,11 @@ class NewState:
             (beginning, beginning + "\U0010ffff"),
         )
 
+    def remember_folders(self, folders: Iterable[ScannedFolder], forgotten: Iterable[str]) -> None:
+        """Note what directories hold, and which are not there any more."""
+        self._folders += folders
+        self._forgotten_folders += forgotten
+
     def swap(self, job: JobContext, ids: int) -> Swapped:
         """Compare with the index, then let it be so, in one transaction; the rest of the owned models goes.
 
@@ -108,6 +115,7 @@ class NewState:
             changed_ids = self._ids("pending p JOIN staged m ON m.key = p.key", ids)
             removed_ids = self._ids("gone g JOIN models m ON m.id = g.id", ids)
             self._staging.apply(searchable=self._database.searchable, numbered=False)
+            write_folders(db, self._folders, self._forgotten_folders)
         return Swapped(changed, removed, changed_ids, removed_ids)
 
     def _ids(self, models: str, most: int) -> list[str]:

@@ -72,7 +72,7 @@ class InPlaceModels:
         """Those that are not there any more."""
         self.new_count = 0
         # Of a whole library the garbage collector, which halts all threads, looks into neither tuples nor dicts
-        # of texts; of lists and sets it looks at every element.
+        # of texts; of lists and sets it looks at every element. To free many thousand texts at once halts them, too.
         self._new: list[tuple[TargetFolder, str, tuple[str, ...]]] = []
         self._before: dict[str, Known] = {}
         self._gone: dict[str, Known] = {}
@@ -160,8 +160,8 @@ class InPlaceModels:
                 elif model_id in left:  # it has lost a file
                     self._change(found, next(k for k in known.values() if k.model_id == model_id), packed)
             self._gone |= known
-        if packed:
-            self._new.append((listing.folder, listing.root, tuple(packed)))
+        for start in range(0, len(packed), _ASKED_AT_ONCE):
+            self._new.append((listing.folder, listing.root, tuple(packed[start : start + _ASKED_AT_ONCE])))
 
     def _met_elsewhere(self, file: FoundFile) -> Known | None:
         """What is known of a file that a link leads to, if it was not this one until now."""
@@ -200,21 +200,20 @@ class InPlaceModels:
     def _unpacked(
         self, folder: TargetFolder, root: str, packed: tuple[str, ...]
     ) -> Iterator[tuple[FoundModel, str | None]]:
-        """The found models, some at a time, each with the id that it should get, if the index gives that to nobody."""
-        for start in range(0, len(packed), _ASKED_AT_ONCE):
-            some = [unpack(text, folder, root) for text in packed[start : start + _ASKED_AT_ONCE]]
-            wanted = [next(in_place_ids(root, folder.subtype, found.place)) for found in some]
-            taken = self._index.known(wanted)
-            for found, model_id in zip(some, wanted, strict=True):
-                yield found, None if model_id in taken else model_id
+        """The found models, each with the id that it should get, if the index gives that to nobody."""
+        some = [unpack(text, folder, root) for text in in_turns(packed)]
+        wanted = [next(in_place_ids(root, folder.subtype, found.place)) for found in in_turns(some)]
+        taken = self._index.known(wanted)
+        for found, model_id in zip(some, wanted, strict=True):
+            yield found, None if model_id in taken else model_id
 
-    def _unlisted(self) -> dict[str, tuple[Model, int]]:
-        """What is written down of models that the index does not know, by the paths of their files."""
+    def _unlisted(self) -> dict[str, str]:
+        """Ids of models of which something is written down and that the index does not know, by their files' paths."""
         return {
-            file.name: (model, mtime_ns)
-            for model_id in self._written_ids()
+            file.name: model_id
+            for model_id in in_turns(self._written_ids())
             if not self._index.contains(model_id)
-            for model, mtime_ns in self._read(model_id)
+            for model, _ in self._read(model_id)
             for file in model.files
         }
 
@@ -243,15 +242,16 @@ class InPlaceModels:
         found: FoundModel,
         before: Known | None,
         wanted_id: str | None,
-        unlisted: dict[str, tuple[Model, int]],
+        unlisted: dict[str, str],
     ) -> IndexedModel:
         """A model as it is listed before its header is read."""
         if before is not None:
-            written = next(iter(self._read(before.model_id)), None)
+            written_id: str | None = before.model_id
         else:
-            written = next((unlisted[file.path] for file in found.files if file.path in unlisted), None)
+            written_id = next((unlisted[file.path] for file in found.files if file.path in unlisted), None)
+        written = next(iter(self._read(written_id)), None) if written_id is not None else None
         if written is not None:
-            model, metadata_mtime_ns = written[0].model_copy(deep=True), written[1]
+            model, metadata_mtime_ns = written
             hashes = {file.name: (file.size, file.sha256, file.blake3) for file in model.files}
         else:
             metadata_mtime_ns, hashes = None, {}

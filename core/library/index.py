@@ -62,6 +62,12 @@ class ScannedFolder(NamedTuple):
     fingerprint: str
 
 
+def write_folders(db: sqlite3.Connection, folders: Iterable[ScannedFolder], forgotten: Iterable[str]) -> None:
+    """Write what directories hold, and which are not there any more, within the transaction that the caller holds."""
+    db.executemany("INSERT OR REPLACE INTO scanned_folders VALUES (?, ?, ?, ?)", folders)
+    db.executemany("DELETE FROM scanned_folders WHERE path = ?", ((path,) for path in forgotten))
+
+
 class OwnedModel(NamedTuple):
     """What the index knows of an owned model; ``files`` has each path's size, modification time and inode."""
 
@@ -405,15 +411,10 @@ class Index:
         rows = self._database.read().execute("SELECT * FROM scanned_folders")
         return {row["path"]: ScannedFolder(*row) for row in rows}
 
-    def remember_folders(self, folders: Iterable[ScannedFolder]) -> None:
-        """Remember what directories hold."""
+    def remember_folders(self, folders: Iterable[ScannedFolder], forgotten: Iterable[str] = ()) -> None:
+        """Remember what directories hold, and forget those that are not there any more."""
         with self._database.write() as db:
-            db.executemany("INSERT OR REPLACE INTO scanned_folders VALUES (?, ?, ?, ?)", folders)
-
-    def forget_folders(self, paths: Iterable[str]) -> None:
-        """Forget directories that are not there any more."""
-        with self._database.write() as db:
-            db.executemany("DELETE FROM scanned_folders WHERE path = ?", ((path,) for path in paths))
+            write_folders(db, folders, forgotten)
 
     def owned_families(self) -> Iterator[str]:
         """The first two parts of the owned models' ids, ``<type>/<family>``, each once."""

@@ -407,9 +407,12 @@ class Library:
             self._search.load()
             result = scan(folders, job)
             self._announce(LibraryChange(everything=True))
-        if result.models_indexed or result.models_removed:
-            self.index.forget_changes()
         return result
+
+    def tidy(self) -> None:
+        """What is left to do after a scan, and nobody waits for: forget old changes, fold the write-ahead log in."""
+        self.index.forget_changes()
+        self.checkpoint()
 
     def _mending(self, read: Callable[[], T]) -> T:
         """What ``read`` answers; if the index turns out to be damaged, it is set aside and asked anew."""

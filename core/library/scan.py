@@ -71,8 +71,7 @@ class Scanner:
         self._write_all(in_place.declared(job), result, job)
         self._remove(in_place.gone, result)
         if in_place.looked or in_place.forgotten:
-            self._index.remember_folders(in_place.looked)
-            self._index.forget_folders(in_place.forgotten)
+            self._index.remember_folders(in_place.looked, in_place.forgotten)
         self._read_headers(job)
         return result
 
@@ -100,11 +99,10 @@ class Scanner:
             new.put(in_place.declared(job))
             new.remove(in_place.gone)
             job.stage("swap", unit="models")
+            new.remember_folders(in_place.looked, in_place.forgotten)
             swapped = new.swap(job, TOLD_BY_NAME + 1)
         for model_id, problem in owned.damaged.items():
             self._index.set_problem([model_id], problem)
-        self._index.remember_folders(in_place.looked)
-        self._index.forget_folders(in_place.forgotten)
         result.models_indexed += swapped.changed
         result.models_removed += swapped.removed
         self._tell(swapped.changed_ids, swapped.removed_ids)

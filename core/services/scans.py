@@ -34,7 +34,7 @@ class Scans:
                 self._hashing = self.hash_in_background()
             return {"kind": kind, **result.model_dump()}
 
-        self._scan = self._jobs.submit("scan", work, lane="scan", afterwards=self._library.checkpoint)
+        self._scan = self._jobs.submit("scan", work, lane="scan", afterwards=self._library.tidy)
         return self._scan
 
     def hash_in_background(self, *, hurry: bool = False) -> Job:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
 
+from model_librarian.core import turns
 from model_librarian.core.errors import LibrarianError
 from model_librarian.core.host import Host, StartingError
 from model_librarian.core.librarian import Librarian
@@ -40,3 +42,12 @@ async def test_callers_that_come_early_wait(surroundings):
     librarian = await host.librarian()
     assert librarian is await host.librarian() is host.wait()
     await host.close()
+
+
+async def test_its_threads_give_way_to_the_loop_that_it_was_opened_on(surroundings):
+    host = Host(lambda: Librarian(surroundings))
+    host.open()
+    assert asyncio.get_running_loop() in turns._loops
+    await host.librarian()
+    await host.close()
+    assert asyncio.get_running_loop() not in turns._loops
