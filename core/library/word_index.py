@@ -16,7 +16,7 @@ from rapidfuzz.distance import OSA
 from rapidfuzz.process import extract
 
 from ..settings import MODEL_EXTENSIONS
-from ..turns import SHORT_RUN_S, give_way
+from ..turns import SHORT_RUN_S, give_way, in_turns
 from .bit_sets import Bits, add_numbers, best_first, disjoint, members, selector, set_number, union
 from .compact import FewTexts, Places, Texts
 from .text import pieces, words
@@ -39,6 +39,7 @@ _CACHED_SETS = 1024
 _CHUNK = 4096
 _SPARSE = 40
 _RUN = 1024
+_STEP = 256
 _MAX_NEAREST = 24
 _MAX_FUZZY_CHARS = 40
 _AGAIN_AND_AGAIN = frozenset(map(COLUMNS.index, ("kind", "tags")))
@@ -272,8 +273,9 @@ class WordIndex:
 
     def sorted_page(self, models: Bits, sort: str, turned: bool, offset: int, limit: int) -> list[int]:
         """Row ids of one page in the order of one of `SORTS`, or in that order turned round."""
-        order = self._order(SORTS.index(sort))
-        return [self._keys[slot] for slot in self._in_order(models, order, turned, offset, limit)]
+        number = SORTS.index(sort)
+        slots = self._in_order(models, number, self._order(number), turned, offset, limit)
+        return [self._keys[slot] for slot in slots]
 
     # Words to sets
 
@@ -316,7 +318,9 @@ class WordIndex:
             models &= self._lookup(0, [piece])
         if models:
             models &= self._lookup(0, self._beginning_with(last))
-        return self._bits([[slot for slot in members(models) if word in self._names[slot].replace(" ", "")]])
+        return self._bits(
+            [[slot for slot in in_turns(members(models)) if word in self._names[slot].replace(" ", "")]]
+        )
 
     def _beginning_with(self, start: str) -> tuple[str, ...]:
         first = bisect_left(self._vocabulary, start)
@@ -415,8 +419,11 @@ class WordIndex:
                 packed[slot >> 3] |= 1 << (slot & 7)
             return int.from_bytes(packed, "little")
         digits = bytearray(b"0") * len(self._keys)
-        for slot in chain.from_iterable(many):
-            digits[slot] = 49
+        for slots in many:
+            for start in range(0, len(slots), _CHUNK):
+                for slot in slots[start : start + _CHUNK]:
+                    digits[slot] = 49
+                give_way(SHORT_RUN_S)
         digits.reverse()
         return int(digits, 2)
 
@@ -447,21 +454,35 @@ class WordIndex:
             models ^= 1 << slot
         if len(found) < limit:
             start = max(0, offset - len(used))
-            found += self._by_name(models, order, start, limit - len(found))
+            found += self._in_order(models, 0, order, False, start, limit - len(found))
         return found
-
-    def _by_name(self, models: Bits, order: array[int], offset: int, limit: int) -> list[int]:
-        if models.bit_count() ** 2 > 4 * len(self._keys):  # so dense that a page of them is met soon
-            return self._in_order(models, order, False, offset, limit)
-        return sorted(members(models), key=self._name_and_key)[offset : offset + limit]
 
     def _name_and_key(self, slot: int) -> tuple[str, int]:
         return self._names[slot], self._keys[slot]
 
-    def _in_order(self, models: Bits, order: array[int], turned: bool, offset: int, limit: int) -> list[int]:
-        chosen = selector(models, len(self._keys))
-        walk: Callable[[], Iterator[int]] = lambda: reversed(order) if turned else iter(order)  # noqa: E731
-        return list(islice(compress(walk(), map(chosen.__getitem__, walk())), offset, offset + limit))
+    def _place(self, sort: int) -> Callable[[int], tuple[Any, str, int]]:
+        """What tells which of two slots comes first in the order of a sort."""
+        values = self._sort_values[sort]
+        return lambda slot: (values[slot], *self._name_and_key(slot))
+
+    def _in_order(
+        self, models: Bits, sort: int, order: array[int], turned: bool, offset: int, limit: int
+    ) -> list[int]:
+        """Some of the models in the order of a sort, of which ``order`` has at least all of them."""
+        if models.bit_count() ** 2 <= 4 * len(self._keys):  # so few that a page of them would not be met soon
+            return sorted(members(models), key=self._place(sort), reverse=turned)[offset : offset + limit]
+        chosen = selector(models, len(self._keys)).__getitem__
+        found: list[int] = []
+        for start in range(0, len(order), _STEP):
+            end = len(order) - start
+            some = order[max(0, end - _STEP) : end][::-1] if turned else order[start : start + _STEP]
+            met = list(compress(some, map(chosen, some)))
+            found += met[offset : offset + limit - len(found)]
+            offset = max(0, offset - len(met))
+            if len(found) >= limit:
+                break
+            give_way(SHORT_RUN_S)
+        return found
 
     def _order(self, sort: int) -> array[int]:
         """All slots in the order of a sort, equal ones by name and key; those that came since are put in."""
@@ -469,10 +490,7 @@ class WordIndex:
         values = self._sort_values[sort]
         new = range(len(order), len(self._keys))
         if len(new) <= 500:
-
-            def place(slot: int) -> tuple[Any, str, int]:
-                return values[slot], *self._name_and_key(slot)
-
+            place = self._place(sort)
             for slot in new:
                 order.insert(bisect_right(order, place(slot), key=place), slot)
             return order

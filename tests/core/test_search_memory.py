@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from model_librarian.core.library.compact import FewTexts, Places, Texts
 from model_librarian.core.library.index import IndexedFile, IndexedModel, rows_of
 from model_librarian.core.library.records import Model, ModelFile
-from model_librarian.core.library.word_index import Document, WordIndex
+from model_librarian.core.library.word_index import SORTS, Document, WordIndex
 
 
 def document(number):
@@ -132,3 +132,25 @@ def test_texts_are_a_list(kind, wanted):
     for text in wanted:
         texts.append(text)
     assert [texts[number] for number in range(len(texts))] == wanted
+
+
+@pytest.mark.parametrize("share", [1, 2, 30, 700])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_page_is_the_same_however_many_models_it_is_of(share, turned):
+    index = WordIndex()
+    documents = [
+        document(number)._replace(
+            sorts=(f"name{number % 37}", number % 50, number % 7 / 2, -float(number), f"type{number % 3}"),
+            filters={"subtype": ("chosen",) if number % share == 0 else ("other",)},
+        )
+        for number in range(1500)
+    ]
+    for one in documents:
+        index.put(one)
+    models = index.filtered({"subtype": ["chosen"]})
+    chosen = [one for one in documents if "chosen" in one.filters["subtype"]]
+    for number, sort in enumerate(SORTS):
+        chosen.sort(key=lambda one: (one.sorts[number], one.sorts[0], one.key), reverse=turned)
+        keys = [one.key for one in chosen]
+        for offset in (0, 3, 255, 256, 1400):
+            assert index.sorted_page(models, sort, turned, offset, 50) == keys[offset : offset + 50]
