@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from array import array
 
+from ..turns import give_way
+
 _NONE = -1
 _MAX_NEAR = 1 << 22
 
@@ -43,6 +45,12 @@ class TextSet:
     def add(self, text: str) -> None:
         """Add a text."""
         self._parts[hash(text) & 255][text] = None
+
+    def release(self) -> None:
+        """Give the memory back bit by bit: to free it all at once would halt all other threads."""
+        for part in self._parts:
+            part.clear()
+            give_way()
 
 
 class FewTexts:

@@ -80,6 +80,10 @@ class InPlaceModels:
         self._written = TextSet()
         self._in_trees: set[str] = set()
 
+    def close(self) -> None:
+        """Let go of what grows with the library."""
+        self._written.release()
+
     @property
     def gone(self) -> list[str]:
         """Ids of the models that are not there any more; whole once `entries` has run through."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from functools import lru_cache
 from itertools import islice
 
@@ -60,18 +61,8 @@ class Scanner:
                 f"The library {self._metadata.root} cannot be reached; its models stay listed."
             )
         job.stage("folders", unit="models")
-        in_place = InPlaceModels(self._metadata, self._index, folders, result, every=False)
-        in_place.compare(job)
-        # What is not done with has no fingerprint, so that a scan that is cut off is taken up again.
-        if in_place.looked:
-            self._index.remember_folders(folder._replace(fingerprint="") for folder in in_place.looked)
-        if in_place.new_count:
-            job.stage("list", total=in_place.new_count, unit="models")
-            self._write_all(in_place.entries(), result, job, first=FIRST_BATCH, told=True)
-        self._write_all(in_place.declared(job), result, job)
-        self._remove(in_place.gone, result)
-        if in_place.looked or in_place.forgotten:
-            self._index.remember_folders(in_place.looked, in_place.forgotten)
+        with closing(InPlaceModels(self._metadata, self._index, folders, result, every=False)) as in_place:
+            self._bring_in_step(in_place, result, job)
         self._read_headers(job)
         return result
 
@@ -91,15 +82,15 @@ class Scanner:
                 )
                 new.keep_below("")
             job.stage("folders", unit="models")
-            in_place = InPlaceModels(self._metadata, self._index, folders, result, every=True)
-            in_place.compare(job)
-            if in_place.new_count:
-                job.stage("list", total=in_place.new_count, unit="models")
-                new.put(_checked(in_place.entries(), job))
-            new.put(in_place.declared(job))
-            new.remove(in_place.gone)
+            with closing(InPlaceModels(self._metadata, self._index, folders, result, every=True)) as in_place:
+                in_place.compare(job)
+                if in_place.new_count:
+                    job.stage("list", total=in_place.new_count, unit="models")
+                    new.put(_checked(in_place.entries(), job))
+                new.put(in_place.declared(job))
+                new.remove(in_place.gone)
+                new.remember_folders(in_place.looked, in_place.forgotten)
             job.stage("swap", unit="models")
-            new.remember_folders(in_place.looked, in_place.forgotten)
             swapped = new.swap(job, TOLD_BY_NAME + 1)
         for model_id, problem in owned.damaged.items():
             self._index.set_problem([model_id], problem)
@@ -108,6 +99,19 @@ class Scanner:
         self._tell(swapped.changed_ids, swapped.removed_ids)
         self._read_headers(job)
         return result
+
+    def _bring_in_step(self, in_place: InPlaceModels, result: ScanResult, job: JobContext) -> None:
+        in_place.compare(job)
+        # What is not done with has no fingerprint, so that a scan that is cut off is taken up again.
+        if in_place.looked:
+            self._index.remember_folders(folder._replace(fingerprint="") for folder in in_place.looked)
+        if in_place.new_count:
+            job.stage("list", total=in_place.new_count, unit="models")
+            self._write_all(in_place.entries(), result, job, first=FIRST_BATCH, told=True)
+        self._write_all(in_place.declared(job), result, job)
+        self._remove(in_place.gone, result)
+        if in_place.looked or in_place.forgotten:
+            self._index.remember_folders(in_place.looked, in_place.forgotten)
 
     def _read_headers(self, job: JobContext) -> None:
         unread = self._index.count_unread()
