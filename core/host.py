@@ -47,7 +47,8 @@ class Host:
 
     def _build_and_start(self) -> None:
         try:
-            librarian = self._build()
+            with turns.short_switches():
+                librarian = self._build()
             librarian.start()
         except LibrarianError as error:
             logger.error("Model Librarian could not start, nothing else is affected: %s", error.message)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+from contextlib import suppress
 
 import pytest
 
@@ -34,6 +36,27 @@ async def test_an_error_of_our_own_is_told_too(caplog):
     with pytest.raises(StartingError, match="a fault"):
         await host.librarian()
     await host.close()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_while_it_is_built_others_wait_for_the_interpreter_for_a_millisecond_at_most(
+    surroundings, fails
+):
+    usual, seen = sys.getswitchinterval(), []
+
+    def build():
+        seen.append(sys.getswitchinterval())
+        if fails:
+            raise ZeroDivisionError
+        return Librarian(surroundings)
+
+    host = Host(build)
+    host.open()
+    with suppress(StartingError):
+        await host.librarian()
+    await host.close()
+    assert seen == [pytest.approx(0.001)]
+    assert sys.getswitchinterval() == usual
 
 
 async def test_callers_that_come_early_wait(surroundings):
