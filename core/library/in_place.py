@@ -321,6 +321,8 @@ class InPlaceModels:
                 model, lambda written: _describe(written, found, files), self._index.known
             )
             self._written.add(origin.model_id)
+        elif model.match_source == "auto" and model.match_method == "none":
+            model.official_name = _official_name(found)
         return IndexedModel(
             model,
             files,

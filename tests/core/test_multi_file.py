@@ -106,6 +106,21 @@ def test_a_renamed_set_keeps_identity_edits_and_hashes(librarian, scan, sharded)
     assert [file["name"] for file in written["files"]] == paths(librarian, model_id)
 
 
+@pytest.mark.parametrize("kind", ["quick", "deep"])
+def test_a_renamed_set_or_folder_is_called_by_its_new_name(librarian, scan, sharded, pipeline, kind):
+    def listed():
+        return {model.official_name: model.model_id for model in librarian.models.search(ModelQuery()).models}
+
+    folder = pipeline()
+    scan()
+    before = listed()
+    for part in list(sharded.iterdir()):
+        part.rename(part.with_name(part.name.replace("llm", "other")))
+    folder.rename(folder.with_name("mine"))
+    scan(kind)
+    assert listed() == {"other": before["llm"], "mine": before["my-sdxl"]}
+
+
 def test_numbered_loras_stay_models_of_their_own(librarian, scan, make_model, models_folder):
     for number in (1, 2, 3):
         make_model(models_folder / "loras" / f"style_{number:05}.safetensors")
