@@ -33,6 +33,9 @@ ELSEWHERE = ""
 _ASKED_AT_ONCE = 100
 """For how many new models one query asks which ids are free."""
 
+_OF_ITS_FILES = ("files", "model_format", "hashes", "size_bytes", "approx_weight_size_gb")
+"""What a record says of a model's files, which may lie otherwise since."""
+
 _NO_NAMES = frozenset({"model", "pytorch_model", "diffusion_pytorch_model"})
 """What publishers call the files of every sharded set; the folder then has the model's name."""
 
@@ -78,6 +81,7 @@ class InPlaceModels:
         self._gone: dict[str, Known] = {}
         self._kept: set[str] = set()
         self._written = TextSet()
+        self._reserved: set[str] = set()
         self._in_trees: set[str] = set()
 
     def close(self) -> None:
@@ -187,6 +191,7 @@ class InPlaceModels:
         """The models that are new, changed or moved, as far as names tell; to be taken once, after `compare`."""
         by_inode = {known.file.inode: known for known in self._gone.values() if self._is_gone(known)}
         unlisted = self._unlisted() if self._new else {}
+        self._reserved = set(unlisted.values())
         self._new.reverse()
         while self._new:
             folder, root, packed = self._new.pop()
@@ -252,7 +257,8 @@ class InPlaceModels:
         if before is not None:
             written_id: str | None = before.model_id
         else:
-            written_id = next((unlisted[file.path] for file in found.files if file.path in unlisted), None)
+            recorded = (unlisted[file.path] for file in found.files if file.path in unlisted)
+            written_id = next((one for one in recorded if one not in self._written), None)
         written = next(iter(self._read(written_id)), None) if written_id is not None else None
         if written is not None:
             model, metadata_mtime_ns = written
@@ -295,10 +301,14 @@ class InPlaceModels:
 
     def _free_id(self, found: FoundModel, wanted: str | None) -> str:
         """The id of a new model that stays where it is; another file's id is never given again."""
-        if wanted is not None and wanted not in self._written:
+        if wanted is not None and self._is_free(wanted):
             return wanted
         others = islice(in_place_ids(found.root, found.folder.subtype, found.place), 1, None)
-        return next(one for one in others if one not in self._written and not self._index.contains(one))
+        return next(one for one in others if self._is_free(one) and not self._index.contains(one))
+
+    def _is_free(self, model_id: str) -> bool:
+        """Whether no model that was met has an id, nor one that may be met and of which something is written down."""
+        return model_id not in self._written and model_id not in self._reserved
 
     def _moved(self, origin: Known, found: FoundModel) -> IndexedModel:
         """A known model under a new name: it stays what it is, its hashes stay true."""
@@ -367,7 +377,10 @@ class InPlaceModels:
             if any(gone.model_id == model_id and self._is_gone(gone) for gone in self._gone.values()):
                 self._result.models_skipped_missing_files += 1
                 return None
-            return self._index.as_known(model_id)._replace(model=model, metadata_mtime_ns=metadata_mtime_ns)
+            entry = self._index.as_known(model_id)
+            if [file.name for file in model.files] != [file.path for file in entry.files]:
+                model = model.model_copy(update={name: getattr(entry.model, name) for name in _OF_ITS_FILES})
+            return entry._replace(model=model, metadata_mtime_ns=metadata_mtime_ns)
         before = self._index.as_known(model_id) if known else None
         rewritten = before is None or before.metadata_mtime_ns != metadata_mtime_ns
         files = self._files_elsewhere(model, known, rewritten=rewritten)

@@ -58,6 +58,10 @@ def test_new_gone_and_replaced_files_are_noticed(librarian, scan, make_model, mo
     assert librarian.library.hash_of(model_id) != before
 
 
+def tags_by_file(librarian):
+    return {model.file_name: model.tags for model in librarian.models.search(ModelQuery()).models}
+
+
 def test_a_renamed_file_keeps_its_identity_and_hash(librarian, scan, make_model, models_folder):
     path = make_model(models_folder / "loras" / "a.safetensors")
     scan()
@@ -114,6 +118,28 @@ def test_edits_are_written_down_and_survive_a_lost_database(
     details = again.models.details(model_id)
     assert (details.notes, details.tags, details.official_name) == ("the good one", ["best"], "Flux VAE")
     assert [model.model_id for model in again.models.search(ModelQuery(q="best")).models] == [model_id]
+    again.close()
+
+
+@pytest.mark.parametrize("name", ["a", "z"])
+def test_what_lies_under_the_old_name_of_an_edited_model_is_listed_beside_it(
+    librarian, scan, surroundings, make_model, models_folder, name
+):
+    loras = models_folder / "loras"
+    path = make_model(loras / "m.safetensors")
+    scan()
+    librarian.models.edit(ids(librarian)["m"], {"tags": ["mine"]})
+    path.rename(loras / f"{name}.safetensors")
+    scan()
+    make_model(path, {"another": (2, 2)})
+    scan()
+    listed = tags_by_file(librarian)
+    assert listed == {f"{name}.safetensors": ["mine"], "m.safetensors": []}
+    librarian.close()
+    (surroundings.data_dir / "models.db").unlink()
+    again = Librarian(surroundings)
+    again.jobs.wait(again.scans.start("quick").id)
+    assert tags_by_file(again) == listed
     again.close()
 
 

@@ -196,6 +196,28 @@ def test_what_was_listed_as_loose_files_becomes_one_model(librarian, scan, shard
     assert len(paths(librarian, only(librarian).model_id)) == 3
 
 
+@pytest.mark.parametrize("kind", ["quick", "deep"])
+def test_an_edited_file_that_becomes_part_of_a_diffusers_folder_stays_edited(
+    librarian, scan, make_model, models_folder, kind, monkeypatch
+):
+    monkeypatch.setattr(librarian.library.usage, "has_unhashed", lambda: False)  # hashing writes the record anew
+    folder = models_folder / "checkpoints" / "mine"
+    make_model(folder / "unet.safetensors")
+    scan()
+    model_id = only(librarian).model_id
+    librarian.models.edit(model_id, {"tags": ["best"]})
+    make_model(folder / "vae.safetensors")
+    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    for _ in range(2):
+        scan(kind)
+        model = only(librarian)
+        assert (model.model_id, model.model_format, model.tags) == (model_id, "diffusion-folder", ["best"])
+        details = librarian.models.details(model_id)
+        assert [file.name for file in details.files] == paths(librarian, model_id)
+        assert len(details.files) == 3
+        assert model.size_bytes == sum(path.stat().st_size for path in folder.iterdir())
+
+
 def test_a_pickle_in_any_part_makes_the_whole_a_pickle(librarian, scan, pipeline):
     import pickle
 
