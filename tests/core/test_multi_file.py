@@ -200,7 +200,8 @@ def test_what_was_listed_as_loose_files_becomes_one_model(librarian, scan, shard
 def test_an_edited_file_that_becomes_part_of_a_diffusers_folder_stays_edited(
     librarian, scan, make_model, models_folder, kind, monkeypatch
 ):
-    monkeypatch.setattr(librarian.library.usage, "has_unhashed", lambda: False)  # hashing writes the record anew
+    # Hashing would write the record anew.
+    monkeypatch.setattr(librarian.library.usage, "has_unhashed", lambda: False)
     folder = models_folder / "checkpoints" / "mine"
     make_model(folder / "unet.safetensors")
     scan()
