@@ -102,10 +102,12 @@ def short_switches() -> Iterator[None]:
     """
     before = sys.getswitchinterval()
     sys.setswitchinterval(min(before, _SHORT_SWITCH_S))
+    short = sys.getswitchinterval()
     try:
         yield
     finally:
-        sys.setswitchinterval(before)
+        if sys.getswitchinterval() == short:  # nobody else has chosen another meanwhile
+            sys.setswitchinterval(before)
 
 
 def in_turns(things: Iterable[T]) -> Iterator[T]:

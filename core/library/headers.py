@@ -41,7 +41,7 @@ def with_header(entry: IndexedModel, listing_of: Callable[[str], Listing] = List
         problem = _what_is_missing(model, paths)
     except LibrarianError as error:
         problem = error.message
-    if model.match_source == "auto" and model.match_method == "none" and entry.metadata_mtime_ns is None:
+    if entry.is_guessed:
         guess = _guess(model, facts, paths)
         for field, value in with_told(guess, _told(entry, listing_of)).items():
             setattr(model, field, value)

@@ -331,15 +331,16 @@ class InPlaceModels:
                 model, lambda written: _describe(written, found, files), self._index.known
             )
             self._written.add(origin.model_id)
-        elif model.match_source == "auto" and model.match_method == "none":
-            model.official_name = _official_name(found)
-        return IndexedModel(
+        entry = IndexedModel(
             model,
             files,
             preview=found.preview,
             header_read=False,
             metadata_mtime_ns=metadata_mtime_ns,
         )
+        if entry.is_guessed:
+            model.official_name = _official_name(found)
+        return entry
 
     # What is written down
 

@@ -18,7 +18,7 @@ from ..storage.database import Database
 from ..told import as_kept, kept
 from .metadata import IN_PLACE
 from .records import LibraryTotals, Model, ModelSummary
-from .schema import forget_changes, last_change
+from .schema import KEPT_CHANGES, forget_changes, last_change
 from .staging import Rows, Staging
 from .text import name_key, search_parts
 
@@ -85,6 +85,14 @@ class IndexedModel(NamedTuple):
     header_read: bool = True
     problem: str | None = None
     metadata_mtime_ns: int | None = None
+
+    @property
+    def is_guessed(self) -> bool:
+        """Whether nothing but its files and their names says what it is: no person, no lookup, no record."""
+        model = self.model
+        return (
+            model.match_source == "auto" and model.match_method == "none" and self.metadata_mtime_ns is None
+        )
 
 
 def inode_of(status: os.stat_result) -> str:
@@ -257,9 +265,17 @@ class Index:
         return last_change(self._database.read())
 
     def forget_changes(self) -> None:
-        """Drop the numbers of changes that every running process has taken over long ago."""
-        with self._database.write() as db:
-            forget_changes(db)
+        """Drop the numbers of changes that every running process has taken over long ago, if there are any."""
+        newest, oldest = (
+            self._database.read()
+            .execute(
+                "SELECT (SELECT max(number) FROM model_changes), (SELECT min(number) FROM model_changes)"
+            )
+            .fetchone()
+        )
+        if newest is not None and newest - oldest >= KEPT_CHANGES:
+            with self._database.write() as db:
+                forget_changes(db)
 
     def touch(self, model_id: str) -> None:
         """Note that a model was used now, which ranks it before its equals."""

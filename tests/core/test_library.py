@@ -12,6 +12,7 @@ import pytest
 from model_librarian.core.errors import InvalidRequestError, NotFoundError
 from model_librarian.core.librarian import Librarian
 from model_librarian.core.library import ModelQuery
+from model_librarian.core.library.schema import KEPT_CHANGES
 
 
 def ids(librarian):
@@ -141,6 +142,36 @@ def test_what_lies_under_the_old_name_of_an_edited_model_is_listed_beside_it(
     again.jobs.wait(again.scans.start("quick").id)
     assert tags_by_file(again) == listed
     again.close()
+
+
+def test_tidying_after_a_scan_waits_for_no_other_process(
+    librarian, scan, surroundings, make_model, models_folder
+):
+    make_model(models_folder / "vae" / "ae.safetensors")
+    scan()
+    other = sqlite3.connect(surroundings.data_dir / "models.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    librarian.library.tidy()
+    other.execute("ROLLBACK")
+    other.close()
+
+
+def test_changes_of_long_ago_are_forgotten(librarian, scan, surroundings, make_model, models_folder):
+    make_model(models_folder / "vae" / "ae.safetensors")
+    scan()
+    with sqlite3.connect(surroundings.data_dir / "models.db") as other:
+        last = other.execute("SELECT max(number) FROM model_changes").fetchone()[0]
+        more = range(last + 1, last + KEPT_CHANGES + 1)
+        other.executemany("INSERT INTO model_changes VALUES (?, 1)", ((number,) for number in more))
+    other.close()
+    scan()
+    librarian.library.tidy()
+    db = sqlite3.connect(surroundings.data_dir / "models.db")
+    assert db.execute("SELECT count(*), max(number) FROM model_changes").fetchone() == (
+        KEPT_CHANGES,
+        more[-1],
+    )
+    db.close()
 
 
 def test_unknown_keys_in_metadata_are_kept(librarian, scan, make_model, models_folder):
