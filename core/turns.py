@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -35,6 +35,8 @@ _AT_ONCE = 16
 
 _thread = threading.local()
 _loops: list[asyncio.AbstractEventLoop] = []
+_turn: threading.Lock | None = None
+"""Held until the loop that somebody waits for now has had its turn."""
 
 
 def add_loop(loop: asyncio.AbstractEventLoop) -> None:
@@ -53,9 +55,13 @@ def give_way(run_s: float = RUN_S) -> None:
     Work that calls SQLite or the filesystem again and again gives the interpreter away and takes it back so
     quickly that a thread that waits for it hardly ever gets it, often for 50 ms and longer (CPython's lock is
     not fair). To sleep for a moment is not enough: a loop whose thread the system wakes later than that has missed it.
-    So the loop is waited for. Call it from background work, once for each thing done, and from what answers a request
-    wherever that takes milliseconds. Without a loop, as on the command line, nothing is waited for.
+    So the loop is waited for, by all who work: of several threads that took turns the loop would wait for each. Call it
+    from background work, once for each thing done, and from what answers a request wherever that takes milliseconds.
+    Without a loop, as on the command line, nothing is waited for.
     """
+    if _turn is not None:
+        _wait_with(_turn)
+        return
     clock = getattr(_thread, "clock", None)
     if clock is not None and time.monotonic() - clock <= run_s:
         return  # nor can it have worked for longer; to ask for that takes four times as long
@@ -70,13 +76,32 @@ def give_way(run_s: float = RUN_S) -> None:
 
 def _wait_for(loop: asyncio.AbstractEventLoop) -> None:
     """Wait until a loop has done what it has to do now, and what comes of it in its next rounds."""
+    global _turn
     if not loop.is_running() or _is_on_a_loop():
         return
     turn = threading.Lock()
     turn.acquire()
-    with suppress(RuntimeError):  # it was closed just now
+    _turn = turn
+    try:
         loop.call_soon_threadsafe(_go_round, loop, turn, _ROUNDS)
-        turn.acquire(timeout=_PATIENCE_S)
+        _pass_through(turn)
+    except RuntimeError:  # it was closed just now
+        turn.release()
+    finally:
+        if _turn is turn:
+            _turn = None
+
+
+def _wait_with(turn: threading.Lock) -> None:
+    """Wait until the turn of a loop is over that another thread waits for."""
+    if not _is_on_a_loop():
+        _pass_through(turn)
+        _set_out(time.thread_time())
+
+
+def _pass_through(turn: threading.Lock) -> None:
+    if turn.acquire(timeout=_PATIENCE_S):
+        turn.release()  # for the next who waits
 
 
 def _is_on_a_loop() -> bool:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -18,7 +19,7 @@ from ..storage.database import Database
 from ..told import as_kept, kept
 from .metadata import IN_PLACE
 from .records import LibraryTotals, Model, ModelSummary
-from .schema import KEPT_CHANGES, forget_changes, last_change
+from .schema import KEPT_CHANGES, change_numbers, forget_changes, last_change
 from .staging import Rows, Staging
 from .text import name_key, search_parts
 
@@ -165,6 +166,8 @@ class Index:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._counting = threading.Lock()
+        self._counted: tuple[tuple[int, int], LibraryTotals] | None = None
 
     def put(self, entries: Iterable[IndexedModel], *, unless_changed_since: int | None = None) -> None:
         """Add or replace models, all in one transaction.
@@ -266,13 +269,7 @@ class Index:
 
     def forget_changes(self) -> None:
         """Drop the numbers of changes that every running process has taken over long ago, if there are any."""
-        newest, oldest = (
-            self._database.read()
-            .execute(
-                "SELECT (SELECT max(number) FROM model_changes), (SELECT min(number) FROM model_changes)"
-            )
-            .fetchone()
-        )
+        oldest, newest = change_numbers(self._database.read())
         if newest is not None and newest - oldest >= KEPT_CHANGES:
             with self._database.write() as db:
                 forget_changes(db)
@@ -528,7 +525,14 @@ class Index:
                 yield model
 
     def totals(self) -> LibraryTotals:
-        """How many models, files and bytes are indexed."""
+        """How many models, files and bytes are indexed; counted anew only if something was written since."""
+        with self._counting:
+            state = self._database.state()
+            if self._counted is None or self._counted[0] != state:
+                self._counted = state, self._count()
+            return self._counted[1]
+
+    def _count(self) -> LibraryTotals:
         db = self._database.read()
         models, size, in_place = db.execute(
             "SELECT count(*), coalesce(sum(size_bytes), 0), coalesce(sum(storage = 'in-place'), 0) "

@@ -14,7 +14,7 @@ from ..storage.database import Database
 from ..turns import SHORT_RUN_S, begin, give_way
 from .index import SUMMARY_COLUMNS, summaries_of
 from .records import Facets, FacetValue, MatchKind, ModelFilter, ModelQuery, ModelSummary, SearchResult
-from .schema import SEARCH_COLUMNS, last_change
+from .schema import SEARCH_COLUMNS, change_numbers, last_change
 from .text import CJK, cjk_pairs, fold, name_key, pieces, words
 from .word_index import Document, Hits, WordIndex
 
@@ -87,10 +87,8 @@ class Search:
         self._closing = threading.Event()
         self._words: WordIndex | None = None
         self._soon = False
-        self._changes: sqlite3.Connection | None = None
-        self._version = -1
+        self._state = (0, 0)
         self._last_change = 0
-        self._generation = 0
 
     def load(self) -> None:
         """Have all models' words in memory, in step with the database and without much that is stale."""
@@ -142,7 +140,7 @@ class Search:
             generation = self._database.generation
             stale = None
             if self._waiting() is None:  # of no more use, so that it goes first
-                stale, self._words, self._changes = self._words, None, None
+                stale, self._words = self._words, None
         if stale is not None:
             stale.release()
         db = self._database.read()
@@ -161,7 +159,7 @@ class Search:
             give_way()
         with self._lock:
             stale, self._words = self._words, index
-            self._generation, self._last_change, self._version = generation, last, -1
+            self._state, self._last_change = (generation, 0), last
         if stale is not None:
             stale.release()
 
@@ -175,27 +173,23 @@ class Search:
         """How many changes are to be taken over; nothing if the words must be read anew; under the lock."""
         if self._words is None or not self._database.searchable:
             return None
-        if self._generation != self._database.generation:
-            return None  # the database was made anew
-        if self._changes is None:
-            self._changes = self._database.connect_reader()
-        version = self._changes.execute("PRAGMA data_version").fetchone()[0]
-        if version == self._version:
+        state = self._database.state()
+        if state == self._state:
             return 0
-        oldest, newest = self._changes.execute(
-            "SELECT (SELECT min(number) FROM model_changes), (SELECT max(number) FROM model_changes)"
-        ).fetchone()
+        if state[0] != self._state[0]:
+            return None  # the database was made anew
+        oldest, newest = change_numbers(self._database.read())
         if newest is not None and (oldest > self._last_change + 1 or newest > self._last_change + AT_ONCE):
             return None  # some are forgotten already, or it would take as long as to read all
         waiting = max(0, newest - self._last_change) if newest is not None else 0
         if not waiting:
-            self._version = version
+            self._state = state
         return waiting
 
     def _take_over(self) -> None:
         """Take over some changes; under the lock."""
-        if self._words is not None and self._changes is not None:
-            self._last_change = _take_over(self._words, self._changes, self._last_change)
+        if self._words is not None:
+            self._last_change = _take_over(self._words, self._database.read(), self._last_change)
 
     def find(self, query: ModelQuery) -> SearchResult:
         """One page of models, best first; see `SearchResult` for how they were found."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from ..settings import MODEL_EXTENSIONS
-from ..turns import give_way
+from ..turns import give_way, in_turns
 from .metadata import INCOMING, METADATA_NAME
 
 logger = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ def _by_inotify(folders: list[Path], stop: threading.Event) -> Iterator[set[Path
                     continue
                 directories[number] = directory
                 with os.scandir(directory) as entries:
-                    waiting += [entry.path for entry in entries if entry.is_dir()]
+                    waiting += [entry.path for entry in in_turns(entries) if entry.is_dir()]
             except OSError as error:
                 if error.errno == errno.ENOSPC:  # the table of watches is full
                     raise

@@ -8,6 +8,7 @@ from ..jobs import utc_now
 from ..library import Library
 from ..settings import App
 from ..storage.disk import storage_error
+from ..turns import in_turns
 from .apps import AddedApps
 from .links import Glance, is_link, is_reachable
 from .maker import Maker
@@ -49,7 +50,7 @@ class Health:
         report.ghost_apps = self._ghosts()
         ghosts = {ghost.app for ghost in report.ghost_apps}
         roots, glance = self._registry.roots(), Glance()
-        for link in self._registry.links():
+        for link in in_turns(self._registry.links()):
             if link.app in ghosts:
                 continue
             link.state = _state(link, glance)
@@ -157,11 +158,11 @@ class Health:
                 real[folder] = os.path.realpath(folder)
             return real[folder], name
 
-        registered = {place(target) for target in self._registry.targets()}
+        registered = {place(target) for target in in_turns(self._registry.targets())}
         return [
             entry
-            for entry in entries(self._apps())
-            if entry.leads_to is not None and place(str(entry.path)) not in registered
+            for entry in in_turns(entries(self._apps(), only_links=True))
+            if place(str(entry.path)) not in registered
         ]
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ..library import Library
 from ..settings import App
 from ..storage.roots import is_within, real_path
+from ..turns import in_turns
 from .links import destination, is_link, leads_to
 from .maker import standing
 from .registry import MadeLink, NewLink, Registry, readable_links
@@ -26,11 +27,14 @@ class FoundEntry(NamedTuple):
     leads_to: Path | None
 
 
-def entries(apps: Iterable[App]) -> Iterator[FoundEntry]:
-    """Everything in the folders of apps that is no folder, each once; links to folders are not followed."""
+def entries(apps: Iterable[App], *, only_links: bool = False) -> Iterator[FoundEntry]:
+    """Everything in the folders of apps that is no folder, each once; links to folders are not followed.
+
+    Of 100,000 files a path for each would take longer than all else, and its name is kept for good.
+    """
     seen: set[str] = set()
     for app in apps:
-        stack = [folder.path for folder in app.folders] + app.directories
+        stack = [str(folder.path) for folder in app.folders] + [*map(str, app.directories)]
         while stack:
             folder = stack.pop()
             real = os.path.realpath(folder)
@@ -39,14 +43,14 @@ def entries(apps: Iterable[App]) -> Iterator[FoundEntry]:
             seen.add(real)
             try:
                 with os.scandir(folder) as listing:
-                    for entry in listing:
-                        path = Path(entry.path)
-                        if entry.is_symlink() or (os.name == "nt" and is_link(path)):
+                    for entry in in_turns(listing):
+                        if entry.is_symlink() or (os.name == "nt" and is_link(Path(entry.path))):
+                            path = Path(entry.path)
                             yield FoundEntry(app.app, path, destination(path))
                         elif entry.is_dir(follow_symlinks=False):
-                            stack.append(path)
-                        else:
-                            yield FoundEntry(app.app, path, None)
+                            stack.append(entry.path)
+                        elif not only_links:
+                            yield FoundEntry(app.app, Path(entry.path), None)
             except FileNotFoundError:
                 pass  # an app names folders that it does without
             except OSError as error:

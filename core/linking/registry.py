@@ -13,6 +13,7 @@ from ..settings import App
 from ..storage.database import Database
 from ..storage.disk import storage_error
 from ..storage.locks import ProcessLock
+from ..turns import in_turns
 from .records import Link, LinkType
 from .schema import migrate
 
@@ -248,7 +249,7 @@ class Registry:
             sql = f"SELECT * FROM links WHERE {condition}{of_app}"
             parameters = [*values, *([app] if app is not None else [])]
             rows = self._database.read().execute(f"{sql} ORDER BY link_id", parameters)
-            found += [_link(row, roots) for row in rows]
+            found += [_link(row, roots) for row in in_turns(rows)]
         return found
 
     def link_at(self, app: str, target: Path) -> Link | None:
@@ -268,7 +269,7 @@ class Registry:
         """Every registered place, as an absolute path."""
         roots = self.roots()
         rows = self._database.read().execute("SELECT app, target_app_path FROM links")
-        return {str(roots.target(app, stored)) for app, stored in rows}
+        return {str(roots.target(app, stored)) for app, stored in in_turns(rows)}
 
     def linked(self, model_ids: Sequence[str]) -> frozenset[str]:
         """Which of these models have a link."""

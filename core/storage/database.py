@@ -41,6 +41,9 @@ class Database:
         self._lock = threading.RLock()
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
+        self._observing = threading.Lock()
+        self._observer: sqlite3.Connection | None = None
+        self._observed_generation = 0
         self._closed = False
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._opening():
@@ -182,11 +185,19 @@ class Database:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None or self._local.generation != self.generation:
             self._local.generation = self.generation
-            connection = self._local.connection = self.connect_reader()
+            connection = self._local.connection = self._connect_reader()
         return connection
 
-    def connect_reader(self) -> sqlite3.Connection:
-        """A reading connection of the caller's own, who lets only one thread use it at a time."""
+    def state(self) -> tuple[int, int]:
+        """The generation, and a number that is another one once any process has written anything more into it."""
+        with self._observing:
+            if self._observer is None or self._observed_generation != self.generation:
+                self._observed_generation = self.generation
+                self._observer = self._connect_reader()
+            version = self._observer.execute("PRAGMA data_version").fetchone()[0]
+            return self._observed_generation, version
+
+    def _connect_reader(self) -> sqlite3.Connection:
         connection = self._connect()
         connection.execute("PRAGMA query_only = ON")
         with self._lock:

@@ -79,6 +79,38 @@ def test_who_has_only_begun_goes_on(served, monkeypatch):
     assert waited == [served.loop]
 
 
+def test_who_works_beside_waits_with_the_one_who_does(served, patience, monkeypatch):
+    held, waiting = threading.Event(), threading.Event()
+    heard: list[list[str]] = []
+
+    def begins() -> None:
+        turns._set_out(time.thread_time())
+        work(0.06)
+        turns.give_way(0.05)
+
+    def has_only_begun() -> None:
+        turns._set_out(time.thread_time())
+        turns.give_way(0.05)
+        heard.append(list(served.heard))
+
+    real = turns._is_on_a_loop
+    monkeypatch.setattr(turns, "_is_on_a_loop", lambda: waiting.set() or real())
+    served.loop.call_soon_threadsafe(held.wait)
+    served.say("once")
+    first, second = (threading.Thread(target=target) for target in (begins, has_only_begun))
+    first.start()
+    while turns._turn is None and first.is_alive():
+        time.sleep(0.001)
+    waiting.clear()
+    second.start()
+    waiting.wait(patience)  # it has met the other's turn
+    held.set()
+    first.join()
+    second.join()
+    assert heard == [["once"]]
+    assert turns._turn is None
+
+
 def test_a_loop_that_somebody_else_holds_is_not_waited_for_without_end(served):
     free = threading.Event()
     served.loop.call_soon_threadsafe(free.wait, 30)
