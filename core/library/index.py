@@ -17,6 +17,7 @@ from ..formats.sidecars import Preview
 from ..jobs import utc_now
 from ..storage.database import Database
 from ..told import as_kept, kept
+from ..turns import in_turns
 from .metadata import IN_PLACE
 from .records import LibraryTotals, Model, ModelSummary
 from .schema import KEPT_CHANGES, change_numbers, forget_changes, last_change
@@ -269,8 +270,8 @@ class Index:
 
     def forget_changes(self) -> None:
         """Drop the numbers of changes that every running process has taken over long ago, if there are any."""
-        oldest, newest = change_numbers(self._database.read())
-        if newest is not None and newest - oldest >= KEPT_CHANGES:
+        numbers = change_numbers(self._database.read())
+        if numbers is not None and numbers[1] - numbers[0] >= KEPT_CHANGES:
             with self._database.write() as db:
                 forget_changes(db)
 
@@ -511,18 +512,21 @@ class Index:
         """Every model's id."""
         return {row[0] for row in self._database.read().execute("SELECT model_id FROM models")}
 
-    def owned_models(self, model_ids: Sequence[str] | None = None) -> Iterator[Model]:
-        """The whole records of owned models, or of those among ``model_ids``."""
-        if model_ids is None:
-            for row in self._database.read().execute(
-                "SELECT metadata FROM models WHERE storage = 'owned' ORDER BY model_id"
-            ):
-                yield Model.model_validate_json(row[0])
+    def owned_models(self, model_ids: Iterable[str] | None = None) -> Iterator[Model]:
+        """The whole records of owned models, or of those among ``model_ids``, one after another."""
+        if model_ids is not None:
+            yield from (model for model in map(self.model, model_ids) if model.storage == "owned")
             return
-        for model_id in model_ids:
-            model = self.model(model_id)
-            if model.storage == "owned":
-                yield model
+        last = ""
+        # The ``+`` keeps SQLite from sorting all owned models for each part of them.
+        query = (
+            "SELECT model_id, metadata FROM models WHERE model_id > ? AND +storage = 'owned' "
+            f"ORDER BY model_id LIMIT {_ASKED_AT_ONCE}"
+        )
+        while rows := self._database.read().execute(query, (last,)).fetchall():
+            for _, metadata in in_turns(rows):
+                yield Model.model_validate_json(metadata)
+            last = rows[-1][0]
 
     def totals(self) -> LibraryTotals:
         """How many models, files and bytes are indexed; counted anew only if something was written since."""

@@ -287,12 +287,12 @@ def last_change(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT coalesce(max(number), 0) FROM model_changes").fetchone()[0])
 
 
-def change_numbers(db: sqlite3.Connection) -> tuple[int, int] | tuple[None, None]:
+def change_numbers(db: sqlite3.Connection) -> tuple[int, int] | None:
     """The lowest and the highest number in ``model_changes``, if there are any."""
     oldest, newest = db.execute(
         "SELECT (SELECT min(number) FROM model_changes), (SELECT max(number) FROM model_changes)"
     ).fetchone()
-    return oldest, newest
+    return None if newest is None else (oldest, newest)
 
 
 def forget_changes(db: sqlite3.Connection, *, keep: int = KEPT_CHANGES) -> None:

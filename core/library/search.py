@@ -178,10 +178,10 @@ class Search:
             return 0
         if state[0] != self._state[0]:
             return None  # the database was made anew
-        oldest, newest = change_numbers(self._database.read())
-        if newest is not None and (oldest > self._last_change + 1 or newest > self._last_change + AT_ONCE):
+        oldest, newest = change_numbers(self._database.read()) or (0, 0)
+        if oldest > self._last_change + 1 or newest > self._last_change + AT_ONCE:
             return None  # some are forgotten already, or it would take as long as to read all
-        waiting = max(0, newest - self._last_change) if newest is not None else 0
+        waiting = max(0, newest - self._last_change)
         if not waiting:
             self._state = state
         return waiting

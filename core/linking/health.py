@@ -4,8 +4,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from ..jobs import utc_now
+from ..jobs import JobContext, utc_now
 from ..library import Library
+from ..library.compact import TextSet
 from ..settings import App
 from ..storage.disk import storage_error
 from ..turns import in_turns
@@ -20,8 +21,6 @@ from .records import (
     FoundLink,
     GhostApp,
     HealthReport,
-    Link,
-    LinkState,
     SyncResult,
 )
 from .registry import Registry
@@ -44,16 +43,21 @@ class Health:
         self._apps = apps
         self._added = added
 
-    def check(self) -> HealthReport:
-        """Look at every registered link, and at every link in the apps' folders. Changes nothing."""
+    def check(self, job: JobContext | None = None) -> HealthReport:
+        """Look at every registered link, and at every link in the apps' folders. Changes nothing.
+
+        Ends early if it is a cancelled job's.
+        """
         report = HealthReport(checked_at=utc_now())
         report.ghost_apps = self._ghosts()
         ghosts = {ghost.app for ghost in report.ghost_apps}
         roots, glance = self._registry.roots(), Glance()
-        for link in in_turns(self._registry.links()):
+        for link in self._registry.each():
+            if job is not None:
+                job.check_cancelled()
             if link.app in ghosts:
                 continue
-            link.state = _state(link, glance)
+            link.state = glance.state_of(link)
             if link.state == "missing" and not is_reachable(Path(link.target), roots.apps.get(link.app)):
                 report.unreachable.append(link)
             elif link.state == "missing":
@@ -111,19 +115,19 @@ class Health:
 
     def _clean_registered(self, choice: CleanChoice, ghosts: set[str], result: CleanResult) -> None:
         roots, glance = self._registry.roots(), Glance()
-        links = [link for link in self._registry.links() if link.app not in ghosts]
-        states = [(link, _state(link, glance)) for link in links]
+        broken, gone = [], []
+        for link in self._registry.each():
+            state = glance.state_of(link) if link.app not in ghosts else "ok"
+            if state == "broken":
+                broken.append(link)
+            elif state == "missing" and is_reachable(Path(link.target), roots.apps.get(link.app)):
+                gone.append(link.link_id)
         if choice.broken:
             removed = SyncResult()
-            self._maker.remove([link for link, state in states if state == "broken"], removed)
+            self._maker.remove(broken, removed)
             result.broken = removed.links_removed
             result.errors += removed.errors
         if choice.missing:
-            gone = [
-                link.link_id
-                for link, state in states
-                if state == "missing" and is_reachable(Path(link.target), roots.apps.get(link.app))
-            ]
             self._registry.remove(gone)
             result.missing = len(gone)
 
@@ -152,19 +156,19 @@ class Health:
         """The links in the apps' folders that are not registered."""
         real: dict[str, str] = {}
 
-        def place(path: str) -> tuple[str, str]:
+        def place(path: str) -> str:
             folder, name = os.path.split(path)
             if folder not in real:
                 real[folder] = os.path.realpath(folder)
-            return real[folder], name
+            return f"{real[folder]}{os.sep}{name}"
 
-        registered = {place(target) for target in in_turns(self._registry.targets())}
-        return [
+        registered = TextSet()
+        for target in self._registry.targets():
+            registered.add(place(target))
+        found = [
             entry
             for entry in in_turns(entries(self._apps(), only_links=True))
             if place(str(entry.path)) not in registered
         ]
-
-
-def _state(link: Link, glance: Glance) -> LinkState:
-    return glance.state_of(Path(link.target), Path(link.source), link.link_type)
+        registered.release()
+        return found

@@ -4,7 +4,7 @@ import filecmp
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import InvalidRequestError, LibrarianError, NotFoundError, PlanChangedError, StorageError
@@ -16,6 +16,7 @@ from ..storage.disk import storage_error
 from ..storage.names import is_text, shown
 from ..storage.roots import is_same_folder, is_within, real_path
 from ..storage.trash import to_trash
+from ..turns import in_turns
 from .apps import AddedApp, AddedApps, KnownAppError, described, kind_of, models_folder_of, program_folder
 from .health import Health
 from .links import Glance, fingerprint
@@ -178,10 +179,12 @@ class Linker:
     ) -> list[Link]:
         """Registered links with their state on disk."""
         self.complete_registry()
-        links, glance = self.registry.links(model_ids=model_ids, app=app), Glance()
-        for link in links:
-            link.state = glance.state_of(Path(link.target), Path(link.source), link.link_type)
-        return [link for link in links if state in (None, link.state)]
+        glance, found = Glance(), []
+        for link in self.registry.each(model_ids=model_ids, app=app):
+            link.state = glance.state_of(link)
+            if state in (None, link.state):
+                found.append(link)
+        return found
 
     def preview(self, *, app: str | None = None, model_ids: list[str] | None = None) -> Plan:
         """What a sync would do for one app or all, for all models or some. Changes nothing.
@@ -214,7 +217,7 @@ class Linker:
         self.complete_registry()
         self.relocation.heal(job)
         job.check_cancelled()
-        return self.health.check()
+        return self.health.check(job)
 
     # Changing
 
@@ -229,7 +232,7 @@ class Linker:
         if prepared is None:
             raise NotFoundError("This plan is not known any more. Preview again.")
         with self.registry.changing():
-            for target, seen in prepared.seen.items():
+            for target, seen in in_turns(prepared.seen.items()):
                 if fingerprint(Path(target)) != seen:
                     raise PlanChangedError(f"{target} has changed since the preview. Preview again.")
             return self._carry_out(prepared, choice, job)
@@ -247,8 +250,8 @@ class Linker:
             job.advance(done)
             job.check_cancelled()
 
-        self.maker.remove(self.registry.links(link_ids=[one.link_id for one in removals]), result)
-        advance(len(removals))
+        for count in self._remove([one.link_id for one in removals], result):
+            advance(count)
         for start in range(0, len(plan.to_create), BATCH):
             batch = plan.to_create[start : start + BATCH]
             self._create([_new_link(planned) for planned in batch], result)
@@ -312,11 +315,19 @@ class Linker:
         self.complete_registry()
         result = SyncResult()
         with self.registry.changing():
-            links = self.registry.links(app=app)
+            links = self.registry.ids(app)
             if not links and app != NO_APP and self.registry.root_of(app) is None:
                 self.app(app)
-            self.maker.remove(links, result)
+            for _ in self._remove(links, result):
+                pass
         return result
+
+    def _remove(self, link_ids: Sequence[int], result: SyncResult) -> Iterator[int]:
+        """Remove registered links some at a time; tells each time how many those were."""
+        for start in range(0, len(link_ids), BATCH):
+            some = link_ids[start : start + BATCH]
+            self.maker.remove(self.registry.links(link_ids=some), result)
+            yield len(some)
 
     def uninstall_all(self) -> dict[str, SyncResult]:
         """Remove every link of every app that ever was known, and those outside apps; by the app's id."""

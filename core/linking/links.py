@@ -28,7 +28,7 @@ from ..errors import StorageError
 from ..storage.disk import storage_error
 from ..storage.names import collision_key
 from ..storage.roots import is_within
-from .records import LinkState, LinkType
+from .records import Link, LinkState, LinkType
 
 _NO_SYMLINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 """What filesystems without symlinks answer; anything else would go wrong with a hard link, too."""
@@ -144,15 +144,15 @@ class Glance:
 
     def leads_to(self, target: Path, source: Path) -> bool:
         """Whether ``target`` is a link, of any kind, to ``source``."""
-        return self._says(target, source) or leads_to(target, source)
+        return self._says(str(target), str(source)) or leads_to(target, source)
 
-    def state_of(self, target: Path, source: Path, link_type: LinkType) -> LinkState:
+    def state_of(self, link: Link) -> LinkState:
         """How a registered link stands on disk."""
-        if link_type != "hardlink" and self._says(target, source):
-            return "ok" if os.access(source, os.F_OK) else "broken"
-        return state_of(target, source, link_type)
+        if link.link_type != "hardlink" and self._says(link.target, link.source):
+            return "ok" if os.access(link.source, os.F_OK) else "broken"
+        return state_of(Path(link.target), Path(link.source), link.link_type)
 
-    def _says(self, target: Path, source: Path) -> bool:
+    def _says(self, target: str, source: str) -> bool:
         """Whether a link's text alone names the source, so that nothing needs to be followed."""
         try:
             text = os.readlink(target)
@@ -162,7 +162,7 @@ class Glance:
         real = self._real.get(folder)
         if real is None:
             real = self._real[folder] = os.path.realpath(folder)
-        return os.path.normpath(real + os.sep + text if not os.path.isabs(text) else text) == str(source)  # noqa: PTH117
+        return os.path.normpath(real + os.sep + text if not os.path.isabs(text) else text) == source  # noqa: PTH117
 
 
 def filesystem_type(path: str) -> str:

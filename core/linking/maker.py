@@ -11,6 +11,7 @@ from filelock import Timeout
 from ..errors import ConflictError, LibrarianError, NotFoundError
 from ..storage.atomic import fsync_directory, make_directories, rename_new
 from ..storage.disk import same_filesystem, storage_error
+from ..turns import in_turns
 from .links import (
     Folder,
     LinkImpossibleError,
@@ -74,7 +75,7 @@ class Maker:
         intended = self._registry.intend(links)
         made: list[MadeLink] = []
         folders: dict[str, Folder] = {}
-        for link in links:
+        for link in in_turns(links):
             try:
                 kind, is_external = self._make(link, folders, make_folder)
                 made.append(MadeLink(link, kind, is_external))
@@ -158,7 +159,7 @@ class Maker:
         roots = self._registry.roots()
         self._registry.intend_removal(link.link_id for link in links)
         try:
-            for link in links:
+            for link in in_turns(links):
                 target = Path(link.target)
                 if not is_reachable(target, roots.apps.get(link.app)):
                     result.unreachable.append(link.target)

@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 from ..errors import NotFoundError, StorageError
 from ..library import Library, Model
+from ..library.compact import TextSet
 from ..library.index import IndexedFile
 from ..settings import App
 from ..storage.disk import existing_ancestor, storage_error
 from ..storage.names import collision_key, is_text, shown
 from ..storage.roots import is_within, real_path
+from ..turns import in_turns
 from .links import Glance, fingerprint, is_link, is_reachable, state_of
 from .mappings import Mappings, Wishes
 from .overrides import OverridesError, fits
@@ -64,19 +66,16 @@ class Planner:
         """
         plan = Plan(plan_id=uuid.uuid4().hex)
         prepared = Prepared(plan, {})
-        models = list(self._library.index.owned_models(model_ids))
         registered = {str(folder.path) for folder in self._folders.all()} if self._folders.possible else set()
         for app in apps:
             wishes, problems = self._mappings.wishes(app)
             plan.errors += [*app.problems, *map(str, problems)]
-            links = self._registry.links(app=app.app, model_ids=model_ids)
-            view = _AppView(
-                app, self._library.root, links, plan, self._registry, partial=model_ids is not None
-            )
+            view = _AppView(app, self._library.root, plan, self._registry)
             view.registered = set() if app.added else registered
-            for model in models:
+            for model in in_turns(self._library.index.owned_models(model_ids)):
                 self._plan_model(view, model, wishes, prepared)
-            self._removals(view, prepared)
+            self._removals(view, self._registry.each(app=app.app, model_ids=model_ids), prepared)
+            view.release()
         plan.total_actions = len(plan.to_create) + len(plan.broken_to_remove) + len(plan.orphaned_to_remove)
         plan.warnings = list(dict.fromkeys(plan.warnings))
         plan.errors = list(dict.fromkeys(plan.errors))
@@ -143,7 +142,8 @@ class Planner:
         self, view: _AppView, model: Model, own_name: str, folder: Path, places: list[_Place]
     ) -> Iterator[PlannedLink]:
         """A model's links in one folder: under their own names, or together in a folder of the model's name."""
-        known = [view.link_below(folder, model.model_id, place) for place in places]
+        links = view.links_of(model.model_id)
+        known = [_link_below(folder, place, links) for place in places]
         taken = any(
             link is None
             and (view.is_claimed(folder / place.name) or self._taken_by_other(folder / place.name, place))
@@ -213,10 +213,10 @@ class Planner:
             return filecmp.cmp(target, source, shallow=False)
         return _samples(target, status.st_size) == _samples(source, status.st_size)
 
-    def _removals(self, view: _AppView, prepared: Prepared) -> None:
+    def _removals(self, view: _AppView, links: Iterable[Link], prepared: Prepared) -> None:
         plan = prepared.plan
         removed = {removal.link_id for removal in plan.broken_to_remove}
-        for link in view.links:
+        for link in links:
             if link.target in view.wanted or link.link_id in removed:
                 continue
             seen = fingerprint(Path(link.target))
@@ -236,53 +236,37 @@ class Planner:
 class _AppView:
     """One app while a plan is made: its links, and the places that are given away."""
 
-    def __init__(
-        self,
-        app: App,
-        library_root: Path,
-        links: list[Link],
-        plan: Plan,
-        registry: Registry,
-        *,
-        partial: bool,
-    ) -> None:
+    def __init__(self, app: App, library_root: Path, plan: Plan, registry: Registry) -> None:
         self.app = app
-        self.links = links
         self.plan = plan
         self.glance = Glance()
         self.registered: set[str] = set()
         """Folders of models that this app looks into itself."""
-        self.wanted: set[str] = set()
+        self.wanted = TextSet()
         self._registry = registry
-        self._partial = partial
-        self._by_source: dict[tuple[str, str], list[Link]] = {}
-        self._by_target: dict[str, Link] = {}
-        for link in links:
-            self._by_source.setdefault((link.model_id, link.source), []).append(link)
-            self._by_target[link.target] = link
-        self._claimed: set[str] = set()
+        self._claimed = TextSet()
         self._library_root = library_root
         self._usable: dict[Path, Path | None] = {}
         self._device: dict[Path, int] = {}
 
-    def link_below(self, folder: Path, model_id: str, place: _Place) -> Link | None:
-        """A registered link to a model's file, somewhere below a folder and under a name that may stay."""
-        for link in self._by_source.get((model_id, str(place.source)), ()):
-            target = Path(link.target)
-            if folder in target.parents and (link.pinned or target.name == place.name):
-                return link
-        return None
+    def release(self) -> None:
+        """Let go of what grows with the library."""
+        self.wanted.release()
+        self._claimed.release()
+
+    def links_of(self, model_id: str) -> list[Link]:
+        """The registered links of a model in this app."""
+        return self._registry.links(app=self.app.app, model_ids=[model_id])
 
     def link_at(self, target: Path) -> Link | None:
         """The link registered at a place, whichever model it is of."""
-        known = self._by_target.get(str(target))
-        return known or (self._registry.link_at(self.app.app, target) if self._partial else None)
+        return self._registry.link_at(self.app.app, target)
 
     def keep_links_of(self, model_id: str) -> None:
         """Let the links of a model be, since it cannot be said where they belong."""
-        self.wanted.update(
-            link.target for link in self.links if link.model_id == model_id and _state(link) == "ok"
-        )
+        for link in self.links_of(model_id):
+            if _state(link) == "ok":
+                self.wanted.add(link.target)
 
     def usable(self, folder: Path) -> Path | None:
         """The folder, if links can be made in it; else nothing, and an error in the plan."""
@@ -323,6 +307,19 @@ class _AppView:
     def is_claimed(self, target: Path) -> bool:
         """Whether the place is given away already."""
         return collision_key(str(target)) in self._claimed
+
+
+def _link_below(folder: Path, place: _Place, links: list[Link]) -> Link | None:
+    """Which of a model's registered links leads to its file from below a folder, under a name that may stay."""
+    for link in links:
+        target = Path(link.target)
+        if (
+            link.source == str(place.source)
+            and folder in target.parents
+            and (link.pinned or target.name == place.name)
+        ):
+            return link
+    return None
 
 
 def can_be_made(folder: Path, app_root: Path) -> bool:

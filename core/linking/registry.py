@@ -71,11 +71,11 @@ class Roots(NamedTuple):
         """A target as it is written down."""
         return _relative(target, self.apps.get(app))
 
-    def source(self, stored: str) -> Path:
+    def source(self, stored: str) -> str:
         """The absolute path of a stored source."""
         return _absolute(stored, self.library)
 
-    def target(self, app: str, stored: str) -> Path:
+    def target(self, app: str, stored: str) -> str:
         """The absolute path of a stored target."""
         return _absolute(stored, self.apps.get(app))
 
@@ -235,6 +235,16 @@ class Registry:
         link_ids: Sequence[int] | None = None,
     ) -> list[Link]:
         """Registered links of some models or of these ids, with absolute paths; no look is taken at the disk."""
+        return [*self.each(model_ids=model_ids, app=app, link_ids=link_ids)]
+
+    def each(
+        self,
+        *,
+        model_ids: Sequence[str] | None = None,
+        app: str | None = None,
+        link_ids: Sequence[int] | None = None,
+    ) -> Iterator[Link]:
+        """The same one after another: 100,000 at once are a heap for the garbage collector, which halts all threads."""
         if link_ids is not None:
             conditions = [_one_of("link_id", some) for some in _chunks(link_ids)]
         elif model_ids is not None:
@@ -242,15 +252,21 @@ class Registry:
         else:
             conditions = [("1", ())]
         roots = self.roots()
-        found: list[Link] = []
         for condition, values in conditions:
             # The ``+`` keeps SQLite from going through all links of the app instead of to the few asked for.
             of_app = "" if app is None else f" AND {'' if condition == '1' else '+'}app = ?"
             sql = f"SELECT * FROM links WHERE {condition}{of_app}"
             parameters = [*values, *([app] if app is not None else [])]
             rows = self._database.read().execute(f"{sql} ORDER BY link_id", parameters)
-            found += [_link(row, roots) for row in in_turns(rows)]
-        return found
+            for row in in_turns(rows):
+                yield _link(row, roots)
+
+    def ids(self, app: str) -> list[int]:
+        """The ids of an app's links."""
+        rows = self._database.read().execute(
+            "SELECT link_id FROM links WHERE app = ? ORDER BY link_id", (app,)
+        )
+        return [row[0] for row in rows]
 
     def link_at(self, app: str, target: Path) -> Link | None:
         """The link registered at a place of an app, if there is one."""
@@ -265,11 +281,11 @@ class Registry:
         )
         return _link(row, roots) if row else None
 
-    def targets(self) -> set[str]:
+    def targets(self) -> Iterator[str]:
         """Every registered place, as an absolute path."""
         roots = self.roots()
-        rows = self._database.read().execute("SELECT app, target_app_path FROM links")
-        return {str(roots.target(app, stored)) for app, stored in in_turns(rows)}
+        for app, stored in in_turns(self._database.read().execute("SELECT app, target_app_path FROM links")):
+            yield roots.target(app, stored)
 
     def linked(self, model_ids: Sequence[str]) -> frozenset[str]:
         """Which of these models have a link."""
@@ -333,8 +349,8 @@ class Registry:
             yield NewLink(
                 row["model_id"],
                 row["app"],
-                roots.target(row["app"], row["target_app_path"]),
-                roots.source(row["source_model_path"]),
+                Path(roots.target(row["app"], row["target_app_path"])),
+                Path(roots.source(row["source_model_path"])),
                 row["file_hash"],
                 Path(row["aside"]) if row["aside"] else None,
                 Path(row["temporary"]) if row["temporary"] else None,
@@ -445,8 +461,8 @@ def _link(row: sqlite3.Row, roots: Roots) -> Link:
         link_id=row["link_id"],
         model_id=row["model_id"],
         app=row["app"],
-        target=str(roots.target(row["app"], row["target_app_path"])),
-        source=str(roots.source(row["source_model_path"])),
+        target=roots.target(row["app"], row["target_app_path"]),
+        source=roots.source(row["source_model_path"]),
         link_type=row["link_type"],
         is_external=bool(row["is_external"]),
         pinned=bool(row["pinned"]) if "pinned" in row.keys() else False,  # noqa: SIM118
@@ -498,6 +514,6 @@ def _relative(path: Path, root: Path | None) -> str:
     return text[len(start) :].replace(os.sep, "/")
 
 
-def _absolute(stored: str, root: Path | None) -> Path:
-    path = Path(stored)
-    return path if path.is_absolute() or root is None else root / path
+def _absolute(stored: str, root: Path | None) -> str:
+    native = stored if os.sep == "/" else stored.replace("/", os.sep)
+    return native if root is None else os.path.join(root, native)  # noqa: PTH118

@@ -34,7 +34,7 @@ class Relocation:
         """Point each broken link to a file with the same hash, wherever one is indexed."""
         result = RepairResult()
         with self._registry.changing():
-            broken = [link for link in self._registry.links() if _state(link) == "broken"]
+            broken = [link for link in self._registry.each() if _state(link) == "broken"]
             job.stage("repair", total=len(broken), unit="links")
             for number, link in enumerate(broken, start=1):
                 change = self._repaired(link)
@@ -149,11 +149,9 @@ class Relocation:
         healed = left = 0
         with self._registry.changing():
             roots = self._registry.roots()
-            for link in self._registry.links():
+            for link in [link for link in self._registry.each() if _state(link) != "ok"]:
                 if job is not None:
                     job.check_cancelled()
-                if _state(link) == "ok":
-                    continue
                 if not is_reachable(Path(link.target), roots.apps.get(link.app)):
                     left += 1
                 elif Path(link.source).exists() and self._led_to_source(link, moves):
