@@ -194,11 +194,14 @@ class Linker:
         self.complete_registry()
         apps = [self.app(app)] if app is not None else self.apps
         prepared = self._planner.plan(apps, model_ids)
+        plan = prepared.plan
+        # The links that stand are most of a large plan, and nothing is to be done about them.
+        to_do = plan.model_copy(update={"to_skip_exists": []})
         with self._lock:
-            self._prepared[prepared.plan.plan_id] = prepared
+            self._prepared[plan.plan_id] = prepared._replace(plan=to_do, standing=len(plan.to_skip_exists))
             while len(self._prepared) > KEPT_PLANS:
                 self._prepared.popitem(last=False)
-        return prepared.plan
+        return plan
 
     # Mending
 
@@ -239,7 +242,7 @@ class Linker:
 
     def _carry_out(self, prepared: Prepared, choice: LinkChoice, job: JobContext) -> SyncResult:
         plan = prepared.plan
-        result = SyncResult(skipped=len(plan.to_skip_exists))
+        result = SyncResult(skipped=prepared.standing)
         removals = [*plan.broken_to_remove, *plan.orphaned_to_remove]
         job.stage("links", total=plan.total_actions + len(plan.conflicts), unit="links")
         done = 0

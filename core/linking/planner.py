@@ -33,10 +33,11 @@ Fingerprint = tuple[int, ...] | None
 
 
 class Prepared(NamedTuple):
-    """A plan, and what lay at each of its places before it was looked at."""
+    """A plan, what lay at each of its places before it was looked at, and how many of its links stand already."""
 
     plan: Plan
     seen: dict[str, Fingerprint]
+    standing: int = 0
 
 
 class _Place(NamedTuple):
