@@ -72,3 +72,17 @@ def test_damage_that_all_find_while_it_is_open_is_set_aside_once(tmp_path):
 
     assert seen == [AT_ONCE] * AT_ONCE
     assert len(asides(tmp_path)) == 1
+
+
+def test_its_state_is_another_one_once_anybody_has_written(tmp_path):
+    first, second = open_at_once(tmp_path / "models.db")[:2]
+    before = first.state()
+    assert first.state() == before
+    with second.write() as db:
+        db.execute("INSERT INTO notes VALUES ('theirs')")
+    theirs = first.state()
+    with first.write() as db:
+        db.execute("INSERT INTO notes VALUES ('ours')")
+    ours = first.state()
+    first.renew("for a test")
+    assert len({before, theirs, ours, first.state()}) == 4

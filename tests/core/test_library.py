@@ -334,3 +334,21 @@ def test_a_library_with_tags_is_taken_for_whole_at_the_next_start(
     row = again.library._database.read().execute("SELECT last_used FROM models").fetchone()
     assert row[0]
     again.close()
+
+
+def test_what_there_is_is_counted_again_only_after_something_was_written(
+    librarian, finished, make_model, models_folder, surroundings, monkeypatch
+):
+    make_model(models_folder / "loras" / "a.safetensors")
+    finished(librarian.scans.start("quick"))
+    counted = []
+    count = librarian.library.index._count
+    monkeypatch.setattr(librarian.library.index, "_count", lambda: counted.append(1) or count())
+    assert [librarian.library.totals().models for _ in range(3)] == [1, 1, 1]
+    assert len(counted) == 1
+    make_model(models_folder / "loras" / "b.safetensors")
+    other = Librarian(surroundings)
+    other.jobs.wait(other.scans.start("quick").id, timeout=60)
+    other.close()
+    assert librarian.library.totals().models == 2
+    assert len(counted) == 2

@@ -306,6 +306,33 @@ def test_uninstall_removes_all_links_of_an_app_and_nothing_else(
         librarian.links.uninstall("no-such-app")
 
 
+def test_many_models_are_linked_and_unlinked_in_parts(librarian, imported, sync, models_folder, monkeypatch):
+    monkeypatch.setattr("model_librarian.core.library.index._ASKED_AT_ONCE", 2)
+    monkeypatch.setattr("model_librarian.core.linking.linker.BATCH", 2)
+    names = [f"m{number}.safetensors" for number in range(5)]
+    for name in names:
+        imported(name)
+    assert sync().result["links_created"] == 5
+    again = librarian.links.preview()
+    assert sorted(Path(link.target).name for link in again.to_skip_exists) == names
+    assert again.total_actions == 0
+    assert librarian.links.uninstall("comfyui").links_removed == 5
+    assert librarian.links.registered() == []
+    assert os.listdir(models_folder / "upscale_models") == []
+
+
+def test_of_a_plan_only_what_is_to_be_done_is_kept(librarian, imported, sync, finished):
+    imported()
+    sync()
+    imported("other.safetensors")
+    plan = librarian.links.preview()
+    assert (len(plan.to_create), len(plan.to_skip_exists)) == (1, 1)
+    kept = librarian.linker._prepared[plan.plan_id].plan
+    assert (len(kept.to_create), kept.to_skip_exists) == (1, [])
+    result = finished(librarian.links.apply(LinkChoice(plan_id=plan.plan_id))).result
+    assert (result["links_created"], result["skipped"]) == (1, 1)
+
+
 @pytest.mark.parametrize("made", [True, False])
 def test_a_link_cut_off_between_disk_and_registry_is_mended(
     librarian, imported, surroundings, place, made, monkeypatch

@@ -50,6 +50,19 @@ async def test_mappings(api, imported, models_folder):
     assert all(found["source"] == "preset" for found in body["mappings"])
 
 
+async def test_long_lists_are_the_same_in_pieces(api, imported, monkeypatch):
+    for number in range(5):
+        await imported(f"m{number} [x].safetensors")
+    whole = await api("GET", "/links")
+    _, plan = await api("POST", "/mappings/preview", {})
+    monkeypatch.setattr("model_librarian.routes.endpoints._AT_ONCE", 2)
+    assert await api("GET", "/links") == whole
+    assert len(whole[1]["links"]) == 5
+    _, again = await api("POST", "/mappings/preview", {})
+    assert again | {"plan_id": ""} == plan | {"plan_id": ""}
+    assert len(again["to_skip_exists"]) == 5
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
