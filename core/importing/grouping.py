@@ -24,6 +24,7 @@ from ..sentences import say
 from ..storage.disk import storage_error
 from ..storage.names import shown
 from ..storage.roots import AllowedRoots
+from ..turns import in_turns
 
 MAX_FILES = 10_000
 MAX_SHARD_INDEX_BYTES = 64 * 1024 * 1024
@@ -209,7 +210,7 @@ class _Found:
     def _sort(self, entries: Iterable[os.DirEntry[str]], pipeline: Path | None) -> list[Path]:
         """Add the files of a folder; the folders in it are the answer."""
         inside: list[Path] = []
-        for entry in entries:
+        for entry in in_turns(entries):
             if entry.name.startswith("."):
                 continue
             path, kind = Path(entry.path), _kind(entry)

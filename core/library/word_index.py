@@ -137,6 +137,7 @@ class WordIndex:
         for postings in (*self._words, *self._filters.values(), self._stems):
             while postings:
                 postings.popitem()
+                give_way(SHORT_RUN_S)
 
     # Keeping in step
 
