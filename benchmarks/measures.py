@@ -384,6 +384,20 @@ def _link_new_models(folder: Path, librarian: Librarian, first: int) -> float:
     return statistics.median(times)
 
 
+def _link_more(librarian: Librarian, folder: Path, count: int) -> None:
+    """Make and register links to one file."""
+    source = librarian.library.root / "diffusion" / "more" / "one" / "one.safetensors"
+    source.parent.mkdir(parents=True)
+    source.write_bytes(tiny_safetensors(20_000_000))
+    registry = librarian.linker.registry
+    [app, *_] = librarian.linker.apps
+    targets = [folder / f"one {number}.safetensors" for number in range(count)]
+    for target in targets:
+        target.symlink_to(source)
+    links = (NewLink("diffusion/more/one", app.app, target, source, None) for target in targets)
+    registry.register((MadeLink(link, "symlink", False) for link in links), registry.intend([]))
+
+
 def _register_more(librarian: Librarian, count: int) -> None:
     """Fill the registry with links that are not on disk."""
     registry = librarian.linker.registry
@@ -645,6 +659,10 @@ def event_loop(folder: Path, size: int) -> list[Row]:
     doing = "editing"
     for model in librarian.models.search(ModelQuery(limit=500)).models:
         librarian.models.edit(model.model_id, {"tags": ["bulk"]})
+    doing = "ending"
+    _link_more(librarian, folder / "models" / "loras", MANY_LINKS)
+    doing = f"looking at {MANY_LINKS:,} links"
+    librarian.links.health()
     doing = "ending"
     stop = True
     thread.join()

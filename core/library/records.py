@@ -49,7 +49,7 @@ def _in_utc(value: datetime) -> datetime:
 
 def tidy_tags(tags: Iterable[str]) -> list[str]:
     """Each tag once and as one line, without those that are empty."""
-    return [tag for tag in dict.fromkeys(" ".join(tag.split()) for tag in tags) if tag]
+    return [tag for tag in dict.fromkeys(" ".join(tag.split()) for tag in tags) if tag] if tags else []
 
 
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
