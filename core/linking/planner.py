@@ -4,6 +4,7 @@ import filecmp
 import os
 import uuid
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -187,9 +188,7 @@ class Planner:
                 plan.broken_to_remove.append(_removal(registered))
             else:
                 reason = self._reason(planned, target, source)
-                plan.conflicts.append(
-                    Conflict(**planned.model_dump(), reason=reason, existing=_existing(target))
-                )
+                plan.conflicts.append(Conflict(**asdict(planned), reason=reason, existing=_existing(target)))
         prepared.seen[planned.target] = seen
 
     def _reason(self, planned: PlannedLink, target: Path, source: Path) -> ConflictReason:

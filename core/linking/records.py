@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -41,10 +42,12 @@ class Link(BaseModel):
     created_at: datetime
 
 
-class PlannedLink(BaseModel):
-    """A link that should be: made, or there already."""
+@dataclass(slots=True)
+class PlannedLink:
+    """A link that should be: made, or there already.
 
-    model_config = ConfigDict(protected_namespaces=())
+    Of these there may be 100,000, and of a record of pydantic the garbage collector looks at three objects.
+    """
 
     model_id: str
     app: str
@@ -54,6 +57,7 @@ class PlannedLink(BaseModel):
     file_hash: str | None = None
 
 
+@dataclass(slots=True, kw_only=True)
 class Conflict(PlannedLink):
     """A link whose place is taken by something that Librarian did not put there."""
 
@@ -61,10 +65,9 @@ class Conflict(PlannedLink):
     existing: str
 
 
-class PlannedRemoval(BaseModel):
+@dataclass(slots=True)
+class PlannedRemoval:
     """A registered link that should go: its source is gone, or no rule wants it any more."""
-
-    model_config = ConfigDict(protected_namespaces=())
 
     link_id: int
     model_id: str
