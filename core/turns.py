@@ -59,8 +59,9 @@ def give_way(run_s: float = RUN_S) -> None:
     from background work, once for each thing done, and from what answers a request wherever that takes milliseconds.
     Without a loop, as on the command line, nothing is waited for.
     """
-    if _turn is not None:
-        _wait_with(_turn)
+    turn = _turn  # once: it may be over any moment
+    if turn is not None:
+        _wait_with(turn)
         return
     clock = getattr(_thread, "clock", None)
     if clock is not None and time.monotonic() - clock <= run_s:

@@ -191,11 +191,11 @@ class Database:
     def state(self) -> tuple[int, int]:
         """The generation, and a number that is another one once any process has written anything more into it."""
         with self._observing:
-            if self._observer is None or self._observed_generation != self.generation:
-                self._observed_generation = self.generation
+            generation = self.generation
+            if self._observer is None or self._observed_generation != generation:
                 self._observer = self._connect_reader()
-            version = self._observer.execute("PRAGMA data_version").fetchone()[0]
-            return self._observed_generation, version
+                self._observed_generation = generation
+            return generation, self._observer.execute("PRAGMA data_version").fetchone()[0]
 
     def _connect_reader(self) -> sqlite3.Connection:
         connection = self._connect()
