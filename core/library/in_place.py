@@ -391,15 +391,14 @@ class InPlaceModels:
         self._result.models_found += 1
         self._kept.add(model_id)
         same = [file[:5] for file in files] == [file[:5] for file in known]
-        known_so = before is not None and (before.problem, before.metadata_mtime_ns) == (
-            None,
-            metadata_mtime_ns,
-        )
-        if known_so and same and not self._every:
-            return None
-        return IndexedModel(
+        entry = IndexedModel(
             model, files, _shown(model), header_read=same or not known, metadata_mtime_ns=metadata_mtime_ns
         )
+        known_so = before is not None and (
+            (before.problem, before.metadata_mtime_ns, before.preview)
+            == (None, metadata_mtime_ns, entry.preview)
+        )
+        return entry if self._every or not (known_so and same) else None
 
     def _files_elsewhere(
         self, model: Model, known: list[IndexedFile], *, rewritten: bool

@@ -446,6 +446,24 @@ def test_models_in_place_survive_scans(librarian, finished, make_model, download
     assert not details or details[0].problem
 
 
+def test_a_preview_that_comes_later_beside_a_model_in_place_is_noticed(
+    librarian, finished, make_model, downloads
+):
+    path = make_model(downloads / "a.safetensors")
+    finished(librarian.imports.start(request(path, mode="in-place")))
+
+    def shown():
+        finished(librarian.scans.start("quick"))
+        [model] = librarian.models.search(ModelQuery()).models
+        return model.preview_url is not None
+
+    assert not shown()
+    path.with_suffix(".preview.png").write_bytes(b"png")
+    assert shown()
+    path.with_suffix(".preview.png").unlink()
+    assert not shown()
+
+
 def test_a_set_in_place(librarian, finished, shards):
     job = finished(librarian.imports.start(request(shards, mode="in-place")))
     written = librarian.library.metadata.read(job.result["imported"][0])
