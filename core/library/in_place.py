@@ -66,6 +66,9 @@ class InPlaceModels:
         self._metadata = metadata
         self._index = index
         self._folders = list(folders)
+        self._subtypes: dict[str | None, str] = {
+            str(one.path): one.subtype for one in reversed(self._folders)
+        }
         self._result = result
         self._every = every
         self._unchanged = Unchanged()
@@ -152,7 +155,7 @@ class InPlaceModels:
                 len(models) == 1
                 and same_preview
                 and all(
-                    known_file is not None and self._is_same(known_file.file, file)
+                    known_file is not None and self._is_same(known_file.file, file, listing.folder)
                     for known_file, file in zip(seen, found.files, strict=True)
                 )
             ):
@@ -176,8 +179,11 @@ class InPlaceModels:
         at = self._index.file_at(file.path) if file.link is not None else None
         return Known(*at) if at is not None else None
 
-    def _is_same(self, known: IndexedFile, file: FoundFile) -> bool:
+    def _is_same(self, known: IndexedFile, file: FoundFile, folder: TargetFolder) -> bool:
         same = (known.path, known.link) == (file.path, file.link)
+        # A link to a folder may lie in another one now. What other processes call the folder says nothing.
+        if self._subtypes.get(known.folder, folder.subtype) != folder.subtype:
+            return False
         return same and self._unchanged(file.path, known.state, file.state)
 
     def _change(self, found: FoundModel, before: Known, packed: list[str]) -> None:

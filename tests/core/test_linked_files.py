@@ -169,3 +169,22 @@ def test_two_listings_of_one_file_by_an_earlier_version_become_one(librarian, re
     assert [*rescan().values()] == [model_id]
     [file] = librarian.library.files(model_id)
     assert (file.link, (file.sha256, file.blake3)) == (str(link), digests)
+
+
+@pytest.mark.parametrize("first_gone", [True, False], ids=["moved", "another"])
+def test_the_files_of_a_linked_folder_are_what_the_folder_of_the_link_says(
+    librarian, rescan, make_model, models_folder, tmp_path, first_gone
+):
+    make_model(tmp_path / "drive" / "a.safetensors")
+    first, second = models_folder / "vae" / "mine", models_folder / "loras" / "mine"
+    first.parent.mkdir(exist_ok=True)
+    first.symlink_to(tmp_path / "drive")
+    known = rescan()
+    [model] = librarian.models.search(ModelQuery()).models
+    assert model.subtype == "vae"
+    second.symlink_to(tmp_path / "drive")
+    if first_gone:
+        first.unlink()
+    assert rescan() == known
+    [model] = librarian.models.search(ModelQuery()).models
+    assert model.subtype == "loras"  # of two the first by name, as a new index has it

@@ -12,6 +12,7 @@ import pytest
 from model_librarian.core.errors import CancelledError
 from model_librarian.core.importing import ImportRequest
 from model_librarian.core.jobs import Job, JobContext
+from model_librarian.core.librarian import Librarian
 from model_librarian.core.library import ModelQuery
 from model_librarian.core.library import owned as owned_module
 from model_librarian.core.library import scan as scan_module
@@ -397,3 +398,20 @@ def test_a_watched_folder_that_cannot_be_read_takes_nothing_out_of_the_index(
     shutil.rmtree(models_folder / "loras" / "a")
     scan()
     assert names(librarian) == []
+
+
+def test_a_folder_that_an_app_names_for_two_kinds_is_scanned_once(surroundings, make_model, models_folder):
+    [app] = surroundings.apps
+    first = next(folder for folder in app.folders if folder.subtype == "loras")
+    again = first.model_copy(update={"subtype": "checkpoints"})
+    app = app.model_copy(update={"folders": [*app.folders, again]})
+    surroundings = surroundings.model_copy(update={"apps": [app]})
+    make_model(first.path / "a.safetensors")
+    librarian = Librarian(surroundings)
+    changed = []
+    for _ in range(3):
+        job = librarian.jobs.wait(librarian.scans.start("quick").id, timeout=60)
+        changed.append(job.result["models_indexed"])
+        make_model(first.path / f"b{len(changed)}.safetensors")
+    librarian.close()
+    assert changed == [1, 1, 1]
