@@ -358,6 +358,7 @@ class InPlaceModels:
         """
         known = self._index.written_in_place()
         elsewhere = self._index.ids_elsewhere()
+        gone = set(self.gone)
         for model_id in self._written_ids():
             job.check_cancelled()
             if model_id in self._written:
@@ -366,24 +367,24 @@ class InPlaceModels:
             mtime_ns = self._metadata.mtime_ns(model_id)
             if mtime_ns is None:
                 continue
-            if known.get(model_id) == mtime_ns and not self._every and model_id not in elsewhere:
+            is_known = known.get(model_id) == mtime_ns and not self._every
+            if is_known and model_id not in elsewhere and model_id not in gone:
                 continue
             elsewhere.discard(model_id)
             for model, read_mtime_ns in self._read(model_id):
-                entry = self._declared(model, read_mtime_ns)
+                entry = self._declared(model, read_mtime_ns, gone)
                 if entry is not None:
                     yield entry
         # Nothing is written down any more of what only that told of.
         for model_id in elsewhere:
             self._gone |= {file.path: Known(model_id, file) for file in self._index.files(model_id)}
 
-    def _declared(self, model: Model, metadata_mtime_ns: int) -> IndexedModel | None:
+    def _declared(self, model: Model, metadata_mtime_ns: int, gone: set[str]) -> IndexedModel | None:
+        """What is to be written of a model; ``gone`` are those that lay in a watched folder and do no longer."""
         model_id = model.model_id
+        is_gone = model_id in gone
         known = self._index.files(model_id)
-        if known and known[0].folder != ELSEWHERE:
-            if any(gone.model_id == model_id and self._is_gone(gone) for gone in self._gone.values()):
-                self._result.models_skipped_missing_files += 1
-                return None
+        if known and known[0].folder != ELSEWHERE and not is_gone:
             entry = self._index.as_known(model_id)
             if [file.name for file in model.files] != [file.path for file in entry.files]:
                 model = model.model_copy(update={name: getattr(entry.model, name) for name in _OF_ITS_FILES})
@@ -393,7 +394,9 @@ class InPlaceModels:
         files = self._files_elsewhere(model, known, rewritten=rewritten)
         if files is None:
             self._result.models_skipped_missing_files += 1
-            return self._missing(model, known, metadata_mtime_ns)
+            return None if is_gone else self._missing(model, known, metadata_mtime_ns)
+        if any(self._is_of_another(file, model_id, gone) for file in files):
+            return None
         self._result.models_found += 1
         self._kept.add(model_id)
         same = [file[:5] for file in files] == [file[:5] for file in known]
@@ -405,6 +408,12 @@ class InPlaceModels:
             == (None, metadata_mtime_ns, entry.preview)
         )
         return entry if self._every or not (known_so and same) else None
+
+    def _is_of_another(self, file: IndexedFile, model_id: str, gone: set[str]) -> bool:
+        """Whether a file is one of another model's by now, such as of the Diffusers folder around it."""
+        at = self._index.file_at(file.path)
+        other = at is not None and at[0] != model_id and at[0] not in gone
+        return other or file.path in self._in_trees
 
     def _files_elsewhere(
         self, model: Model, known: list[IndexedFile], *, rewritten: bool

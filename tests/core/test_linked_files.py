@@ -188,3 +188,35 @@ def test_the_files_of_a_linked_folder_are_what_the_folder_of_the_link_says(
     assert rescan() == known
     [model] = librarian.models.search(ModelQuery()).models
     assert model.subtype == "loras"  # of two the first by name, as a new index has it
+
+
+def test_an_edited_model_stays_listed_without_its_link(librarian, rescan, finished, link, far):
+    [model_id] = rescan().values()
+    librarian.models.edit(model_id, {"notes": "mine"})
+    link.unlink()
+    for kind in ("deep", "quick", "deep"):  # as a new index has it
+        finished(librarian.scans.start(kind))
+        assert [found.model_id for found in librarian.models.search(ModelQuery()).models] == [model_id]
+        [file] = librarian.library.files(model_id)
+        assert (file.path, file.link, file.folder) == (str(far), None, "")
+    assert librarian.models.details(model_id).notes == "mine"
+    link.symlink_to(far)
+    assert [*rescan().values()] == [model_id]
+    far.unlink()
+    link.unlink()
+    assert rescan() == {}
+
+
+def test_edited_files_of_a_folder_that_becomes_a_model_are_that_models(
+    librarian, rescan, finished, make_model, models_folder
+):
+    folder = models_folder / "checkpoints" / "pipe"
+    for name in ("a", "b", "c"):
+        make_model(folder / f"{name}.safetensors")
+    for model_id in rescan().values():
+        librarian.models.edit(model_id, {"notes": "mine"})
+    (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    for kind in ("quick", "deep", "quick"):
+        finished(librarian.scans.start(kind))
+        [model] = librarian.models.search(ModelQuery()).models
+        assert len(librarian.library.files(model.model_id)) == 4
