@@ -139,8 +139,6 @@ class InPlaceModels:
             seen = [known.pop(file.shown_as, None) for file in found.files]
             if not any(seen):
                 seen = [self._met_elsewhere(file) for file in found.files]
-                if any(before.file.folder == ELSEWHERE for before in seen if before is not None):
-                    continue  # a person put it on the list
             models = {
                 before.model_id: before
                 for before in seen

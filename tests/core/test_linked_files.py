@@ -119,9 +119,16 @@ def test_a_link_to_a_model_that_a_person_put_on_the_list_is_that_model(
     request = ImportRequest.model_validate({"items": [{"paths": [str(path)], "mode": "in-place"}]})
     assert finished(librarian.imports.start(request)).state == "done"
     before = rescan()
-    (models_folder / "loras" / "its link.safetensors").symlink_to(path)
-    (models_folder / "loras" / "its link.png").write_bytes(b"a picture")
+    link = models_folder / "loras" / "its link.safetensors"
+    link.symlink_to(path)
+    link.with_suffix(".png").write_bytes(b"a picture")
     assert rescan() == before == {"kept there": before["kept there"]}
+    [file] = librarian.library.files(before["kept there"])
+    assert (file.path, file.link) == (str(path), str(link))  # apps have it under that name
+    link.unlink()
+    assert rescan() == before
+    [file] = librarian.library.files(before["kept there"])
+    assert (file.path, file.link, file.folder) == (str(path), None, "")
 
 
 def test_shards_that_are_links_are_one_model(librarian, rescan, make_model, models_folder, tmp_path):
