@@ -69,6 +69,7 @@ class InPlaceModels:
         self._subtypes: dict[str | None, str] = {
             str(one.path): one.subtype for one in reversed(self._folders)
         }
+        """What each folder is for; of two with one path the first counts, as in a `Walk`."""
         self._result = result
         self._every = every
         self._unchanged = Unchanged()

@@ -4,7 +4,7 @@ import filecmp
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import InvalidRequestError, LibrarianError, NotFoundError, PlanChangedError, StorageError
@@ -253,8 +253,7 @@ class Linker:
             job.advance(done)
             job.check_cancelled()
 
-        for count in self._remove([one.link_id for one in removals], result):
-            advance(count)
+        self._remove([one.link_id for one in removals], result, advance)
         for start in range(0, len(plan.to_create), BATCH):
             batch = plan.to_create[start : start + BATCH]
             self._create([_new_link(planned) for planned in batch], result)
@@ -321,16 +320,17 @@ class Linker:
             links = self.registry.ids(app)
             if not links and app != NO_APP and self.registry.root_of(app) is None:
                 self.app(app)
-            for _ in self._remove(links, result):
-                pass
+            self._remove(links, result)
         return result
 
-    def _remove(self, link_ids: Sequence[int], result: SyncResult) -> Iterator[int]:
-        """Remove registered links some at a time; tells each time how many those were."""
+    def _remove(
+        self, link_ids: Sequence[int], result: SyncResult, advance: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Remove registered links some at a time; ``advance`` is told each time how many those were."""
         for start in range(0, len(link_ids), BATCH):
             some = link_ids[start : start + BATCH]
             self.maker.remove(self.registry.links(link_ids=some), result)
-            yield len(some)
+            advance(len(some))
 
     def uninstall_all(self) -> dict[str, SyncResult]:
         """Remove every link of every app that ever was known, and those outside apps; by the app's id."""

@@ -17,7 +17,7 @@ from ..storage.disk import existing_ancestor, storage_error
 from ..storage.names import collision_key, is_text, shown
 from ..storage.roots import is_within, real_path
 from ..turns import in_turns
-from .links import Glance, fingerprint, is_link, is_reachable, state_of
+from .links import Glance, fingerprint, is_link, is_reachable
 from .mappings import Mappings, Wishes
 from .overrides import OverridesError, fits
 from .records import Conflict, ConflictReason, Link, Plan, PlannedLink, PlannedRemoval
@@ -183,7 +183,7 @@ class Planner:
             return
         else:
             registered = view.link_at(target)
-            if registered is not None and _state(registered) == "broken":
+            if registered is not None and view.glance.state_of(registered) == "broken":
                 plan.to_create.append(planned)  # our own link to a file that is gone: it is made anew
                 plan.broken_to_remove.append(_removal(registered))
             else:
@@ -220,7 +220,7 @@ class Planner:
             if link.target in view.wanted or link.link_id in removed:
                 continue
             seen = fingerprint(Path(link.target))
-            state = _state(link)
+            state = view.glance.state_of(link)
             if state == "broken":
                 plan.broken_to_remove.append(_removal(link))
             elif state == "missing" and not is_reachable(Path(link.target), view.app.root):
@@ -265,7 +265,7 @@ class _AppView:
     def keep_links_of(self, model_id: str) -> None:
         """Let the links of a model be, since it cannot be said where they belong."""
         for link in self.links_of(model_id):
-            if _state(link) == "ok":
+            if self.glance.state_of(link) == "ok":
                 self.wanted.add(link.target)
 
     def usable(self, folder: Path) -> Path | None:
@@ -334,10 +334,6 @@ def _samples(path: Path, size: int) -> list[bytes]:
             file.seek(start)
             found.append(file.read(SAMPLE_BYTES))
         return found
-
-
-def _state(link: Link) -> str:
-    return state_of(Path(link.target), Path(link.source), link.link_type)
 
 
 def _removal(link: Link) -> PlannedRemoval:

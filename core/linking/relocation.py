@@ -13,7 +13,7 @@ from ..storage.disk import storage_error
 from ..storage.names import is_text, shown
 from ..storage.roots import is_within
 from .apps import AddedApps
-from .links import destination, fingerprint, is_link, is_reachable, state_of
+from .links import Glance, destination, fingerprint, is_link, is_reachable, state_of
 from .maker import Maker
 from .records import Link, LinkChange, RelocateRequest, RelocateResult, RepairResult
 from .registry import Moves, NewLink, Registry
@@ -34,7 +34,8 @@ class Relocation:
         """Point each broken link to a file with the same hash, wherever one is indexed."""
         result = RepairResult()
         with self._registry.changing():
-            broken = [link for link in self._registry.each() if _state(link) == "broken"]
+            glance = Glance()
+            broken = [link for link in self._registry.each() if glance.state_of(link) == "broken"]
             job.stage("repair", total=len(broken), unit="links")
             for number, link in enumerate(broken, start=1):
                 change = self._repaired(link)
@@ -148,8 +149,13 @@ class Relocation:
             return 0
         healed = left = 0
         with self._registry.changing():
-            roots = self._registry.roots()
-            for link in [link for link in self._registry.each() if _state(link) != "ok"]:
+            roots, glance, others = self._registry.roots(), Glance(), []
+            for link in self._registry.each():
+                if job is not None:
+                    job.check_cancelled()
+                if glance.state_of(link) != "ok":
+                    others.append(link)
+            for link in others:
                 if job is not None:
                     job.check_cancelled()
                 if not is_reachable(Path(link.target), roots.apps.get(link.app)):
@@ -217,10 +223,6 @@ def _prefix(text: str) -> Path:
 def _moved(path: Path, old: Path, new: Path) -> Path:
     """The path with one folder around it exchanged; itself where it does not lie there."""
     return new / path.relative_to(old) if is_within(path, old) else path
-
-
-def _state(link: Link) -> str:
-    return state_of(Path(link.target), Path(link.source), link.link_type)
 
 
 def _change(
