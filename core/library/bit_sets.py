@@ -9,6 +9,7 @@ Bits = int
 intersected or counted in a few microseconds, which is why nothing here needs a cap."""
 
 _SELECTOR = bytes(code == ord("1") for code in range(256))
+_DIGITS = bytes([*b"01", *range(2, 256)])
 
 
 def union(sets: Iterable[Bits]) -> Bits:
@@ -68,6 +69,11 @@ def best_first(models: Bits, planes: list[Bits]) -> Iterator[Bits]:
 def selector(models: Bits, size: int) -> bytes:
     """A byte for each slot, 1 where the model is in the set."""
     return bin(models)[:1:-1].encode().translate(_SELECTOR).ljust(size, b"\0")
+
+
+def selected(chosen: Iterable[int]) -> Bits:
+    """The set of the slots that have a 1: what `selector` made bytes of."""
+    return int(bytes(chosen)[::-1].translate(_DIGITS) or b"0", 2)
 
 
 def members(models: Bits) -> Iterator[int]:

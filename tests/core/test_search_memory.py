@@ -68,6 +68,50 @@ def test_a_model_that_comes_again_as_it_was_takes_no_further_room():
     assert len(index._keys) == len(index) == 50
 
 
+def test_what_is_dead_is_left_behind_and_what_comes_meanwhile_is_not_lost():
+    documents = {number: document(number) for number in range(300)}
+    index = filled(300)
+    for number in range(0, 300, 2):
+        documents[number] = document(number)._replace(parts="changed")
+        index.put(documents[number])
+    for number in range(0, 300, 3):
+        index.remove(documents.pop(number).key)
+    moment = index.now()
+    index.put(document(999))  # somebody writes on
+    index.remove(document(1).key)
+    compacted = index.compacted(moment)
+    anew = WordIndex()
+    for one in documents.values():
+        anew.put(one)
+    assert len(compacted._keys) == len(compacted) == len(documents) == 200
+    assert "model3" not in compacted._vocabulary
+    for changed in (False, True):
+        if changed:
+            for one in (compacted, anew):
+                one.put(document(999))
+                one.remove(document(1).key)
+        for word in (
+            "changed",
+            "author7",
+            "model151",
+            "model999",
+            "model1",
+            "model3",
+            "uthor",
+            "m",
+            "9",
+            "tag4",
+        ):
+            pages = [
+                one.page(one.every([word], one.filtered({})), [word], 0, 500) for one in (compacted, anew)
+            ]
+            assert pages[0] == pages[1], (word, changed)
+        for sort in SORTS:
+            lists = [one.sorted_page(one.filtered({}), sort, False, 0, 500) for one in (compacted, anew)]
+            assert lists[0] == lists[1], (sort, changed)
+        assert compacted.counts("tag", compacted._live, 500) == anew.counts("tag", anew._live, 500)
+
+
 @pytest.mark.parametrize(
     "changed",
     [
