@@ -173,9 +173,9 @@ class WordIndex:
         }
         chosen = selector(moment.models, moment.slots)
         for letter, having in self._letters.items():
-            has = selected(compress(selector(int.from_bytes(having, "little"), moment.slots), chosen))
-            new._letters[letter] = bytearray(has.to_bytes((has.bit_length() + 7) // 8, "little"))
-            give_way(SHORT_RUN_S)
+            has = selector(int.from_bytes(having, "little"), moment.slots)
+            models = selected(b"".join(_compressed(has, chosen)))
+            new._letters[letter] = bytearray(models.to_bytes((models.bit_length() + 7) // 8, "little"))
         new._vocabulary = tuple(
             word for word in in_turns(moment.vocabulary) if any(word in known for known in new._words)
         )
@@ -598,6 +598,14 @@ def _moved(slots: array[int], places: array[int]) -> array[int]:
         moved.extend([place for slot in some if slot < known and (place := places[slot]) != _DEAD])
         give_way(SHORT_RUN_S)
     return moved
+
+
+def _compressed(values: bytes, chosen: bytes) -> Iterator[bytes]:
+    """Those of the values that are chosen, some after some."""
+    for start in range(0, len(chosen), _CHUNK):
+        end = start + _CHUNK
+        yield bytes(compress(values[start:end], chosen[start:end]))
+        give_way(SHORT_RUN_S)
 
 
 def _slots(postings: Postings) -> array[int]:
