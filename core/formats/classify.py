@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field
 
+from ..turns import in_turns
 from . import words
 from .facts import FileFacts
 from .name_rules import (
@@ -212,10 +213,10 @@ def _pattern(pattern: str) -> re.Pattern[str]:
 def _precision(facts: FileFacts) -> str:
     """The type that most of the weights have, by number of values."""
     weights: Counter[str] = Counter()
-    for tensor in facts.tensors.values():
-        weights[tensor.dtype] += prod(tensor.shape)
+    for dtype, shape in in_turns(facts.tensors.values()):
+        weights[dtype] += prod(shape)
     weights.pop("", None)
     if not weights:
         return ""
-    dtype = weights.most_common(1)[0][0]
-    return PRECISIONS.get(dtype, dtype.casefold())
+    most = weights.most_common(1)[0][0]
+    return PRECISIONS.get(most, most.casefold())

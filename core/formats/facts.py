@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
@@ -17,15 +17,29 @@ TIER_OF_FORMAT: dict[FileFormat, SecurityTier] = {
 }
 
 
-class Tensor(NamedTuple):
-    """A tensor as the header names it.
+Tensor = tuple[str, tuple[int, ...]]
+"""A tensor as the header names it: its type and its shape.
 
-    ``dtype`` is the format's own word, such as ``F16`` or ``Q4_K``, or empty where it is not known;
-    ``shape`` is in torch's order, outermost first, or empty where it is not known.
+The type is the format's own word, such as ``F16`` or ``Q4_K``, or empty where it is not known; the shape is in torch's
+order, outermost first, or empty where it is not known.
+"""
+
+
+class Tensors(dict[str, Tensor]):
+    """Tensors by their names; equal ones are one object.
+
+    A file has thousands of some dozen kinds. A tuple for each would soon bring on a full collection of garbage, which
+    halts all threads.
     """
 
-    dtype: str
-    shape: tuple[int, ...]
+    def __init__(self) -> None:
+        super().__init__()
+        self._kinds: dict[Tensor, Tensor] = {}
+
+    def add(self, name: str, dtype: str, shape: tuple[int, ...]) -> None:
+        """Add a tensor, or replace the one of this name."""
+        tensor = dtype, shape
+        self[name] = self._kinds.setdefault(tensor, tensor)
 
 
 class FileFacts(BaseModel):

@@ -10,7 +10,8 @@ from struct import Struct, calcsize
 from typing import Any, BinaryIO
 
 from ..errors import NotAModelError
-from .facts import FileFacts, Tensor, facts_of
+from ..turns import give_way
+from .facts import FileFacts, Tensors, facts_of
 from .reading import BoundedReader, keep, value_limit
 
 MAGIC = b"GGUF"
@@ -21,7 +22,7 @@ MAX_ARRAY_ITEMS = 4_000_000
 
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
-_CHUNK = 256 * 1024
+_CHUNK = 32 * 1024
 
 _TENSOR_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K",
@@ -72,12 +73,13 @@ class _GGUFReader(BoundedReader):
             self._skip_texts(count)
         elif kind == _ARRAY and depth < 4:
             for _ in range(count):
+                give_way()
                 self.skip_array(depth + 1)
         else:
             raise NotAModelError(f"The GGUF header uses the unknown type {kind}: the file is damaged.")
 
     def _skip_texts(self, count: int) -> None:
-        """Pass ``count`` texts, reading in large pieces: there are hundreds of thousands of them."""
+        """Pass ``count`` texts, reading some thousand at once: there are hundreds of thousands of them."""
         length_at = Struct(self._order + "Q").unpack_from
         while count:
             data = self._file.read(_CHUNK)
@@ -89,6 +91,7 @@ class _GGUFReader(BoundedReader):
                 raise NotAModelError("The GGUF file ended inside its header.")
             self._file.seek(self.position)
             self.skip(place)
+            give_way()
 
 
 def read_gguf(file: BinaryIO, size: int) -> FileFacts:
@@ -102,6 +105,7 @@ def read_gguf(file: BinaryIO, size: int) -> FileFacts:
     tensor_count, entry_count = reader.count(), reader.count()
     metadata: dict[str, str] = {}
     for _ in range(entry_count):
+        give_way()
         key, kind = reader.word(), reader.value("I")
         if kind == _STRING:
             keep(metadata, key, reader.word(value_limit(key)))
@@ -111,8 +115,9 @@ def read_gguf(file: BinaryIO, size: int) -> FileFacts:
             reader.skip_array()
         else:
             raise NotAModelError(f"The GGUF header uses the unknown type {kind}: the file is damaged.")
-    tensors: dict[str, Tensor] = {}
+    tensors = Tensors()
     for _ in range(tensor_count):
+        give_way()
         name, dimensions = reader.word(), reader.value("I")
         if dimensions > 8:
             raise NotAModelError(
@@ -122,5 +127,5 @@ def read_gguf(file: BinaryIO, size: int) -> FileFacts:
         kind = reader.value("I")
         reader.value("Q")
         dtype = _TENSOR_TYPES.get(kind) or f"type {kind}"
-        tensors[name] = Tensor(dtype, tuple(reversed(innermost_first)))
+        tensors.add(name, dtype, tuple(reversed(innermost_first)))
     return facts_of("gguf", size, metadata, tensors)

@@ -24,14 +24,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Literal, NamedTuple, cast
+from typing import IO, Any, BinaryIO, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import NotAModelError, SourceChangedError
 from ..storage.disk import storage_error
+from ..turns import give_way
 from .pickle_names import Severity, severity_of
-from .pickles import ZIP_MAGIC, SmallReads, looks_like_pickle, pickles_in
+from .pickles import ZIP_MAGIC, looks_like_pickle, open_zip, pickles_in
 
 SCANNER = "librarian"
 SCANNER_VERSION = 1
@@ -47,6 +48,9 @@ MAX_DEPTH = 500_000
 
 MAX_TEXT = 250
 """Bytes of a text that may become a name; longer ones are passed over."""
+
+_AT_ONCE = 64
+"""Operations, of some 1 µs each, between two looks at the time."""
 
 MAX_GLOBALS = 1000
 MAX_PICKLES = 1000
@@ -215,7 +219,7 @@ def _scan_in_a_row(file: BinaryIO, found: _Findings) -> None:
 def _scan_zip(file: BinaryIO, size: int, found: _Findings) -> None:
     left = MAX_UNPACKED_BYTES
     try:
-        with zipfile.ZipFile(cast("IO[bytes]", SmallReads(file))) as archive:
+        with open_zip(file) as archive:
             entries = pickles_in(archive)
             directory = archive.start_dir
     except (
@@ -367,6 +371,8 @@ def _scan_one(file: IO[bytes], found: _Findings) -> bool:
         if operation is None:
             raise _UnreadableError("It holds what is no pickle.")
         found.operations -= 1
+        if found.operations % _AT_ONCE == 0:
+            give_way()
         if found.operations % 100_000 == 0:
             found.check()
             if found.operations <= 0 or len(stack) > MAX_DEPTH or len(memo) > MAX_DEPTH:

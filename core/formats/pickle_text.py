@@ -14,6 +14,7 @@ import pickletools
 from contextlib import suppress
 from typing import Any, Protocol, cast
 
+from ..turns import give_way
 from .facts import Tensor
 
 MAX_OPERATIONS = 400_000
@@ -104,6 +105,7 @@ def _follow(file: _Bounded, stack: list[Any]) -> dict[str, Tensor]:
             budget -= 1
             if budget < 0:
                 return {}
+            give_way()
             _step(operation.name, argument, stack, memo)
         tensors = _tensors_in(stack.pop())
         if tensors:
@@ -231,7 +233,7 @@ def _tensor(value: Any) -> Tensor | None:
             named = (
                 _DTYPES.get(part.rpartition(" ")[2], "") for part in arguments if isinstance(part, _Global)
             )
-            return Tensor(str(arguments[0]) or next(named, ""), extents)
+            return str(arguments[0]) or next(named, ""), extents
         value = arguments[0]
     return None
 
@@ -264,6 +266,7 @@ class _Collector:
         if depth > 0 and id(value) not in self._seen:
             self._seen.add(id(value))
             for key, item in _inside(value).items():
+                give_way()
                 self._left -= 1
                 if self._left < 0 or len(self._found) >= MAX_TENSORS:
                     break

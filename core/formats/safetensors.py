@@ -15,7 +15,8 @@ from typing import Any, BinaryIO
 
 from ..errors import NotAModelError
 from ..sentences import say
-from .facts import FileFacts, Tensor, facts_of
+from ..turns import give_way
+from .facts import FileFacts, Tensors, facts_of
 from .reading import BoundedReader, keep, value_limit
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
@@ -84,23 +85,25 @@ class _Header:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._position = 0
-        self._spans: list[tuple[int, int]] = []
+        self._end = 0
+        self._later: list[tuple[int, int]] = []
+        """Where tensors lie that do not follow on those before; as a rule there are none."""
         self.metadata: dict[str, str] = {}
-        self.tensors: dict[str, Tensor] = {}
+        self.tensors = Tensors()
 
     def read(self) -> None:
         """Read the whole object, in steps that are short whatever it holds."""
         self._expect(b"{")
         if not self._next_is(b"}"):
             while self._plain_entry() or self._any_entry():
-                pass
+                give_way()
         if _SPACE.fullmatch(self._data, self._position) is None:
             raise _not_json()
 
     def check_offsets(self) -> int:
         """Where the data ends, if the tensors lie side by side as the format demands."""
-        end = 0
-        for begin, stop in sorted(self._spans):
+        end = self._end
+        for begin, stop in sorted(self._later):
             if begin != end:
                 what = "overlap" if begin < end else "leave a gap between them"
                 raise NotAModelError(f"The header's tensors {what}: the file is damaged.")
@@ -159,8 +162,11 @@ class _Header:
             or (bits and (prod(shape) * bits + 7) // 8 != stop - begin)
         ):
             raise NotAModelError(f"Tensor {name[:80]!r} does not have the size that its shape asks for.")
-        self._spans.append((begin, stop))
-        self.tensors[name] = Tensor(_KNOWN_WORDS.get(dtype, dtype), shape)
+        if begin == self._end:
+            self._end = stop
+        else:
+            self._later.append((begin, stop))
+        self.tensors.add(name, dtype, shape)
 
     def _metadata(self) -> None:
         if not self._next_is(b"{", peek=True):
@@ -230,9 +236,6 @@ class _Header:
     def _expect(self, character: bytes) -> None:
         if not self._next_is(character):
             raise _not_json()
-
-
-_KNOWN_WORDS = {word: word for word in _BITS}
 
 
 def _not_json() -> NotAModelError:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import chain, islice
 
+from ..turns import give_way, in_turns
 from .facts import Tensor
 from .tensor_rules import PREFIXES, Fits
 
@@ -25,7 +26,7 @@ class TensorNames:
         self._tensors = tensors
         whole: dict[str, None] = {}
         bare: dict[str, None] = {}
-        for name in islice(tensors, MAX_NAMES):
+        for name in in_turns(islice(tensors, MAX_NAMES)):
             pattern = _NUMBER.sub("#", name)
             if pattern not in whole:
                 whole[pattern] = None
@@ -35,6 +36,7 @@ class TensorNames:
 
     def fit(self, rule: Fits, *, bare: bool) -> bool:
         """Whether ``rule`` fits the whole names, or those without the prefixes of wrappers and trainers."""
+        give_way()
         text = self._bare if bare else self._whole
         # Loops, since some hundred rules are tried for each file.
         for dotted, flat in _spellings(rule.all_of):
@@ -50,7 +52,7 @@ class TensorNames:
     def _is_wide(self, part: str, axis: int, extent: int) -> bool:
         [(dotted, flat)] = _spellings((part,))
         whole = ((name, shape) for name, shape in self._shapes() if ".lokr_" not in name)
-        for name, shape in chain(whole, self._lokr_shapes()):
+        for name, shape in chain(whole, self._lokr_shapes() if ".lokr_" in self._whole else ()):
             if len(shape) > axis and shape[axis] == extent:
                 text = f"\n{_bare(_NUMBER.sub('#', name))}\n"
                 if dotted in text or flat in text:
@@ -58,9 +60,9 @@ class TensorNames:
         return False
 
     def _shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        for name, tensor in islice(self._tensors.items(), MAX_NAMES):
+        for name, (_, shape) in in_turns(islice(self._tensors.items(), MAX_NAMES)):
             if not name.endswith(_ENDS_OF_UP):
-                yield name, tensor.shape
+                yield name, shape
 
     def _lokr_shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """The widths of what a LoKr changes: the products of those of its factors, each whole or in two halves."""
@@ -73,7 +75,7 @@ class TensorNames:
 
     def _is_deep(self, word: str, number: int) -> bool:
         find = _depth_pattern(word).search
-        matches = (find(name) for name in islice(self._tensors, MAX_NAMES))
+        matches = (find(name) for name in in_turns(islice(self._tensors, MAX_NAMES)))
         return any(match is not None and int(match[1]) >= number for match in matches)
 
 

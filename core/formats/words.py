@@ -10,6 +10,8 @@ import unicodedata
 from collections import Counter
 from json import JSONDecoder
 
+from ..turns import in_turns
+
 MAX_WORDS = 12
 MAX_WORD = 100
 MAX_DESCRIPTION = 2000
@@ -97,7 +99,7 @@ def _parts(text: str) -> list[str]:
 def _frequent_tags(text: str) -> list[str]:
     """The tags of ``{"10_folder": {"tag": 20, …}, …}``, most frequent first; the text may be cut short."""
     counts: Counter[str] = Counter()
-    for match in _TAG_COUNT.finditer(text):
+    for match in in_turns(_TAG_COUNT.finditer(text)):
         counts[match[1]] += int(match[2])
     if not counts:
         return []

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model_librarian.core.errors import LibrarianError, NotAModelError
-from model_librarian.core.formats import Tensor, classify, identify
+from model_librarian.core.formats import classify, identify
 
 # --- files as torch writes them, without torch --------------------------------------------------------
 
@@ -106,8 +106,8 @@ def test_tensors_of_a_torch_file_are_read_without_loading_it(tmp_path, protocol,
     data = torch_pickle(wrap(ESRGAN), protocol)
     facts = identify(torch_zip(tmp_path / "x.pth", data))
     assert facts.tensors == {
-        "conv_first.weight": Tensor("F16", (64, 3, 3, 3)),
-        "body.0.rdb1.conv1.weight": Tensor("F16", (32, 64, 3, 3)),
+        "conv_first.weight": ("F16", (64, 3, 3, 3)),
+        "body.0.rdb1.conv1.weight": ("F16", (32, 64, 3, 3)),
     }
     guess = classify(facts, "x.pth")
     assert (guess.subtype, guess.family, guess.precision) == ("upscale_models", "esrgan", "fp16")
@@ -126,7 +126,7 @@ class OfPython2(collections.OrderedDict):  # type: ignore[type-arg]
 def test_weights_that_python_2_saved_are_read(tmp_path):
     path = tmp_path / "x.pth"
     path.write_bytes(legacy_torch(torch_pickle(OfPython2(ESRGAN))))
-    assert identify(path).tensors["body.0.rdb1.conv1.weight"] == Tensor("F16", (32, 64, 3, 3))
+    assert identify(path).tensors["body.0.rdb1.conv1.weight"] == ("F16", (32, 64, 3, 3))
 
 
 def test_an_old_checkpoint_tells_its_base_model(tmp_path):
@@ -336,7 +336,7 @@ def test_any_spelling_of_a_header_is_read(tmp_path):
     path.write_bytes(safetensors(header.strip().encode() + b"   ", 2))
     facts = identify(path)
     assert facts.metadata == {"a": '"b"\n', "n": "1"}
-    assert facts.tensors == {'té"': Tensor("F16", (1,))}
+    assert facts.tensors == {'té"': ("F16", (1,))}
 
 
 def test_the_threads_of_others_get_their_turn(tmp_path):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from model_librarian.core.formats import Tensor, classify, identify
+from model_librarian.core.formats import classify, identify
 from model_librarian.core.formats.facts import facts_of
 from model_librarian.core.formats.name_rules import SAME_TENSORS
 from model_librarian.core.formats.rules import MODEL_TYPES
@@ -208,9 +208,7 @@ HEADERS: list[tuple[str, Shapes, str, str, str]] = [
 )
 def test_headers_tell_folder_family_and_base_model(make_model, tmp_path, tensors, subtype, family, base):
     if max((extent for shape in tensors.values() for extent in shape), default=0) > 5000:
-        facts = facts_of(
-            "safetensors", 1, {}, {name: Tensor("F16", shape) for name, shape in tensors.items()}
-        )
+        facts = facts_of("safetensors", 1, {}, {name: ("F16", shape) for name, shape in tensors.items()})
     else:
         facts = identify(make_model(tmp_path / "x.safetensors", tensors))
     guess = classify(facts, "x.safetensors")
@@ -384,9 +382,7 @@ DIFFUSION = [name for name, network in NETWORKS.items() if network["is"][0] == "
 
 
 def guess_of(tensors: dict[str, Any]) -> tuple[str, str, str]:
-    facts = facts_of(
-        "safetensors", 1, {}, {name: Tensor("F16", tuple(shape)) for name, shape in tensors.items()}
-    )
+    facts = facts_of("safetensors", 1, {}, {name: ("F16", tuple(shape)) for name, shape in tensors.items()})
     guess = classify(facts, "x.safetensors")
     return guess.subtype, guess.family, guess.base_model
 
@@ -460,6 +456,6 @@ def assert_is_lora_of(family: str, tensors: dict[str, Any]) -> None:
     if told != family:
         assert told in SAME_TENSORS[family]
         facts = facts_of(
-            "safetensors", 1, {}, {name: Tensor("F16", tuple(shape)) for name, shape in tensors.items()}
+            "safetensors", 1, {}, {name: ("F16", tuple(shape)) for name, shape in tensors.items()}
         )
         assert classify(facts, f"style_{family}.safetensors").family == family
