@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import pickletools
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Protocol, cast
 
 from ..turns import give_way
@@ -51,14 +52,31 @@ class _Storage(str):
     """A tensor's storage: what type its numbers have."""
 
 
+class _Weight:
+    """What loading would make a tensor of."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
 class _Call:
-    """Something that loading would make by a call: what would be called, with what, and the state it gets."""
+    """Something else that loading would make by a call: what would be called, with what, and the state it gets."""
+
+    __slots__ = ("arguments", "function", "state")
 
     def __init__(self, function: Any, arguments: Any) -> None:
         self.function = function
         self.arguments = arguments
-        self.state: dict[Any, Any] = {}
+        self.state: dict[Any, Any] | None = None
 
+
+# A file has thousands of tensors of a few kinds. One object for each of them would soon bring on a full collection of
+# garbage, which halts all threads.
+_global = lru_cache(maxsize=256)(_Global)
+_storage_of = lru_cache(maxsize=64)(_Storage)
+_weight = lru_cache(maxsize=1024)(_Weight)
 
 _MARK = object()
 _UNFINISHED = 8
@@ -144,19 +162,19 @@ def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> N
         if isinstance(stack[-1], list):
             stack[-1].extend(items)
     elif name in ("GLOBAL", "INST"):
-        function = _Global(argument)
+        function = _global(argument)
         stack.append(_Call(function, tuple(_to_mark(stack))) if name == "INST" else function)
     elif name == "STACK_GLOBAL":
         last, module = stack.pop(), stack.pop()
         stack.append(
-            _Global(f"{str(module)[:MAX_NAME]} {str(last)[:MAX_NAME]}" if isinstance(module, str) else "")
+            _global(f"{str(module)[:MAX_NAME]} {str(last)[:MAX_NAME]}" if isinstance(module, str) else "")
         )
     elif name in ("REDUCE", "NEWOBJ"):
         arguments, function = stack.pop(), stack.pop()
-        call = _Call(function, arguments)
+        made = _made(function, arguments)
         if function == "collections OrderedDict" and isinstance(arguments, tuple) and arguments:
-            _take_pairs(call, arguments[0])
-        stack.append(call)
+            _take_pairs(made, arguments[0])
+        stack.append(made)
     elif name == "BUILD":
         state = stack.pop()
         if isinstance(stack[-1], _Call) and isinstance(state, dict) and not stack[-1].state:
@@ -195,9 +213,9 @@ def _pairs(items: list[Any]) -> dict[Any, Any]:
     }
 
 
-def _take_pairs(call: _Call, pairs: Any) -> None:
+def _take_pairs(call: _Call | _Weight, pairs: Any) -> None:
     """What Python 2 gave an OrderedDict when it was made; out of the list, so that no other can copy it again."""
-    if isinstance(pairs, list):
+    if isinstance(call, _Call) and isinstance(pairs, list):
         call.state = _pairs([part for pair in pairs if isinstance(pair, list) for part in pair[:2]])
         pairs.clear()
 
@@ -206,36 +224,34 @@ def _set(target: Any, items: list[Any]) -> None:
     if isinstance(target, dict):
         target.update(_pairs(items))
     elif isinstance(target, _Call):  # an OrderedDict
+        target.state = target.state or {}
         target.state.update(_pairs(items))
 
 
 def _storage(identity: Any) -> _Storage:
     """``("storage", torch.FloatStorage, "0", "cpu", 42)`` says what type the numbers have."""
     kind = identity[1] if isinstance(identity, tuple) and len(identity) > 1 else ""
-    return _Storage(_DTYPES.get(kind.rpartition(" ")[2], "") if isinstance(kind, _Global) else "")
+    return _storage_of(_DTYPES.get(kind.rpartition(" ")[2], "") if isinstance(kind, _Global) else "")
 
 
-def _tensor(value: Any) -> Tensor | None:
-    """A call of ``_rebuild_tensor_v2(storage, offset, shape, …)`` or of ``_rebuild_parameter(tensor, …)``."""
-    for _ in range(3):
-        if not isinstance(value, _Call) or not isinstance(value.function, _Global):
-            return None
-        arguments = value.arguments
-        if (
-            not value.function.startswith("torch._utils _rebuild")
-            or not isinstance(arguments, tuple)
-            or not arguments
-        ):
-            return None
+def _made(function: Any, arguments: Any) -> _Weight | _Call:
+    """What a call makes: a weight, if it is ``_rebuild_tensor_v2(storage, offset, shape, …)`` or of a weight."""
+    if (
+        isinstance(function, _Global)
+        and function.startswith("torch._utils _rebuild")
+        and isinstance(arguments, tuple)
+        and arguments
+    ):
+        if isinstance(arguments[0], _Weight):
+            return arguments[0]
         if isinstance(arguments[0], _Storage):
             shape = arguments[2] if len(arguments) > 2 and isinstance(arguments[2], tuple) else ()
             extents = tuple(extent for extent in shape[:8] if isinstance(extent, int) and 0 <= extent < 2**40)
             named = (
                 _DTYPES.get(part.rpartition(" ")[2], "") for part in arguments if isinstance(part, _Global)
             )
-            return str(arguments[0]) or next(named, ""), extents
-        value = arguments[0]
-    return None
+            return _weight((str(arguments[0]) or next(named, ""), extents))
+    return _Call(function, arguments)
 
 
 def _tensors_in(value: Any) -> dict[str, Tensor]:
@@ -276,9 +292,8 @@ class _Collector:
     def _add(self, name: str, key: Any, item: Any, path: str, depth: int) -> None:
         if len(name) > MAX_NAME:
             return
-        tensor = _tensor(item)
-        if tensor is not None:
-            self._found[name] = tensor
+        if isinstance(item, _Weight):
+            self._found[name] = item.tensor
         elif isinstance(item, (dict, tuple, _Call)):
             self.collect(
                 item, path if key in ("_modules", "_parameters", "_buffers") else f"{name}.", depth - 1

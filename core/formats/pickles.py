@@ -30,8 +30,8 @@ def looks_like_pickle(start: bytes) -> bool:
 
 
 def goes_on_as_pickle(start: bytes) -> bool:
-    """Whether an operation follows the protocol; else the same bytes may be the length of something."""
-    return start[2:3] in _OPERATIONS
+    """Whether an operation follows the protocol, and not the rest of a safetensors header's length with its brace."""
+    return start[2:3] in _OPERATIONS and not (start[3:8] == bytes(5) and start[8:9] == b"{")
 
 
 def read_pickle(file: BinaryIO, size: int) -> FileFacts:
