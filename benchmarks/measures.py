@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import psutil
 from blake3 import blake3
-from synthetic import SEED, Name, make_models_folder, names, tiny_safetensors
+from synthetic import LARGE_TENSORS, SEED, Name, make_models_folder, names, tiny_safetensors
 
 from model_librarian.core import turns
 from model_librarian.core.importing import ImportRequest
@@ -324,6 +324,7 @@ def deep_scan(folder: Path, size: int) -> list[Row]:
 
 
 MANY_LINKS = 100_000
+LARGE_FILES = 300
 
 
 def linking(folder: Path, size: int) -> list[Row]:
@@ -659,6 +660,14 @@ def event_loop(folder: Path, size: int) -> list[Row]:
     doing = "editing"
     for model in librarian.models.search(ModelQuery(limit=500)).models:
         librarian.models.edit(model.model_id, {"tags": ["bulk"]})
+    doing = "ending"
+    for number in range(LARGE_FILES):
+        data = tiny_safetensors(size + number, LARGE_TENSORS)
+        (folder / "models" / "checkpoints" / f"large {number}.safetensors").write_bytes(data)
+    doing = f"reading headers of {LARGE_TENSORS:,} tensors"
+    finished(librarian, librarian.scans.start("quick"))
+    doing = "hashing"
+    hash_for(librarian, 0)
     doing = "ending"
     _link_more(librarian, folder / "models" / "loras", MANY_LINKS)
     doing = f"looking at {MANY_LINKS:,} links"

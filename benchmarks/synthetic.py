@@ -19,8 +19,11 @@ SEED = 20_261_122
 PREVIEWS_EVERY = 10
 FILES_A_FOLDER = 250
 
-_TOKENS = 40
+_TENSORS = 40
 """How many tensors a tiny model has."""
+
+LARGE_TENSORS = 2_500
+"""How many a checkpoint of Stable Diffusion XL has."""
 
 
 class Name(NamedTuple):
@@ -82,18 +85,18 @@ def names(count: int) -> list[Name]:
     return result
 
 
-def tiny_safetensors(number: int) -> bytes:
-    """A valid safetensors file of about 3 KB; each number gives other bytes."""
+def tiny_safetensors(number: int, tensors: int = _TENSORS) -> bytes:
+    """A valid safetensors file of about 80 bytes a tensor; each number gives other bytes."""
     header = {
         f"model.diffusion_model.blocks.{block}.weight": {
             "dtype": "F16",
             "shape": [4, 4],
             "data_offsets": [block * 32, block * 32 + 32],
         }
-        for block in range(_TOKENS)
+        for block in range(tensors)
     }
     text = json.dumps(header, separators=(",", ":")).encode()
-    return struct.pack("<Q", len(text)) + text + struct.pack("<Q", number) + bytes(_TOKENS * 32 - 8)
+    return struct.pack("<Q", len(text)) + text + struct.pack("<Q", number) + bytes(tensors * 32 - 8)
 
 
 def make_models_folder(root: Path, wanted: list[Name]) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import io
 import json
@@ -22,8 +23,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from model_librarian.core import turns
 from model_librarian.core.errors import LibrarianError, NotAModelError
 from model_librarian.core.formats import classify, identify
+from model_librarian.core.formats.pickle_scan import scan_pickles
 
 # --- files as torch writes them, without torch --------------------------------------------------------
 
@@ -91,6 +94,42 @@ def legacy_torch(data: bytes) -> bytes:
     """What torch wrote before version 1.6: three small pickles, the object, the storages."""
     parts = (0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True})
     return b"".join(pickle.dumps(part, 2) for part in parts) + data + pickle.dumps(["0"], 2) + b"\0" * 64
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "gguf", "torch"])
+def test_who_reads_a_header_of_real_size_lets_the_event_loop_have_turns(tmp_path, monkeypatch, kind):
+    """One of 3,000 tensors, such as a checkpoint's, takes some ten milliseconds, and there are thousands of files."""
+    many = 3000
+    path = tmp_path / f"model.{kind}"
+    if kind == "torch":
+        torch_zip(path, torch_pickle({f"blocks.{n}.weight": Weight(4, 4) for n in range(many)}), extra=many)
+    elif kind == "gguf":
+        tokens = gguf_text(b"tokens") + struct.pack("<IIQ", 9, 8, 50_000) + gguf_text(b"a token") * 50_000
+        infos = b"".join(gguf_text(b"%d" % n) + struct.pack("<IQQIQ", 2, 4, 4, 1, 0) for n in range(many))
+        path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, many, 1) + tokens + infos + bytes(64))
+    else:
+        header = json.dumps(
+            {
+                f"{n}": {"dtype": "F16", "shape": [4, 4], "data_offsets": [32 * n, 32 * n + 32]}
+                for n in range(many)
+            }
+        ).encode()
+        path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(32 * many))
+    asked = []
+    monkeypatch.setattr(turns, "_wait_for", asked.append)
+    monkeypatch.setattr(turns, "_loops", [asyncio.new_event_loop()])
+    monkeypatch.setattr(turns.give_way, "__defaults__", (0.0,))  # as if each run were over at once
+    facts = identify(path)
+    assert len(facts.tensors) == many and len(set(map(id, facts.tensors.values()))) == 1
+    assert len(asked) >= many / 2
+    asked.clear()
+    classify(facts, path.name)
+    assert len(asked) >= many / 16
+    if kind == "torch":
+        asked.clear()
+        scan_pickles(path)
+        assert len(asked) >= many / 16
+    turns._loops[0].close()
 
 
 ESRGAN = collections.OrderedDict(
