@@ -7,6 +7,7 @@ from pathlib import Path
 from ..errors import NotAModelError, SourceChangedError
 from ..sentences import say
 from ..storage.disk import storage_error
+from ..turns import uncollected
 from .facts import FileFacts
 from .gguf import MAGIC as GGUF_MAGIC
 from .gguf import read_gguf
@@ -38,11 +39,13 @@ def identify(path: str | Path, *, whole_size: int | None = None) -> FileFacts:
             if start.startswith(GGUF_MAGIC):
                 return read_gguf(file, size)
             if start.startswith(ZIP_MAGIC):
-                return read_torch_zip(file, size)
+                with uncollected():
+                    return read_torch_zip(file, size)
             if looks_like_safetensors(start, size):
                 return read_safetensors(file, size)
             if looks_like_pickle(start) and goes_on_as_pickle(start):
-                return read_pickle(file, size)
+                with uncollected():
+                    return read_pickle(file, size)
             facts = read_onnx(file, size)
             if facts is not None:
                 return facts

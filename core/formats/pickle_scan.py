@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import NotAModelError, SourceChangedError
 from ..storage.disk import storage_error
-from ..turns import give_way
+from ..turns import give_way, uncollected
 from .pickle_names import Severity, severity_of
 from .pickles import ZIP_MAGIC, looks_like_pickle, open_zip, pickles_in
 
@@ -219,9 +219,7 @@ def _scan_in_a_row(file: BinaryIO, found: _Findings) -> None:
 def _scan_zip(file: BinaryIO, size: int, found: _Findings) -> None:
     left = MAX_UNPACKED_BYTES
     try:
-        with open_zip(file) as archive:
-            entries = pickles_in(archive)
-            directory = archive.start_dir
+        entries, directory = _contents(file)
     except (
         zipfile.BadZipFile,
         NotImplementedError,
@@ -238,6 +236,12 @@ def _scan_zip(file: BinaryIO, size: int, found: _Findings) -> None:
         with io.BufferedReader(packed, 64 * 1024) as data:
             _scan_one(data, found)
         left = packed.left
+
+
+def _contents(file: BinaryIO) -> tuple[list[zipfile.ZipInfo], int]:
+    """The pickles in a ZIP, and where its list of contents begins."""
+    with uncollected(), open_zip(file) as archive:
+        return pickles_in(archive), archive.start_dir
 
 
 def _directory_offset(file: BinaryIO, size: int) -> int:

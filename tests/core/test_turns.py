@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -161,3 +162,35 @@ def test_who_begins_the_next_at_once_has_not(served, monkeypatch):
     turns.begin()
     turns.give_way(0.05)
     assert waited == [served.loop]
+
+
+def collections_while(work):
+    """How often garbage is collected while some work is done."""
+    collected = []
+    gc.callbacks.append(lambda phase, _: collected.append(phase))
+    try:
+        work()
+    finally:
+        gc.callbacks.pop()
+    return len(collected)
+
+
+def test_what_is_gone_in_a_moment_brings_on_no_collection():
+    def work():
+        assert len([[] for _ in range(10_000)]) == 10_000
+
+    with turns.uncollected():
+        with turns.uncollected():
+            assert not collections_while(work)
+        assert not collections_while(work)
+    assert collections_while(work)
+
+
+def test_who_wants_no_collections_at_all_keeps_it_so():
+    gc.disable()
+    try:
+        with turns.uncollected():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
