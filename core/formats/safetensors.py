@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from ..errors import NotAModelError
 from ..sentences import say
-from ..turns import give_way
+from ..turns import give_way, in_turns
 from .facts import FileFacts, Tensors, facts_of
 from .reading import BoundedReader, keep, value_limit
 
@@ -85,9 +85,7 @@ class _Header:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._position = 0
-        self._end = 0
-        self._later: list[tuple[int, int]] = []
-        """Where tensors lie that do not follow on those before; as a rule there are none."""
+        self._spans: list[tuple[int, int]] = []
         self.metadata: dict[str, str] = {}
         self.tensors = Tensors()
 
@@ -102,8 +100,8 @@ class _Header:
 
     def check_offsets(self) -> int:
         """Where the data ends, if the tensors lie side by side as the format demands."""
-        end = self._end
-        for begin, stop in sorted(self._later):
+        end = 0
+        for begin, stop in in_turns(sorted(self._spans)):
             if begin != end:
                 what = "overlap" if begin < end else "leave a gap between them"
                 raise NotAModelError(f"The header's tensors {what}: the file is damaged.")
@@ -162,10 +160,7 @@ class _Header:
             or (bits and (prod(shape) * bits + 7) // 8 != stop - begin)
         ):
             raise NotAModelError(f"Tensor {name[:80]!r} does not have the size that its shape asks for.")
-        if begin == self._end:
-            self._end = stop
-        else:
-            self._later.append((begin, stop))
+        self._spans.append((begin, stop))
         self.tensors.add(name, dtype, shape)
 
     def _metadata(self) -> None:

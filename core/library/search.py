@@ -156,9 +156,8 @@ class Search:
                 index.put(_document(row))
                 if self._closing.is_set():
                     return
-                give_way(
-                    SHORT_RUN_S
-                )  # a scan mostly runs as well, and the event loop may have to wait for both
+                # A scan mostly runs as well, and the event loop may have to wait for both.
+                give_way(SHORT_RUN_S)
         index.warm()
         while (
             following := _take_over(index, db, last)

@@ -42,6 +42,18 @@ def test_safetensors_header(make_model, tmp_path):
     assert facts.metadata["modelspec.title"] == "A title"
 
 
+def test_safetensors_may_lie_in_any_order_and_be_empty(tmp_path):
+    places = {"b": (4, 8, [4]), "nothing": (4, 4, [0]), "a": (0, 4, [4]), "nothing more": (0, 0, [0])}
+    header = {
+        name: {"dtype": "U8", "shape": shape, "data_offsets": [begin, end]}
+        for name, (begin, end, shape) in places.items()
+    }
+    text = json.dumps(header).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
+    assert identify(path).tensors == {name: ("U8", tuple(shape)) for name, (_, _, shape) in places.items()}
+
+
 def test_gguf_header(tmp_path):
     path = tmp_path / "flux1-dev-Q8_0.gguf"
     path.write_bytes(gguf())
