@@ -214,32 +214,30 @@ def test_after_any_changes_all_is_as_if_it_were_read_anew(models, changes, text)
         anew.close()
 
 
+SAME = {
+    "official_name": "same", "file": "same", "family": "flux", "subtype": "loras", "tags": [],
+    "trained_words": [], "description": "", "size_bytes": 1,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("sort", ["name", "size", "added", "updated", "type"])
 def test_an_edit_moves_nothing_that_is_equal(tmp_path, sort):
     """Pages that are read one after another stay in step while tags are edited."""
-    same = {
-        "official_name": "same", "file": "same", "family": "flux", "subtype": "loras", "tags": [],
-        "trained_words": [], "description": "", "size_bytes": 1,
-    }  # fmt: skip
-    with Shelf(tmp_path, [same] * 600) as shelf:
+    with Shelf(tmp_path, [SAME] * 600) as shelf:
         query = ModelQuery(sort=sort, limit=500)
         before = ids(shelf.warm.find(query))
         for number in (5, 300, 0):
-            shelf.index.put([entry(number, {**same, "tags": ["edited"]})])
+            shelf.index.put([entry(number, {**SAME, "tags": ["edited"]})])
             assert ids(shelf.warm.find(query)) == before == ids(shelf.without_memory(query))
 
 
 @pytest.mark.parametrize("sort", ["name", "size", "added", "updated", "type"])
 def test_equal_ones_keep_their_order_when_most_are_changed_at_once(tmp_path, sort):
-    same = {
-        "official_name": "same", "file": "same", "family": "flux", "subtype": "loras", "tags": [],
-        "trained_words": [], "description": "", "size_bytes": 1,
-    }  # fmt: skip
-    with Shelf(tmp_path, [same] * 1200) as shelf:
+    with Shelf(tmp_path, [SAME] * 1200) as shelf:
         query = ModelQuery(sort=sort, limit=500)
         before = ids(shelf.warm.find(query))
         for number in range(0, 1200, 2):
-            shelf.index.put([entry(number, {**same, "tags": ["edited"]})])
+            shelf.index.put([entry(number, {**SAME, "tags": ["edited"]})])
         assert ids(shelf.warm.find(query)) == before == ids(shelf.without_memory(query))
         shelf.warm._read_all()
         assert ids(shelf.warm.find(query)) == before
@@ -252,7 +250,7 @@ def test_a_hash_that_the_filters_hide_is_not_taken_for_a_word(tmp_path, loaded):
         "official_name": "deadbeef12 style", "file": "a", "family": "flux", "subtype": "loras", "tags": [],
         "trained_words": [], "description": "", "size_bytes": 1,
     }  # fmt: skip
-    with Shelf(tmp_path, [same, {**same, "official_name": "hashed", "subtype": "vae"}]) as shelf:
+    with Shelf(tmp_path, [same, {**SAME, "official_name": "hashed", "subtype": "vae"}]) as shelf:
         search = shelf.warm if loaded else Search(shelf.database)
         assert (
             search.find(ModelQuery(q="DEADBEEF12")).match,
