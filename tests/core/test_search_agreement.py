@@ -250,7 +250,7 @@ def test_a_hash_that_the_filters_hide_is_not_taken_for_a_word(tmp_path, loaded):
         "official_name": "deadbeef12 style", "file": "a", "family": "flux", "subtype": "loras", "tags": [],
         "trained_words": [], "description": "", "size_bytes": 1,
     }  # fmt: skip
-    with Shelf(tmp_path, [same, {**SAME, "official_name": "hashed", "subtype": "vae"}]) as shelf:
+    with Shelf(tmp_path, [same, {**same, "official_name": "hashed", "subtype": "vae"}]) as shelf:
         search = shelf.warm if loaded else Search(shelf.database)
         assert (
             search.find(ModelQuery(q="DEADBEEF12")).match,
