@@ -31,6 +31,7 @@ _WAITED_S = 0.0003
 """Who had to wait for this long before its next work has stood back."""
 
 _SHORT_SWITCH_S = 0.001
+_UNCOLLECTED_S = 1.0
 _MAX_REST_S = 0.1
 _AT_ONCE = 16
 
@@ -142,15 +143,21 @@ def uncollected() -> Iterator[None]:
     """Have no garbage collected while thousands of objects are made that are gone again in a moment.
 
     The collector would take them for what stays, and soon look at all objects in the process because of them; every
-    thread stands still meanwhile. What has no cycles is freed as ever.
+    thread stands still meanwhile. What has no cycles is freed as ever. After a second garbage is collected again
+    whatever happens: what is read may lie on a share that hangs, and the process is not ours.
     """
-    was_enabled = gc.isenabled()
+    if not gc.isenabled():
+        yield
+        return
+    limit = threading.Timer(_UNCOLLECTED_S, gc.enable)
+    limit.daemon = True
     gc.disable()
     try:
+        limit.start()
         yield
     finally:
-        if was_enabled:
-            gc.enable()
+        limit.cancel()
+        gc.enable()
 
 
 def in_turns(things: Iterable[T]) -> Iterator[T]:

@@ -186,6 +186,15 @@ def test_what_is_gone_in_a_moment_brings_on_no_collection():
     assert collections_while(work)
 
 
+def test_garbage_is_collected_again_even_if_a_file_never_answers(monkeypatch):
+    monkeypatch.setattr(turns, "_UNCOLLECTED_S", 0.01)
+    with turns.uncollected():
+        until = time.monotonic() + 30
+        while not gc.isenabled() and time.monotonic() < until:
+            time.sleep(0.001)
+        assert gc.isenabled()
+
+
 def test_who_wants_no_collections_at_all_keeps_it_so():
     gc.disable()
     try:
