@@ -12,9 +12,9 @@ from typing import NamedTuple
 from ..errors import ConflictError
 from ..jobs import JobContext
 from ..storage.database import Database
-from .index import IndexedModel, ScannedFolder, rows_of, write_folders
+from .index import ScannedFolder, write_folders
 from .schema import last_change
-from .staging import FILE_COLUMNS, MODEL_COLUMNS, Staging
+from .staging import FILE_COLUMNS, MODEL_COLUMNS, ModelRow, Rows, Staging
 from .walk import Unchanged
 
 BATCH = 500
@@ -55,10 +55,10 @@ class NewState:
         with database.connection() as db:
             yield cls(database, db)
 
-    def put(self, entries: Iterable[IndexedModel]) -> None:
+    def put(self, models: Iterable[ModelRow]) -> None:
         """Lay out models, some at a time, so that no reading transaction stays open for long."""
-        entries = iter(entries)
-        while (rows := rows_of(islice(entries, BATCH), self._next_key)).models:
+        models = iter(models)
+        while (rows := Rows(islice(models, BATCH), self._next_key)).models:
             self._next_key = rows.next_key
             self._db.execute("BEGIN")
             self._staging.add(rows)

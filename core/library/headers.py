@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from ..errors import LibrarianError, NotAModelError
@@ -17,12 +18,24 @@ from ..formats.shards import contradiction, group_shards, what_is_missing
 from ..formats.sidecars import Listing, Told, told_beside, with_told
 from ..sentences import say
 from ..settings import MODEL_EXTENSIONS
-from .index import IndexedModel
+from ..turns import SHORT_RUN_S, give_way
+from .index import IndexedModel, UnreadModel, row_of
 from .records import Model
+from .staging import ModelRow
 from .walk import place_of
 
 MAX_TENSORS = 200_000
 """Of how many tensors of a sharded set the names are looked at."""
+
+
+def with_headers(unread: Iterable[UnreadModel]) -> list[ModelRow]:
+    """Models as they are written into the index once their headers are read."""
+    listing_of = lru_cache(maxsize=8)(Listing.of)
+    rows = []
+    for one in unread:
+        give_way(SHORT_RUN_S)
+        rows.append(row_of(with_header(one.entry(), listing_of)))
+    return rows
 
 
 def with_header(entry: IndexedModel, listing_of: Callable[[str], Listing] = Listing.of) -> IndexedModel:

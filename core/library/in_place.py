@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
-from itertools import chain, count, islice
+from itertools import chain, count, islice, starmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,10 +21,12 @@ from ..sentences import say
 from ..settings import TargetFolder
 from ..storage.names import name_with_suffix, safe_name
 from ..turns import in_turns
+from ..worker import Worker
 from .compact import TextSet
-from .index import Index, IndexedFile, IndexedModel, ScannedFolder, inode_of
+from .index import Index, IndexedFile, IndexedModel, ScannedFolder, inode_of, row_of
 from .metadata import IN_PLACE, METADATA_NAME, MetadataError, MetadataStore
 from .records import Model, ModelFile, ScanResult, weight_size_gb
+from .staging import ModelRow, id_of
 from .walk import FoundFile, FoundModel, Listing, Unchanged, Walk, pack, unpack
 
 ELSEWHERE = ""
@@ -50,7 +52,7 @@ class Known(NamedTuple):
 class InPlaceModels:
     """One look at the watched folders and at what is written down of models that lie elsewhere.
 
-    `compare` finds what differs from the index, `entries` and `declared` what is to be written, and
+    `compare` finds what differs from the index, `rows` and `declared` what is to be written, and
     `gone` what is to be removed then.
     """
 
@@ -85,6 +87,8 @@ class InPlaceModels:
         self._gone: dict[str, Known] = {}
         self._kept: set[str] = set()
         self._written = TextSet()
+        self._by_inode: dict[str, Known] = {}
+        self._unlisted: dict[str, str] = {}
         self._reserved: set[str] = set()
         self._in_trees: set[str] = set()
 
@@ -94,7 +98,7 @@ class InPlaceModels:
 
     @property
     def gone(self) -> list[str]:
-        """Ids of the models that are not there any more; whole once `entries` has run through."""
+        """Ids of the models that are not there any more; whole once `rows` has run through."""
         return [*dict.fromkeys(known.model_id for known in self._gone.values() if self._is_gone(known))]
 
     def _is_gone(self, known: Known) -> bool:
@@ -192,36 +196,58 @@ class InPlaceModels:
 
     # What is to be written
 
-    def entries(self) -> Iterator[IndexedModel]:
+    def rows(self, worker: Worker) -> Iterator[ModelRow]:
         """The models that are new, changed or moved, as far as names tell; to be taken once, after `compare`."""
-        by_inode = {known.file.inode: known for known in self._gone.values() if self._is_gone(known)}
-        unlisted = self._unlisted() if self._new else {}
-        self._reserved = set(unlisted.values())
+        self._by_inode = {known.file.inode: known for known in self._gone.values() if self._is_gone(known)}
+        self._unlisted = self._find_unlisted() if self._new else {}
+        self._reserved = set(self._unlisted.values())
+        for (folder, root, packed), rows in worker.map(rows_of_new, self._batches()):
+            if self._are_unheard_of(rows):
+                for row in in_turns(rows):
+                    self._written.add(id_of(row))
+                    yield row
+            else:
+                yield from map(row_of, self._entries(folder, root, packed))
+
+    def _batches(self) -> Iterator[tuple[TargetFolder, str, tuple[str, ...]]]:
         self._new.reverse()
         while self._new:
-            folder, root, packed = self._new.pop()
-            for found, wanted_id in self._unpacked(folder, root, packed):
-                before = self._before.get(found.main.path)
-                origin = by_inode.get(found.main.inode) if before is None else None
-                if origin is not None and self._is_gone(origin) and _same_file(origin.file, found.main):
-                    self._kept.add(origin.model_id)
-                    entry = self._moved(origin, found)
-                else:
-                    entry = self._listed(found, before, wanted_id, unlisted)
-                self._written.add(entry.model.model_id)
-                yield entry
+            yield self._new.pop()
+
+    def _are_unheard_of(self, rows: list[ModelRow]) -> bool:
+        """Whether nothing is known of models and files, and each can have the id that it wants."""
+        ids = {id_of(row) for row in rows}
+        if len(ids) < len(rows) or not all(map(self._is_free, ids)) or self._index.known(ids):
+            return False
+        return not any(
+            file.path in self._before or file.path in self._unlisted or file.inode in self._by_inode
+            for _, files, _ in rows
+            for file in starmap(IndexedFile, files)
+        )
+
+    def _entries(self, folder: TargetFolder, root: str, packed: tuple[str, ...]) -> Iterator[IndexedModel]:
+        for found, wanted_id in self._unpacked(folder, root, packed):
+            before = self._before.get(found.main.path)
+            origin = self._by_inode.get(found.main.inode) if before is None else None
+            if origin is not None and self._is_gone(origin) and _same_file(origin.file, found.main):
+                self._kept.add(origin.model_id)
+                entry = self._moved(origin, found)
+            else:
+                entry = self._listed(found, before, wanted_id)
+            self._written.add(entry.model.model_id)
+            yield entry
 
     def _unpacked(
         self, folder: TargetFolder, root: str, packed: tuple[str, ...]
     ) -> Iterator[tuple[FoundModel, str | None]]:
         """The found models, each with the id that it should get, if the index gives that to nobody."""
         some = [unpack(text, folder, root) for text in in_turns(packed)]
-        wanted = [next(in_place_ids(root, folder.subtype, found.place)) for found in in_turns(some)]
+        wanted = [*map(_wanted_id, in_turns(some))]
         taken = self._index.known(wanted)
         for found, model_id in zip(some, wanted, strict=True):
             yield found, None if model_id in taken else model_id
 
-    def _unlisted(self) -> dict[str, str]:
+    def _find_unlisted(self) -> dict[str, str]:
         """Ids of models of which something is written down and that the index does not know, by their files' paths."""
         return {
             file.name: model_id
@@ -256,13 +282,12 @@ class InPlaceModels:
         found: FoundModel,
         before: Known | None,
         wanted_id: str | None,
-        unlisted: dict[str, str],
     ) -> IndexedModel:
         """A model as it is listed before its header is read."""
         if before is not None:
             written_id: str | None = before.model_id
         else:
-            recorded = (unlisted[file.path] for file in found.files if file.path in unlisted)
+            recorded = (self._unlisted[file.path] for file in found.files if file.path in self._unlisted)
             written_id = next((one for one in recorded if one not in self._written), None)
         written = next(iter(self._read(written_id)), None) if written_id is not None else None
         if written is not None:
@@ -270,18 +295,7 @@ class InPlaceModels:
             hashes = {file.name: (file.size, file.sha256, file.blake3) for file in model.files}
         else:
             metadata_mtime_ns, hashes = None, {}
-            name = _official_name(found)
-            model_id = before.model_id if before else self._free_id(found, wanted_id)
-            # The family and the rest follow with the header: to be found by name must not wait for that.
-            model = Model(
-                official_name=name,
-                subtype=found.folder.subtype,
-                model_type=model_type_of(found.folder.subtype),
-                model_id=model_id,
-                cleaned_name=model_id.partition("/")[2],
-                storage="in-place",
-                added_date=datetime.fromtimestamp(max(0, found.main.mtime_ns) / 1e9, timezone.utc),
-            )
+            model = _new_model(found, before.model_id if before else self._free_id(found, wanted_id))
         known = {}
         if before is not None:
             known = {file.path: file for file in self._index.files(before.model_id)}
@@ -352,7 +366,7 @@ class InPlaceModels:
     def declared(self, job: JobContext) -> Iterator[IndexedModel]:
         """Models of ``in-place/`` that lie in no watched folder, or of which something new is written down.
 
-        To be taken once, after `entries`. A model whose files are gone is skipped and counted; while its drive is
+        To be taken once, after `rows`. A model whose files are gone is skipped and counted; while its drive is
         missing it stays listed, if it was, with its problem.
         """
         known = self._index.written_in_place()
@@ -456,6 +470,37 @@ class InPlaceModels:
             return before._replace(model=model, problem=problem, metadata_mtime_ns=metadata_mtime_ns)
         self._gone |= {file.path: Known(model.model_id, file) for file in known}
         return None
+
+
+def rows_of_new(folder: TargetFolder, root: str, packed: Iterable[str]) -> list[ModelRow]:
+    """Packed models as they are listed before their headers are read, if nothing is known of them."""
+    rows = []
+    for text in in_turns(packed):
+        found = unpack(text, folder, root)
+        model, files = _new_model(found, _wanted_id(found)), [_indexed(file, folder) for file in found.files]
+        _describe(model, found, files)
+        rows.append(row_of(IndexedModel(model, files, found.preview, header_read=False)))
+    return rows
+
+
+def _new_model(found: FoundModel, model_id: str) -> Model:
+    """What its name and its folder tell.
+
+    The family and the rest follow with the header: to be found by name must not wait for that.
+    """
+    return Model(
+        official_name=_official_name(found),
+        subtype=found.folder.subtype,
+        model_type=model_type_of(found.folder.subtype),
+        model_id=model_id,
+        cleaned_name=model_id.partition("/")[2],
+        storage="in-place",
+        added_date=datetime.fromtimestamp(max(0, found.main.mtime_ns) / 1e9, timezone.utc),
+    )
+
+
+def _wanted_id(found: FoundModel) -> str:
+    return next(in_place_ids(found.root, found.folder.subtype, found.place))
 
 
 def preview_paths(main: Path, model_format: ModelFormat) -> Iterator[Path]:

@@ -21,7 +21,7 @@ from ..turns import in_turns
 from .metadata import IN_PLACE
 from .records import LibraryTotals, Model, ModelSummary
 from .schema import KEPT_CHANGES, change_numbers, forget_changes, last_change
-from .staging import Rows, Staging
+from .staging import ModelRow, Rows, Staging
 from .text import name_key, search_parts
 
 _ASKED_AT_ONCE = 500
@@ -97,6 +97,25 @@ class IndexedModel(NamedTuple):
         )
 
 
+class UnreadModel(NamedTuple):
+    """A model whose header was not read yet, as the database has it; ``key`` is its row's."""
+
+    key: int
+    metadata: str
+    preview: int
+    metadata_mtime_ns: int | None
+    files: list[IndexedFile]
+
+    def entry(self) -> IndexedModel:
+        """The model with its record."""
+        return IndexedModel(
+            Model.model_validate_json(self.metadata),
+            self.files,
+            preview=Preview(self.preview),
+            metadata_mtime_ns=self.metadata_mtime_ns,
+        )
+
+
 def inode_of(status: os.stat_result) -> str:
     """``<device>:<inode>``, which two names of one file share."""
     return f"{status.st_dev}:{status.st_ino}"
@@ -107,15 +126,13 @@ def pickle_fingerprint(files: Iterable[IndexedFile]) -> str:
     return fingerprint((file.size, file.mtime_ns) for file in files)
 
 
-def rows_of(entries: Iterable[IndexedModel], next_key: int = 1) -> Rows:
-    """Models as they are written into the index."""
-    rows = Rows(next_key)
-    for entry in entries:
-        rows.add(_row(entry), entry.files, entry.model.tags)
-    return rows
+def row_of(entry: IndexedModel) -> ModelRow:
+    """A model as it is written into the index."""
+    model = entry.model
+    return _values(entry), tuple(map(tuple, entry.files)), tuple(model.tags)
 
 
-def _row(entry: IndexedModel) -> tuple[Any, ...]:
+def _values(entry: IndexedModel) -> tuple[Any, ...]:
     model = entry.model
     file_names = "\n".join(file.shown_as.rpartition(os.sep)[2] for file in entry.files)
     # Most files are called like their model, whose words then are the file's.
@@ -170,13 +187,17 @@ class Index:
         self._counting = threading.Lock()
         self._counted: tuple[tuple[int, int], LibraryTotals] | None = None
 
-    def put(self, entries: Iterable[IndexedModel], *, unless_changed_since: int | None = None) -> None:
-        """Add or replace models, all in one transaction.
+    def put(self, entries: Iterable[IndexedModel]) -> None:
+        """Add or replace models, all in one transaction."""
+        self.put_rows(map(row_of, entries))
+
+    def put_rows(self, models: Iterable[ModelRow], *, unless_changed_since: int | None = None) -> None:
+        """The same with rows.
 
         With the number of a `last_change`, those that were changed or removed since then are left as they are, and
         none is added.
         """
-        rows = rows_of(entries)  # before the transaction: nobody waits for it while files are read
+        rows = Rows(models)  # before the transaction: nobody waits for it while files are read
         if not rows.models:
             return
         with self._database.write() as db:
@@ -480,20 +501,18 @@ class Index:
             .fetchall()
         )
 
-    def unread(self, limit: int) -> Iterator[IndexedModel]:
-        """Models whose headers were not read yet."""
+    def unread(self, limit: int, after: int = 0) -> list[UnreadModel]:
+        """Models whose headers were not read yet, in the order of their keys, those after a key."""
         db = self._database.read()
         rows = db.execute(
-            "SELECT id, metadata, has_preview, metadata_mtime_ns FROM models WHERE header_read = 0 LIMIT ?",
-            (limit,),
+            "SELECT id, metadata, has_preview, metadata_mtime_ns FROM models WHERE header_read = 0 AND id > ? "
+            "ORDER BY id LIMIT ?",
+            (after, limit),
         ).fetchall()
-        for row in rows:
-            yield IndexedModel(
-                Model.model_validate_json(row["metadata"]),
-                [_indexed_file(file) for file in _files(db, row["id"])],
-                preview=Preview(row["has_preview"]),
-                metadata_mtime_ns=row["metadata_mtime_ns"],
-            )
+        return [
+            UnreadModel(key, metadata, preview, mtime_ns, [_indexed_file(file) for file in _files(db, key)])
+            for key, metadata, preview, mtime_ns in rows
+        ]
 
     def unscanned_pickles(self) -> list[str]:
         """Ids of the pickles of which it is not known what they would do, in the order in which they came."""

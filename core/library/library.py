@@ -30,7 +30,7 @@ from .edits import MAX_EDITED, BulkEdit, BulkEditResult, bulk_change_of, change_
 from .in_place import ELSEWHERE, preview_paths
 from .index import Index, IndexedFile, IndexedModel, inode_of
 from .metadata import METADATA_NAME, MetadataStore
-from .owned import OwnedModels
+from .owned import read_owned
 from .pickles import PickleFindings
 from .records import (
     Facets,
@@ -204,7 +204,7 @@ class Library:
 
     def add_owned(self, model_id: str) -> Model:
         """Index a model whose folder has just come into the library."""
-        entry = OwnedModels(self.metadata, self.index, ScanResult()).read(model_id)
+        entry = read_owned(self.metadata, model_id)
         if entry is None:
             raise NotFoundError(f"{self.metadata.folder(model_id)} has no complete model.")
         self.index.put([entry])

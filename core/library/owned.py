@@ -6,7 +6,8 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from ..formats.sidecars import Preview
@@ -15,12 +16,17 @@ from ..sentences import say
 from ..settings import MODEL_EXTENSIONS
 from ..storage.names import is_text
 from ..storage.roots import is_within, real_path
-from .index import Index, IndexedFile, IndexedModel, OwnedModel, inode_of
+from ..turns import in_turns
+from ..worker import Worker
+from .index import Index, IndexedFile, IndexedModel, OwnedModel, inode_of, row_of
 from .metadata import IN_PLACE, INCOMING, METADATA_NAME, MetadataError, MetadataStore
 from .records import Model, ModelFile, ScanResult, weight_size_gb
+from .staging import ModelRow
 from .walk import Unchanged, nearness
 
 logger = logging.getLogger(__name__)
+
+_READ_AT_ONCE = 100
 
 
 class OwnedModels:
@@ -64,15 +70,22 @@ class OwnedModels:
             if not family.startswith(tuple(self.unreadable)):
                 self.gone += self._index.owned_family(family)
 
-    def all(self, job: JobContext) -> Iterator[IndexedModel]:
+    def all(self, job: JobContext, worker: Worker) -> Iterator[ModelRow]:
         """Every model as its ``metadata.json`` says."""
-        for family, names in self._families():
-            for name in names:
+        for (_, ids), rows in worker.map(rows_of_owned, self._batches(), shared=True):
+            for model_id, row in zip(ids, rows, strict=True):
                 job.check_cancelled()
-                entry = self._entry(f"{family}/{name}", known=None)
-                if entry is not None:
-                    yield entry
+                if row is not None:
+                    self._result.models_found += 1
+                    yield row
+                elif (entry := self._entry(model_id, known=None)) is not None:
+                    yield row_of(entry)
             job.advance(self._result.models_found)
+
+    def _batches(self) -> Iterator[tuple[Path, list[str]]]:
+        ids = (f"{family}/{name}" for family, names in self._families() for name in names)
+        while some := list(islice(ids, _READ_AT_ONCE)):
+            yield self._metadata.root, some
 
     def _families(self) -> Iterator[tuple[str, list[str]]]:
         """Each ``<type>/<family>`` in the library with the names of the folders in it."""
@@ -114,7 +127,7 @@ class OwnedModels:
         """A model read anew; nothing if there is none, or not all of it, or if it stays as it is known."""
         folder = self._folder(model_id)
         try:
-            entry = self.read(model_id)
+            entry = read_owned(self._metadata, model_id)
         except MetadataError as error:
             self._result.models_found += 1
             self._result.errors.append(error.message)
@@ -144,40 +157,55 @@ class OwnedModels:
         ]
         return entry._replace(files=files)
 
-    def read(self, model_id: str) -> IndexedModel | None:
-        """What the index should say of one model folder; nothing if a listed file is not there.
 
-        Raises `MetadataError`.
-        """
-        folder = self._folder(model_id)
-        read = self._metadata.read_with_time(f"{folder}{os.sep}{METADATA_NAME}")
-        if read is None or not read[0].files:
+def rows_of_owned(root: Path, model_ids: Iterable[str]) -> list[ModelRow | None]:
+    """The row of each model of a library; nothing where something is missing or wrong, which is to be looked at."""
+    metadata = MetadataStore(root)
+
+    def row(model_id: str) -> ModelRow | None:
+        try:
+            entry = read_owned(metadata, model_id)
+        except MetadataError:
             return None
-        model, metadata_mtime_ns = read
-        if model.model_id != model_id:  # where it lies is its id, whatever a copied file says
-            model.model_id = model_id
-        files = []
-        for file in model.files:
-            status = _status(folder, file.name)
-            if status is None or status.st_size != file.size:
-                return None
-            files.append(
-                IndexedFile(
-                    f"{folder}{os.sep}{_native(file.name)}",
-                    None,
-                    status.st_size,
-                    status.st_mtime_ns,
-                    inode_of(status),
-                    file.sha256,
-                    file.blake3,
-                )
+        return row_of(entry) if entry is not None else None
+
+    return [row(model_id) for model_id in in_turns(model_ids)]
+
+
+def read_owned(metadata: MetadataStore, model_id: str) -> IndexedModel | None:
+    """What the index should say of one model folder; nothing if a listed file is not there.
+
+    Raises `MetadataError`.
+    """
+    folder = f"{metadata.root}{os.sep}{_native(model_id)}"
+    read = metadata.read_with_time(f"{folder}{os.sep}{METADATA_NAME}")
+    if read is None or not read[0].files:
+        return None
+    model, metadata_mtime_ns = read
+    if model.model_id != model_id:  # where it lies is its id, whatever a copied file says
+        model.model_id = model_id
+    files = []
+    for file in model.files:
+        status = _status(folder, file.name)
+        if status is None or status.st_size != file.size:
+            return None
+        files.append(
+            IndexedFile(
+                f"{folder}{os.sep}{_native(file.name)}",
+                None,
+                status.st_size,
+                status.st_mtime_ns,
+                inode_of(status),
+                file.sha256,
+                file.blake3,
             )
-        shown = Preview.NONE
-        if model.preview_image:
-            preview = Path(model.preview_image).name
-            if os.path.isfile(os.path.join(folder, preview)):
-                shown = Preview.of(preview)
-        return IndexedModel(model, files, shown, metadata_mtime_ns=metadata_mtime_ns)
+        )
+    shown = Preview.NONE
+    if model.preview_image:
+        preview = Path(model.preview_image).name
+        if os.path.isfile(os.path.join(folder, preview)):
+            shown = Preview.of(preview)
+    return IndexedModel(model, files, shown, metadata_mtime_ns=metadata_mtime_ns)
 
 
 def _native(name: str) -> str:

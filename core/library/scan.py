@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 
-from ..formats.sidecars import Listing
 from ..jobs import JobContext
 from ..settings import TargetFolder
 from ..storage.database import Database
-from ..turns import SHORT_RUN_S, give_way
+from ..worker import Worker
 from .deep import NewState
-from .headers import with_header
+from .headers import with_headers
 from .in_place import InPlaceModels
-from .index import Index, IndexedModel
+from .index import Index, UnreadModel, row_of
 from .metadata import MetadataStore
 from .owned import OwnedModels
 from .records import LibraryChange, ScanResult
+from .staging import ModelRow, id_of
 
 FIRST_BATCH = 200
 BATCH = 2000
 """How many models are written in one transaction: few at first, so that something is there at once."""
 
-HEADER_BATCH = 200
+HEADERS_READ = 50
+HEADERS_WRITTEN = 200
+"""Of how many models the headers are read in one go, and written in one transaction."""
+
 TOLD_BY_NAME = 500
 """Of how many changed models an event tells the ids."""
 
@@ -51,7 +54,7 @@ class Scanner:
         result = ScanResult()
         job.stage("library", unit="models")
         owned = OwnedModels(self._metadata, self._index, result)
-        self._write_all(owned.changed(job), result, job)
+        self._write_all(map(row_of, owned.changed(job)), result, job)
         for model_id, problem in owned.damaged.items():
             self._index.set_problem([model_id], problem)
         if self._metadata.root.is_dir():  # still: a drive may go while it is scanned
@@ -61,18 +64,25 @@ class Scanner:
                 f"The library {self._metadata.root} cannot be reached; its models stay listed."
             )
         job.stage("folders", unit="models")
-        with closing(InPlaceModels(self._metadata, self._index, folders, result, every=False)) as in_place:
-            self._bring_in_step(in_place, result, job)
-        self._read_headers(job)
+        with Worker(job.check_cancelled) as worker:
+            with closing(
+                InPlaceModels(self._metadata, self._index, folders, result, every=False)
+            ) as in_place:
+                self._bring_in_step(in_place, result, job, worker)
+            self._read_headers(job, worker)
         return result
 
     def deep(self, folders: Iterable[TargetFolder], job: JobContext) -> ScanResult:
         """Build the index anew from every ``metadata.json`` and every folder, changed or not."""
+        with Worker(job.check_cancelled) as worker:
+            return self._anew(folders, job, worker)
+
+    def _anew(self, folders: Iterable[TargetFolder], job: JobContext, worker: Worker) -> ScanResult:
         result = ScanResult()
         with NewState.beside(self._database) as new:
             job.stage("library", unit="models")
             owned = OwnedModels(self._metadata, self._index, result)
-            new.put(owned.all(job))
+            new.put(owned.all(job, worker))
             new.keep(owned.damaged)
             for beginning in owned.unreadable:
                 new.keep_below(beginning)
@@ -86,8 +96,8 @@ class Scanner:
                 in_place.compare(job)
                 if in_place.new_count:
                     job.stage("list", total=in_place.new_count, unit="models")
-                    new.put(_checked(in_place.entries(), job))
-                new.put(in_place.declared(job))
+                    new.put(_checked(in_place.rows(worker), job))
+                new.put(map(row_of, in_place.declared(job)))
                 new.remove(in_place.gone)
                 new.remember_folders(in_place.looked, in_place.forgotten)
             job.stage("swap", unit="models")
@@ -97,44 +107,66 @@ class Scanner:
         result.models_indexed += swapped.changed
         result.models_removed += swapped.removed
         self._tell(swapped.changed_ids, swapped.removed_ids)
-        self._read_headers(job)
+        self._read_headers(job, worker)
         return result
 
-    def _bring_in_step(self, in_place: InPlaceModels, result: ScanResult, job: JobContext) -> None:
+    def _bring_in_step(
+        self, in_place: InPlaceModels, result: ScanResult, job: JobContext, worker: Worker
+    ) -> None:
         in_place.compare(job)
         # What is not done with has no fingerprint, so that a scan that is cut off is taken up again.
         if in_place.looked:
             self._index.remember_folders(folder._replace(fingerprint="") for folder in in_place.looked)
         if in_place.new_count:
             job.stage("list", total=in_place.new_count, unit="models")
-            self._write_all(in_place.entries(), result, job, first=FIRST_BATCH, told=True)
-        self._write_all(in_place.declared(job), result, job)
+            self._write_all(in_place.rows(worker), result, job, first=FIRST_BATCH, told=True)
+        self._write_all(map(row_of, in_place.declared(job)), result, job)
         self._remove(in_place.gone, result)
         if in_place.looked or in_place.forgotten:
             self._index.remember_folders(in_place.looked, in_place.forgotten)
 
-    def _read_headers(self, job: JobContext) -> None:
+    def _read_headers(self, job: JobContext, worker: Worker) -> None:
         unread = self._index.count_unread()
         if not unread:
             return
         job.stage("headers", total=unread, unit="models")
         done = 0
-        # Whom an import takes away, or a person edits, while headers are read is not brought back as it was.
-        while read := self._write(self._with_headers(), job, unless_changed_since=self._index.last_change()):
+        while read := self._read_once(job, worker, done):
             done += read
-            job.advance(done)
 
-    def _with_headers(self) -> Iterator[IndexedModel]:
-        listing_of = lru_cache(maxsize=8)(Listing.of)
-        for entry in self._index.unread(HEADER_BATCH):
-            give_way(SHORT_RUN_S)
-            yield with_header(entry, listing_of)
+    def _read_once(self, job: JobContext, worker: Worker, before: int) -> int:
+        """Read the headers of all models that wait for it, and write them; answers how many they were.
+
+        Whom an import takes away, or a person edits, while headers are read is not brought back as it was: such a
+        model waits again.
+        """
+        changes: deque[int] = deque()
+        done = 0
+        read = (rows for _, rows in worker.map(with_headers, self._unread(changes)))
+        while some := list(islice(read, HEADERS_WRITTEN // HEADERS_READ)):
+            since = changes[0]
+            for _ in some:
+                changes.popleft()
+            done += self._write(chain.from_iterable(some), job, unless_changed_since=since)
+            job.advance(before + done)
+        return done
+
+    def _unread(self, changes: deque[int]) -> Iterator[tuple[list[UnreadModel]]]:
+        """Models whose headers wait to be read, some at a time; ``changes`` gets the number of the last change then."""
+        last = 0
+        while True:
+            changes.append(self._index.last_change())
+            some = self._index.unread(HEADERS_READ, last)
+            if not some:
+                return
+            last = some[-1].key
+            yield (some,)
 
     # The index
 
     def _write_all(
         self,
-        entries: Iterator[IndexedModel],
+        rows: Iterator[ModelRow],
         result: ScanResult,
         job: JobContext,
         *,
@@ -143,25 +175,25 @@ class Scanner:
     ) -> None:
         """Write models batch by batch; with ``told`` their count is the job's progress."""
         count, size = 0, first
-        while written := self._write(islice(entries, size), job):
+        while written := self._write(islice(rows, size), job):
             count, size = count + written, BATCH
             result.models_indexed += written
             if told:
                 job.advance(count)
 
     def _write(
-        self, entries: Iterable[IndexedModel], job: JobContext, *, unless_changed_since: int | None = None
+        self, rows: Iterable[ModelRow], job: JobContext, *, unless_changed_since: int | None = None
     ) -> int:
         """Write models in one transaction and tell it; answers how many they were."""
         written: list[str] = []
 
-        def noted() -> Iterator[IndexedModel]:
-            for entry in entries:
+        def noted() -> Iterator[ModelRow]:
+            for row in rows:
                 job.check_cancelled()
-                written.append(entry.model.model_id)
-                yield entry
+                written.append(id_of(row))
+                yield row
 
-        self._index.put(noted(), unless_changed_since=unless_changed_since)
+        self._index.put_rows(noted(), unless_changed_since=unless_changed_since)
         self._tell(written, [])
         return len(written)
 
@@ -184,9 +216,9 @@ def change_told(changed: list[str], removed: list[str] | None = None) -> Library
     return LibraryChange(changed=changed, removed=removed or [])
 
 
-def _checked(entries: Iterator[IndexedModel], job: JobContext) -> Iterator[IndexedModel]:
-    """The entries, counted, and broken off when the job is."""
-    for count, entry in enumerate(entries, 1):
+def _checked(rows: Iterator[ModelRow], job: JobContext) -> Iterator[ModelRow]:
+    """The rows, counted, and broken off when the job is."""
+    for count, row in enumerate(rows, 1):
         job.check_cancelled()
         job.advance(count)
-        yield entry
+        yield row

@@ -47,6 +47,15 @@ _STAGE = (
 _STAGE_FILE = f"INSERT INTO staged_files (key, {_FILE}) VALUES (?, {', '.join('?' * len(FILE_COLUMNS))})"
 
 
+ModelRow = tuple[tuple[Any, ...], tuple[tuple[Any, ...], ...], tuple[str, ...]]
+"""What is written of a model: the values of `MODEL_COLUMNS`, those of its files without position, its tags."""
+
+
+def id_of(row: ModelRow) -> str:
+    """The id of the model that is written."""
+    return str(row[0][0])
+
+
 class Rows:
     """Models as plain values: a key each, counted from ``next_key``, and the values of `MODEL_COLUMNS`.
 
@@ -55,19 +64,17 @@ class Rows:
     bring that on, and it halts all threads.
     """
 
-    def __init__(self, next_key: int = 1) -> None:
+    def __init__(self, rows: Iterable[ModelRow], next_key: int = 1) -> None:
         self.next_key = next_key
         self.models: list[tuple[Any, ...]] = []
         self.files: list[tuple[Any, ...]] = []
         self.tags: list[tuple[int, str]] = []
-
-    def add(self, model: tuple[Any, ...], files: Iterable[tuple[Any, ...]], tags: Iterable[str]) -> None:
-        """Add a model; its files come without position."""
-        key = self.next_key
-        self.next_key += 1
-        self.models.append((key, *model))
-        self.files += [(key, position, *file) for position, file in enumerate(files)]
-        self.tags += [(key, tag) for tag in tags]
+        for model, files, tags in rows:
+            key = self.next_key
+            self.next_key += 1
+            self.models.append((key, *model))
+            self.files += [(key, position, *file) for position, file in enumerate(files)]
+            self.tags += [(key, tag) for tag in tags]
 
     def keep_last(self) -> None:
         """Drop all but the last of those that have the same id."""

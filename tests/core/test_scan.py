@@ -14,6 +14,7 @@ from model_librarian.core.importing import ImportRequest
 from model_librarian.core.jobs import Job, JobContext
 from model_librarian.core.librarian import Librarian
 from model_librarian.core.library import ModelQuery
+from model_librarian.core.library import headers as headers_module
 from model_librarian.core.library import owned as owned_module
 from model_librarian.core.library import scan as scan_module
 from model_librarian.core.library import walk as walk_module
@@ -135,7 +136,7 @@ def while_headers_are_read(monkeypatch):
     """Have something done once while a scan has read a header and not written it down yet."""
 
     def arrange(done):
-        real, once = scan_module.with_header, [done]
+        real, once = headers_module.with_header, [done]
 
         def with_header(entry, *more):
             read = real(entry, *more)
@@ -143,7 +144,7 @@ def while_headers_are_read(monkeypatch):
                 once.pop()()
             return read
 
-        monkeypatch.setattr(scan_module, "with_header", with_header)
+        monkeypatch.setattr(headers_module, "with_header", with_header)
 
     return arrange
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_librarian.core.library.compact import FewTexts, Places, Texts
-from model_librarian.core.library.index import IndexedFile, IndexedModel, rows_of
+from model_librarian.core.library.index import IndexedFile, IndexedModel, row_of
 from model_librarian.core.library.records import Model, ModelFile
+from model_librarian.core.library.staging import Rows
 from model_librarian.core.library.word_index import SORTS, Document, WordIndex
 
 
@@ -133,16 +134,18 @@ def test_whatever_changes_of_a_model_is_taken_over(changed):
 
 
 def test_rows_to_be_written_are_not_looked_at_either():
-    rows = rows_of(
-        IndexedModel(
-            Model(
-                model_id=f"loras/flux/{number}",
-                official_name=f"model {number}",
-                cleaned_name=f"{number}",
-                files=[ModelFile(name=f"{number}.safetensors", original_name="", size=number)],
-                tags=["a", "b"],
-            ),
-            [IndexedFile(f"/library/{number}.safetensors", None, number, 1, f"1:{number}")],
+    rows = Rows(
+        row_of(
+            IndexedModel(
+                Model(
+                    model_id=f"loras/flux/{number}",
+                    official_name=f"model {number}",
+                    cleaned_name=f"{number}",
+                    files=[ModelFile(name=f"{number}.safetensors", original_name="", size=number)],
+                    tags=["a", "b"],
+                ),
+                [IndexedFile(f"/library/{number}.safetensors", None, number, 1, f"1:{number}")],
+            )
         )
         for number in range(300)
     )
