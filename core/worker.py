@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 _WORTH_IT_S = 0.15
 """How long work goes on here before another process is started for the rest, which takes some tenths of a second."""
 
-_AHEAD = 3
+_AHEAD = 8
 """How many batches are with the other process at a time."""
 
 _LOOKED_S = 0.1

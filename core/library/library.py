@@ -74,7 +74,7 @@ class Library:
         """Called after a damaged index was set aside between two scans: the time for a quick scan."""
         self.index = Index(self._database)
         self._search = Search(self._database)
-        self._scanner = Scanner(self.metadata, self._database, self.index, self._announce)
+        self._scanner = Scanner(self.metadata, self._database, self.index, self._search, self._announce)
         self.usage = Usage(self._database)
         self.pickles = PickleFindings(self.metadata, self.index, self._announce)
 

@@ -18,13 +18,14 @@ from .index import Index, UnreadModel, row_of
 from .metadata import MetadataStore
 from .owned import OwnedModels
 from .records import LibraryChange, ScanResult
+from .search import Search
 from .staging import ModelRow, id_of
 
 FIRST_BATCH = 200
 BATCH = 2000
 """How many models are written in one transaction: few at first, so that something is there at once."""
 
-HEADERS_READ = 50
+HEADERS_READ = 25
 HEADERS_WRITTEN = 200
 """Of how many models the headers are read in one go, and written in one transaction."""
 
@@ -43,10 +44,18 @@ class Scanner:
     leaves every model as it was or as it is.
     """
 
-    def __init__(self, metadata: MetadataStore, database: Database, index: Index, announce: Announce) -> None:
+    def __init__(
+        self,
+        metadata: MetadataStore,
+        database: Database,
+        index: Index,
+        search: Search,
+        announce: Announce,
+    ) -> None:
         self._metadata = metadata
         self._database = database
         self._index = index
+        self._search = search
         self._announce = announce
 
     def quick(self, folders: Iterable[TargetFolder], job: JobContext) -> ScanResult:
@@ -119,7 +128,8 @@ class Scanner:
             self._index.remember_folders(folder._replace(fingerprint="") for folder in in_place.looked)
         if in_place.new_count:
             job.stage("list", total=in_place.new_count, unit="models")
-            self._write_all(in_place.rows(worker), result, job, first=FIRST_BATCH, told=True)
+            with self._search.put_off(in_place.new_count):
+                self._write_all(in_place.rows(worker), result, job, first=FIRST_BATCH, told=True)
         self._write_all(map(row_of, in_place.declared(job)), result, job)
         self._remove(in_place.gone, result)
         if in_place.looked or in_place.forgotten:

@@ -5,8 +5,9 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from ..settings import MODEL_EXTENSIONS
@@ -120,10 +121,35 @@ class Search:
             self._closing.set()
         self._background.shutdown()
 
+    @contextmanager
+    def put_off(self, count: int) -> Iterator[None]:
+        """While ``count`` models are written, let SQLite search if they are most of what there is.
+
+        Afterwards the words are read anew, in the background. To take over each model when it is written would be a
+        third of the time until all can be found.
+        """
+        with self._lock:
+            stale = self._words
+            is_most = stale is not None and count > max(AT_ONCE, len(stale))
+            if is_most:
+                self._words = None
+        if stale is not None and is_most:
+            stale.release()
+        try:
+            yield
+        finally:
+            if is_most:
+                self._load_in_background()
+
     def _load_soon(self) -> None:
         """Have outdated words read anew in the background."""
         with self._lock:
-            if self._words is not None and not self._soon and not self._closing.is_set():
+            if self._words is not None:
+                self._load_in_background()
+
+    def _load_in_background(self) -> None:
+        with self._lock:
+            if not self._soon and not self._closing.is_set():
                 self._soon = True
                 self._background.submit(self._load_unasked)
 
