@@ -28,7 +28,7 @@ Batch = TypeVar("Batch", bound=tuple[Any, ...])
 
 logger = logging.getLogger(__name__)
 
-_WORTH_IT_S = 0.15
+_WORTH_IT_S = 0.25
 """How long work goes on here before another process is started for the rest, which takes some tenths of a second."""
 
 _AHEAD = 8

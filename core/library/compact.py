@@ -54,7 +54,7 @@ class TextSet:
 
     def release(self) -> None:
         """Give the memory back bit by bit: to free it all at once would halt all other threads."""
-        for part in self._parts:
+        for part in filter(None, self._parts):
             part.clear()
             give_way()
 

@@ -201,7 +201,7 @@ class InPlaceModels:
         self._by_inode = {known.file.inode: known for known in self._gone.values() if self._is_gone(known)}
         self._unlisted = self._find_unlisted() if self._new else {}
         self._reserved = set(self._unlisted.values())
-        for (folder, root, packed), rows in worker.map(rows_of_new, self._batches()):
+        for (folder, root, packed), rows in worker.map(rows_of_new, self._batches(), shared=True):
             if self._are_unheard_of(rows):
                 for row in in_turns(rows):
                     self._written.add(id_of(row))

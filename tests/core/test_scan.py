@@ -17,6 +17,7 @@ from model_librarian.core.library import ModelQuery
 from model_librarian.core.library import headers as headers_module
 from model_librarian.core.library import owned as owned_module
 from model_librarian.core.library import scan as scan_module
+from model_librarian.core.library import search as search_module
 from model_librarian.core.library import walk as walk_module
 from model_librarian.core.storage import mounts
 
@@ -416,3 +417,34 @@ def test_a_folder_that_an_app_names_for_two_kinds_is_scanned_once(surroundings, 
         make_model(first.path / f"b{len(changed)}.safetensors")
     librarian.close()
     assert changed == [1, 1, 1]
+
+
+def test_what_is_listed_is_found_at_once_while_its_words_are_put_off(
+    librarian, models_folder, make_model, monkeypatch, scan
+):
+    """Most of the library is new: SQLite searches, until the words of all are read in the background."""
+    monkeypatch.setattr(search_module, "AT_ONCE", 10)
+    monkeypatch.setattr(scan_module, "FIRST_BATCH", 10)
+    monkeypatch.setattr(scan_module, "BATCH", 10)
+    for number in range(60):
+        make_model(models_folder / "loras" / f"Juggernaut {number:02}.safetensors")
+    search, seen = librarian.library._search, []
+
+    def look(name, change):
+        if name == "librarian.library" and len(seen) < 6:
+            found = [librarian.models.search(ModelQuery(q=text)).total for text in ("jugger", "")]
+            seen.append((search._words is None, found))
+
+    librarian.events.subscribe(look)
+    scan()
+    assert seen == [(True, [number, number]) for number in (10, 20, 30, 40, 50, 60)]
+    search.load()  # or waits for the background
+    assert len(search._words) == 60
+    assert librarian.models.search(ModelQuery(q="juggernot")).match == "fuzzy"
+
+    for number in range(60, 75):  # few beside those that are known: taken over one by one
+        make_model(models_folder / "loras" / f"Juggernaut {number:02}.safetensors")
+    words = search._words
+    scan()
+    assert search._words is words
+    assert librarian.models.search(ModelQuery(q="jugger")).total == 75
