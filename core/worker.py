@@ -44,7 +44,10 @@ _NICENESS = 5
 """By how much it stands back for ComfyUI where both want a processor."""
 
 _PIPE_BYTES = 2**20
-"""How much of requests and of answers may lie ready, where a pipe can hold so much (Linux)."""
+"""How much of requests and of answers may lie ready, where a pipe can hold so much (Linux), and is read at once.
+
+A thread that wakes for every 8 KB of an answer would wait for the interpreter each time, and the event loop with it.
+"""
 
 _SIZE_BYTES = 8
 
@@ -87,14 +90,14 @@ class Worker:
         """
         began = time.monotonic()
         most = 2 * _AHEAD if shared else _AHEAD
-        taken: deque[tuple[Batch, Future[bytes]] | tuple[Batch, None, T]] = deque()
+        taken: deque[tuple[Batch, Future[bytes] | None, T | None]] = deque()
         for batch in batches:
             self._check()
             if not self._is_tried and time.monotonic() - began > _WORTH_IT_S:
                 self._start(function)
             waiting = sum(one[1] is not None and not one[1].done() for one in taken)
             if self._is_ready() and not (shared and waiting >= _AHEAD):
-                taken.append((batch, self._ask((function, batch))))
+                taken.append((batch, self._ask((function, batch)), None))
             else:
                 taken.append((batch, None, function(*batch)))
             while taken and (taken[0][1] is None or taken[0][1].done() or len(taken) >= most):
@@ -115,15 +118,18 @@ class Worker:
                     pipe.close()
 
     def _done(
-        self, function: Callable[..., T], batch: Batch, asked: Future[bytes] | None, here: T | None = None
+        self, function: Callable[..., T], batch: Batch, asked: Future[bytes] | None, here: T | None
     ) -> tuple[Batch, T]:
         if asked is None:
             return batch, cast("T", here)
+        answer = self._wait_for(asked)
+        return batch, pickle.loads(answer) if answer else function(*batch)
+
+    def _wait_for(self, asked: Future[bytes]) -> bytes:
         while True:
             self._check()
             with suppress(NotYetError):
-                answer = asked.result(_LOOKED_S)
-                return batch, pickle.loads(answer) if answer else function(*batch)
+                return asked.result(_LOOKED_S)
 
     def _start(self, function: Callable[..., object]) -> None:
         self._is_tried = True
@@ -136,6 +142,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                bufsize=_PIPE_BYTES,
                 pipesize=_PIPE_BYTES,
                 creationflags=_CREATION_FLAGS,
             )

@@ -128,6 +128,13 @@ def test_what_raises_there_raises_here(worker):
     assert list(worker.map(operator.floordiv, [(7, 2)])) == [((7, 2), 3)]  # it goes on
 
 
+def test_a_share_that_answers_too_late_raises(worker):
+    """Python has one name for that and for an answer that is not there yet."""
+    asked(worker)
+    with pytest.raises(TimeoutError):
+        list(worker.map(exec, [("raise TimeoutError",)]))
+
+
 def test_whoever_waits_can_break_off(at_once):
     calls = []
 
