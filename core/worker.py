@@ -135,10 +135,12 @@ class Worker:
         self._is_tried = True
         if not Path(sys.executable or "").name.lower().startswith("python"):
             return  # an application with a Python inside, which would only start once more
-        without_bytecode = ["-B"] if sys.dont_write_bytecode else []
+        as_here = ["-X", f"utf8={sys.flags.utf8_mode}", *(["-B"] if sys.dont_write_bytecode else [])]
+        if sys.pycache_prefix:
+            as_here += ["-X", f"pycache_prefix={sys.pycache_prefix}"]
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", *without_bytecode, __file__],
+                [sys.executable, "-I", "-S", *as_here, __file__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -133,8 +133,11 @@ class Search:
             is_most = stale is not None and count > max(AT_ONCE, len(stale))
             if is_most:
                 self._words = None
-        if stale is not None and is_most:
+        if (
+            stale is not None and is_most and self._loading.acquire(blocking=False)
+        ):  # or it is being read from
             stale.release()
+            self._loading.release()
         try:
             yield
         finally:

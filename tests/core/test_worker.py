@@ -163,6 +163,32 @@ def test_a_python_without_what_is_needed_does_nothing(monkeypatch, at_once):
         assert len(list(worker.map(headers.with_headers, [([],)] * 3))) == 3
 
 
+def test_it_finds_the_package_under_the_name_that_comfyui_gives_it():
+    root = Path(worker_module.__file__).parent.parent
+    code = f"""
+import functools, importlib, importlib.util, sys
+name = "/home/somebody/ComfyUI/custom_nodes/model-librarian-1_x_0"
+init, below = {str(root / "__init__.py")!r}, [{str(root)!r}]
+spec = importlib.util.spec_from_file_location(name, init, submodule_search_locations=below)
+sys.modules[name] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules[name])
+worker = importlib.import_module(name + ".core.worker")
+headers = importlib.import_module(name + ".core.library.headers")
+worker._WORTH_IT_S = -1
+worker.Worker._is_ready = lambda self: bool(self._ready.result(60))
+
+@functools.wraps(headers.with_headers)
+def fail(unread):
+    raise AssertionError("done here")
+
+headers.with_headers = fail
+with worker.Worker() as other:
+    print(list(other.map(fail, [([],)])))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[(([],), [])]\n"
+
+
 def test_it_ends_when_its_parent_is_killed():
     code = (
         "import os, time\n"
