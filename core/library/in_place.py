@@ -20,7 +20,7 @@ from ..jobs import JobContext
 from ..sentences import say
 from ..settings import TargetFolder
 from ..storage.names import name_with_suffix, safe_name
-from ..turns import in_turns
+from ..turns import give_way, in_turns
 from ..worker import Worker
 from .compact import TextSet
 from .index import Index, IndexedFile, IndexedModel, ScannedFolder, inode_of, row_of
@@ -475,7 +475,8 @@ class InPlaceModels:
 def rows_of_new(folder: TargetFolder, root: str, packed: Iterable[str]) -> list[ModelRow]:
     """Packed models as they are listed before their headers are read, if nothing is known of them."""
     rows = []
-    for text in in_turns(packed):
+    for text in packed:
+        give_way()
         found = unpack(text, folder, root)
         model, files = _new_model(found, _wanted_id(found)), [_indexed(file, folder) for file in found.files]
         _describe(model, found, files)

@@ -16,7 +16,7 @@ from ..sentences import say
 from ..settings import MODEL_EXTENSIONS
 from ..storage.names import is_text
 from ..storage.roots import is_within, real_path
-from ..turns import in_turns
+from ..turns import give_way
 from ..worker import Worker
 from .index import Index, IndexedFile, IndexedModel, OwnedModel, inode_of, row_of
 from .metadata import IN_PLACE, INCOMING, METADATA_NAME, MetadataError, MetadataStore
@@ -163,13 +163,14 @@ def rows_of_owned(root: Path, model_ids: Iterable[str]) -> list[ModelRow | None]
     metadata = MetadataStore(root)
 
     def row(model_id: str) -> ModelRow | None:
+        give_way()
         try:
             entry = read_owned(metadata, model_id)
         except MetadataError:
             return None
         return row_of(entry) if entry is not None else None
 
-    return [row(model_id) for model_id in in_turns(model_ids)]
+    return [*map(row, model_ids)]
 
 
 def read_owned(metadata: MetadataStore, model_id: str) -> IndexedModel | None:
