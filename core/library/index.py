@@ -17,7 +17,7 @@ from ..formats.sidecars import Preview
 from ..jobs import utc_now
 from ..storage.database import Database
 from ..told import as_kept, kept
-from ..turns import in_turns
+from ..turns import SHORT_RUN_S, give_way, in_turns
 from .metadata import IN_PLACE
 from .records import LibraryTotals, Model, ModelSummary
 from .schema import KEPT_CHANGES, change_numbers, forget_changes, last_change
@@ -576,11 +576,16 @@ _SUMMARY_NAMES = SUMMARY_COLUMNS.split(", ")
 
 
 _SUMMARIES = TypeAdapter(list[ModelSummary])
+_SHOWN_AT_ONCE = 100
 
 
 def summaries_of(rows: Iterable[Sequence[Any]]) -> list[ModelSummary]:
     """Rows of ``models`` as lists show them; each begins with `SUMMARY_COLUMNS`."""
-    return _SUMMARIES.validate_python([_summary_values(row) for row in rows])
+    rows, found = iter(rows), list[ModelSummary]()
+    while some := [_summary_values(row) for row in islice(rows, _SHOWN_AT_ONCE)]:
+        found += _SUMMARIES.validate_python(some)
+        give_way(SHORT_RUN_S)
+    return found
 
 
 def _summary_values(row: Sequence[Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..settings import MODEL_EXTENSIONS
 from ..storage.database import Database
-from ..turns import SHORT_RUN_S, begin, give_way
+from ..turns import SHORT_RUN_S, begin, give_way, in_turns
 from .index import SUMMARY_COLUMNS, summaries_of
 from .records import Facets, FacetValue, MatchKind, ModelFilter, ModelQuery, ModelSummary, SearchResult
 from .schema import SEARCH_COLUMNS, change_numbers, last_change
@@ -275,7 +275,7 @@ class Search:
         rows = self._database.read().execute(
             f"SELECT {SUMMARY_COLUMNS}, id FROM models WHERE id IN ({', '.join('?' * len(keys))})", keys
         )
-        found = {row[-1]: row for row in rows}
+        found = {row[-1]: row for row in in_turns(rows)}
         return summaries_of(found[key] for key in keys if key in found)
 
     def facets(self, query: ModelQuery) -> Facets:
