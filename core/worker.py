@@ -40,7 +40,7 @@ _LOOKED_S = 0.1
 _END_S = 1.0
 """How long a killed process is waited for: it may hang on a share."""
 
-_NICENESS = 5
+_NICENESS = 15
 """By how much it stands back for ComfyUI where both want a processor."""
 
 _PIPE_BYTES = 2**20
