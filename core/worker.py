@@ -21,7 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYetError  # the built-in one from Python 3.11 on
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Any, TypeVar
 
 T = TypeVar("T")
 Batch = TypeVar("Batch", bound=tuple[Any, ...])
@@ -90,17 +90,17 @@ class Worker:
         """
         began = time.monotonic()
         most = 2 * _AHEAD if shared else _AHEAD
-        taken: deque[tuple[Batch, Future[bytes] | None, T | None]] = deque()
+        taken: deque[tuple[Batch, Future[bytes] | T]] = deque()
         for batch in batches:
             self._check()
             if not self._is_tried and time.monotonic() - began > _WORTH_IT_S:
                 self._start(function)
-            waiting = sum(one[1] is not None and not one[1].done() for one in taken)
-            if self._is_ready() and not (shared and waiting >= _AHEAD):
-                taken.append((batch, self._ask((function, batch)), None))
+            has_enough = shared and sum(_is_awaited(answer) for _, answer in taken) >= _AHEAD
+            if self._is_ready() and not has_enough:
+                taken.append((batch, self._ask((function, batch))))
             else:
-                taken.append((batch, None, function(*batch)))
-            while taken and (taken[0][1] is None or taken[0][1].done() or len(taken) >= most):
+                taken.append((batch, function(*batch)))
+            while taken and (len(taken) >= most or not _is_awaited(taken[0][1])):
                 yield self._done(function, *taken.popleft())
         while taken:
             yield self._done(function, *taken.popleft())
@@ -117,13 +117,11 @@ class Worker:
                 with suppress(OSError):  # it has not read everything
                     pipe.close()
 
-    def _done(
-        self, function: Callable[..., T], batch: Batch, asked: Future[bytes] | None, here: T | None
-    ) -> tuple[Batch, T]:
-        if asked is None:
-            return batch, cast("T", here)
-        answer = self._wait_for(asked)
-        return batch, pickle.loads(answer) if answer else function(*batch)
+    def _done(self, function: Callable[..., T], batch: Batch, answer: Future[bytes] | T) -> tuple[Batch, T]:
+        if not isinstance(answer, Future):
+            return batch, answer
+        packed = self._wait_for(answer)
+        return batch, pickle.loads(packed) if packed else function(*batch)
 
     def _wait_for(self, asked: Future[bytes]) -> bytes:
         while True:
@@ -170,6 +168,10 @@ class Worker:
             return _read(self._process.stdout)
         except OSError:
             return b""
+
+
+def _is_awaited(answer: object) -> bool:
+    return isinstance(answer, Future) and not answer.done()
 
 
 def _packed(what: object) -> bytes:

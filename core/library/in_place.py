@@ -202,22 +202,26 @@ class InPlaceModels:
         self._unlisted = self._find_unlisted() if self._new else {}
         self._reserved = set(self._unlisted.values())
         for (folder, root, packed), rows in worker.map(rows_of_new, self._batches(), shared=True):
-            if self._are_unheard_of(rows):
+            wanted = [id_of(row) for row in rows]
+            taken = self._index.known(wanted)
+            if not taken and self._are_unheard_of(wanted, rows):
                 for row in in_turns(rows):
                     self._written.add(id_of(row))
                     yield row
-            else:
-                yield from map(row_of, self._entries(folder, root, packed))
+                continue
+            for text, model_id in zip(packed, wanted, strict=True):
+                entry = self._entry(unpack(text, folder, root), None if model_id in taken else model_id)
+                self._written.add(entry.model.model_id)
+                yield row_of(entry)
 
     def _batches(self) -> Iterator[tuple[TargetFolder, str, tuple[str, ...]]]:
         self._new.reverse()
         while self._new:
             yield self._new.pop()
 
-    def _are_unheard_of(self, rows: list[ModelRow]) -> bool:
-        """Whether nothing is known of models and files, and each can have the id that it wants."""
-        ids = {id_of(row) for row in rows}
-        if len(ids) < len(rows) or not all(map(self._is_free, ids)) or self._index.known(ids):
+    def _are_unheard_of(self, wanted: list[str], rows: list[ModelRow]) -> bool:
+        """Whether nothing is known of the files of models, and each can have the id that it wants."""
+        if len(set(wanted)) < len(wanted) or not all(map(self._is_free, wanted)):
             return False
         return not any(
             file.path in self._before or file.path in self._unlisted or file.inode in self._by_inode
@@ -225,27 +229,14 @@ class InPlaceModels:
             for file in starmap(IndexedFile, files)
         )
 
-    def _entries(self, folder: TargetFolder, root: str, packed: tuple[str, ...]) -> Iterator[IndexedModel]:
-        for found, wanted_id in self._unpacked(folder, root, packed):
-            before = self._before.get(found.main.path)
-            origin = self._by_inode.get(found.main.inode) if before is None else None
-            if origin is not None and self._is_gone(origin) and _same_file(origin.file, found.main):
-                self._kept.add(origin.model_id)
-                entry = self._moved(origin, found)
-            else:
-                entry = self._listed(found, before, wanted_id)
-            self._written.add(entry.model.model_id)
-            yield entry
-
-    def _unpacked(
-        self, folder: TargetFolder, root: str, packed: tuple[str, ...]
-    ) -> Iterator[tuple[FoundModel, str | None]]:
-        """The found models, each with the id that it should get, if the index gives that to nobody."""
-        some = [unpack(text, folder, root) for text in in_turns(packed)]
-        wanted = [*map(_wanted_id, in_turns(some))]
-        taken = self._index.known(wanted)
-        for found, model_id in zip(some, wanted, strict=True):
-            yield found, None if model_id in taken else model_id
+    def _entry(self, found: FoundModel, wanted_id: str | None) -> IndexedModel:
+        """What is to be written of a model; ``wanted_id`` is what it should get, if the index gives that to nobody."""
+        before = self._before.get(found.main.path)
+        origin = self._by_inode.get(found.main.inode) if before is None else None
+        if origin is not None and self._is_gone(origin) and _same_file(origin.file, found.main):
+            self._kept.add(origin.model_id)
+            return self._moved(origin, found)
+        return self._listed(found, before, wanted_id)
 
     def _find_unlisted(self) -> dict[str, str]:
         """Ids of models of which something is written down and that the index does not know, by their files' paths."""
@@ -478,7 +469,8 @@ def rows_of_new(folder: TargetFolder, root: str, packed: Iterable[str]) -> list[
     for text in packed:
         give_way()
         found = unpack(text, folder, root)
-        model, files = _new_model(found, _wanted_id(found)), [_indexed(file, folder) for file in found.files]
+        wanted_id = next(in_place_ids(root, folder.subtype, found.place))
+        model, files = _new_model(found, wanted_id), [_indexed(file, folder) for file in found.files]
         _describe(model, found, files)
         rows.append(row_of(IndexedModel(model, files, found.preview, header_read=False)))
     return rows
@@ -498,10 +490,6 @@ def _new_model(found: FoundModel, model_id: str) -> Model:
         storage="in-place",
         added_date=datetime.fromtimestamp(max(0, found.main.mtime_ns) / 1e9, timezone.utc),
     )
-
-
-def _wanted_id(found: FoundModel) -> str:
-    return next(in_place_ids(found.root, found.folder.subtype, found.place))
 
 
 def preview_paths(main: Path, model_format: ModelFormat) -> Iterator[Path]:

@@ -107,7 +107,7 @@ class OwnedModels:
                 self.unreadable.append(f"{model_type}/")
 
     def _is_unchanged(self, model_id: str, before: OwnedModel) -> bool:
-        folder = self._folder(model_id)
+        folder = _folder(self._root, model_id)
         try:
             if os.stat(f"{folder}{os.sep}{METADATA_NAME}").st_mtime_ns != before.metadata_mtime_ns:
                 return False
@@ -120,12 +120,9 @@ class OwnedModels:
             return False
         return bool(before.files) and not before.has_problem
 
-    def _folder(self, model_id: str) -> str:
-        return f"{self._root}{os.sep}{_native(model_id)}"
-
     def _entry(self, model_id: str, *, known: bool | None) -> IndexedModel | None:
         """A model read anew; nothing if there is none, or not all of it, or if it stays as it is known."""
-        folder = self._folder(model_id)
+        folder = _folder(self._root, model_id)
         try:
             entry = read_owned(self._metadata, model_id)
         except MetadataError as error:
@@ -178,7 +175,7 @@ def read_owned(metadata: MetadataStore, model_id: str) -> IndexedModel | None:
 
     Raises `MetadataError`.
     """
-    folder = f"{metadata.root}{os.sep}{_native(model_id)}"
+    folder = _folder(metadata.root, model_id)
     read = metadata.read_with_time(f"{folder}{os.sep}{METADATA_NAME}")
     if read is None or not read[0].files:
         return None
@@ -207,6 +204,10 @@ def read_owned(metadata: MetadataStore, model_id: str) -> IndexedModel | None:
         if os.path.isfile(os.path.join(folder, preview)):
             shown = Preview.of(preview)
     return IndexedModel(model, files, shown, metadata_mtime_ns=metadata_mtime_ns)
+
+
+def _folder(root: Path | str, model_id: str) -> str:
+    return f"{root}{os.sep}{_native(model_id)}"
 
 
 def _native(name: str) -> str:

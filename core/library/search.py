@@ -130,19 +130,20 @@ class Search:
         """
         with self._lock:
             stale = self._words
-            is_most = stale is not None and count > max(AT_ONCE, len(stale))
-            if is_most:
+            if stale is not None and count > max(AT_ONCE, len(stale)):
                 self._words = None
-        if (
-            stale is not None and is_most and self._loading.acquire(blocking=False)
-        ):  # or it is being read from
+            else:
+                stale = None
+        if stale is None:
+            yield
+            return
+        if self._loading.acquire(blocking=False):  # or somebody reads from them
             stale.release()
             self._loading.release()
         try:
             yield
         finally:
-            if is_most:
-                self._load_in_background()
+            self._load_in_background()
 
     def _load_soon(self) -> None:
         """Have outdated words read anew in the background."""
